@@ -1,0 +1,39 @@
+"""An agent: what to say, by which engines, with which settings. A value; sessions share it."""
+
+from __future__ import annotations
+
+import attrs
+
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Output
+from flare_actors.errors import Stage, UnsupportedLocale
+from flare_actors.ports import LanguageModel, Locales, Recognizer, Synthesizer, VoiceActivity, locale_supported
+
+__all__ = ["Agent"]
+
+
+@attrs.frozen(kw_only=True)
+class Agent:
+    """Everything that the sessions of one kind of conversation have in common."""
+
+    language_model: LanguageModel
+    recognizer: Recognizer
+    synthesizer: Synthesizer
+    voice_activity: VoiceActivity
+    instructions: str = attrs.field(default="", repr=False)
+    """The system message; empty: none is sent."""
+    settings: Settings = Settings()
+    """What a session starts with, where its client asks for nothing else."""
+
+    def check_locale(self, settings: Settings) -> None:
+        """Refuse a locale that one of the engines does not know, before anybody waits for an answer.
+
+        Raises:
+            UnsupportedLocale: naming the engine and what it supports.
+        """
+        stages: list[tuple[Stage, object, Locales]] = [("stt", self.recognizer, self.recognizer.locales)]
+        if settings.output is Output.AUDIO:
+            stages.append(("tts", self.synthesizer, self.synthesizer.locales))
+        for stage, provider, locales in stages:
+            if locales is not None and not locale_supported(settings.locale, locales):
+                raise UnsupportedLocale(stage, type(provider).__name__, settings.locale, tuple(locales))

@@ -1,0 +1,195 @@
+"""What a client is told: values that a codec puts on the wire. Audio is not among them (see ``ports.AudioOut``)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, Union
+
+import attrs
+
+from flare_actors.conversation.states import Reason, State, TurnKind
+
+__all__ = [
+    "ErrorRaised",
+    "HearingReady",
+    "Notice",
+    "NothingHeard",
+    "PlaybackCleared",
+    "ResponseTextDelta",
+    "ResponseTextDone",
+    "SessionEnded",
+    "SessionStarted",
+    "StateChanged",
+    "TranscriptReceived",
+    "TurnEnded",
+    "TurnMetrics",
+    "TurnStarted",
+    "UserSpeechStarted",
+    "UserSpeechStopped",
+]
+
+
+@attrs.frozen(kw_only=True)
+class SessionStarted:
+    """The link is attached: who you are, and what is in force. Sent once per link, before anything else."""
+
+    session_id: str
+    resume_token: str = attrs.field(repr=False)
+    """Attach again with it within the grace time and the conversation goes on."""
+    resumed: bool
+    state: State
+    """The agent's state now."""
+    locale: str
+    stt_mode: str
+    output: str
+    silence_threshold_ms: int
+    input_sample_rate: int
+    """Hz, PCM16 little-endian mono."""
+    output_sample_rate: int
+    """Hz, PCM16 little-endian mono."""
+
+
+@attrs.frozen(kw_only=True)
+class StateChanged:
+    """The agent's state changed."""
+
+    old: State
+    new: State
+    at: float
+    """Seconds since the session's start."""
+    turn: int | None = None
+    """The live turn, if there is one."""
+    reason: Reason | None = None
+    """Why, where something stopped."""
+
+
+@attrs.frozen(kw_only=True)
+class HearingReady:
+    """The recogniser is open: the user may speak (`stt_ready` on the wire)."""
+
+
+@attrs.frozen(kw_only=True)
+class UserSpeechStarted:
+    """The user began to speak."""
+
+    utterance: int
+
+
+@attrs.frozen(kw_only=True)
+class UserSpeechStopped:
+    """The user finished speaking (endpoint)."""
+
+    utterance: int
+    speech_s: float
+
+
+@attrs.frozen(kw_only=True)
+class TranscriptReceived:
+    """What the recogniser understood so far (``final=False``; replaces the one before) or in the end."""
+
+    utterance: int
+    text: str = attrs.field(repr=False)
+    final: bool
+
+
+@attrs.frozen(kw_only=True)
+class NothingHeard:
+    """The utterance was too short or had no words; the agent goes on listening."""
+
+    utterance: int
+
+
+@attrs.frozen(kw_only=True)
+class TurnStarted:
+    """The agent begins to work on a turn."""
+
+    turn: int
+    kind: TurnKind
+
+
+@attrs.frozen(kw_only=True)
+class ResponseTextDelta:
+    """The answer's text grows by this."""
+
+    turn: int
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ResponseTextDone:
+    """The answer's text is complete."""
+
+    turn: int
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackCleared:
+    """Drop what you have of this turn's audio, and refuse what may still come of it."""
+
+    turn: int
+    reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class TurnEnded:
+    """The turn is over; ``heard`` is what entered the history (after an interruption: the part that was played)."""
+
+    turn: int
+    reason: Reason | None
+    """None: it was said to its end."""
+    heard: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TurnMetrics:
+    """The latency waterfall of one turn, in seconds; None where a stage did not take part.
+
+    Sent when the first audio leaves. The shares add up to ``total_s``: end of speech to first audio.
+    """
+
+    turn: int
+    endpoint_wait_s: float | None = None
+    stt_s: float | None = None
+    first_token_s: float | None = None
+    first_phrase_s: float | None = None
+    first_audio_s: float | None = None
+    total_s: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ErrorRaised:
+    """Something went wrong that the client should know about. Never holds speech content or secrets."""
+
+    code: str
+    message: str
+    recoverable: bool
+    """False: the session ends."""
+    turn: int | None = None
+    field: str | None = None
+    """The culprit in the client's message, if the client caused it."""
+
+
+@attrs.frozen(kw_only=True)
+class SessionEnded:
+    """The last notice of a session."""
+
+    reason: Reason
+
+
+Notice: TypeAlias = Union[
+    SessionStarted,
+    StateChanged,
+    HearingReady,
+    UserSpeechStarted,
+    UserSpeechStopped,
+    TranscriptReceived,
+    NothingHeard,
+    TurnStarted,
+    ResponseTextDelta,
+    ResponseTextDone,
+    PlaybackCleared,
+    TurnEnded,
+    TurnMetrics,
+    ErrorRaised,
+    SessionEnded,
+]

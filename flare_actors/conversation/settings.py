@@ -1,0 +1,113 @@
+"""Everything about a conversation that can be chosen, with units, defaults and bounds."""
+
+from __future__ import annotations
+
+import attrs
+
+from flare_actors.conversation.states import BargeIn, Output, SttMode
+
+__all__ = ["Limits", "Settings", "Timeouts"]
+
+_positive = attrs.validators.gt(0)
+_not_negative = attrs.validators.ge(0)
+_optional_positive = attrs.validators.optional(attrs.validators.gt(0))
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long a stage may take before it counts as failed, in seconds.
+
+    The actors measure connect, first result and gap; the core holds a longer backstop for the case that an actor itself
+    is stuck. Defaults: an order of magnitude above what the embedded engines and common services need (docs/latency.md).
+    """
+
+    connect_s: float = attrs.field(default=5.0, validator=_positive)
+    """Until a provider's stream is open."""
+    stt_final_s: float = attrs.field(default=8.0, validator=_positive)
+    """From the endpoint to the final transcript."""
+    llm_first_s: float = attrs.field(default=10.0, validator=_positive)
+    """From the request to the first token."""
+    llm_gap_s: float = attrs.field(default=6.0, validator=_positive)
+    """Between two tokens."""
+    tts_first_s: float = attrs.field(default=6.0, validator=_positive)
+    """From a phrase handed over to its first audio."""
+    tts_gap_s: float = attrs.field(default=6.0, validator=_positive)
+    """Between two chunks of a phrase's audio."""
+    initialize_s: float = attrs.field(default=10.0, validator=_positive)
+    """From the start of a conversation until the ear is open."""
+    settle_s: float = attrs.field(default=1.0, validator=_positive)
+    """From a flush to the speaker's word on what was played."""
+    playback_report_s: float = attrs.field(default=2.0, validator=_positive)
+    """How long after the pacing clock's end a client that reports playback may still take to report the end."""
+    backstop_s: float = attrs.field(default=30.0, validator=_positive)
+    """No fact at all from a live turn for this long: the turn failed. Longer than any stage's own timeout."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What bounds a conversation's size and its patience."""
+
+    history_items: int = attrs.field(default=200, validator=_positive)
+    """History items kept; the oldest are forgotten first."""
+    text_chars: int = attrs.field(default=8_000, validator=_positive)
+    """Characters of one user text, one `say`, one transcript; more is refused (transcripts: cut)."""
+    answer_chars: int = attrs.field(default=16_000, validator=_positive)
+    """Characters of one answer; a model that goes on is stopped there."""
+    say_queue: int = attrs.field(default=8, validator=_positive)
+    """`say` requests that wait for the floor; one more is refused."""
+    same_failures: int = attrs.field(default=3, validator=_positive)
+    """The same stage failing this often in a row is critical and ends the session."""
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """One session's choices. Immutable; a session keeps its own copy.
+
+    Every field can be set in the agent's TOML file under ``[conversation]`` (``[conversation.timeouts]``,
+    ``[conversation.limits]``).
+    """
+
+    locale: str = attrs.field(default="en-US", validator=attrs.validators.min_len(2))
+    """BCP 47 tag of what is spoken, both ways."""
+    stt_mode: SttMode = SttMode.STREAMING
+    output: Output = Output.AUDIO
+    welcome: str | None = None
+    """Spoken when a conversation starts; None: the agent waits for the user."""
+    apology: str | None = None
+    """Spoken when the language model failed; None: the client is told, nothing is said."""
+
+    endpoint_s: float = attrs.field(default=0.48, validator=[_positive, attrs.validators.le(10)])
+    """Silence after speech that ends an utterance (`silence_threshold_ms` on the wire)."""
+    min_speech_s: float = attrs.field(default=0.25, validator=_not_negative)
+    """Utterances with less voiced time than this never reach the recogniser and count as empty."""
+    max_utterance_s: float = attrs.field(default=30.0, validator=_positive)
+    """An utterance this long is ended as if the user had paused."""
+    preroll_s: float = attrs.field(default=0.3, validator=_not_negative)
+    """Audio kept from before the speech start, so that no first sound is lost."""
+    vad_threshold: float = attrs.field(default=0.5, validator=[_positive, attrs.validators.lt(1)])
+    """Speech probability from which a chunk is voiced; it stays voiced down to 0.15 below (Silero's own hysteresis)."""
+
+    barge_in: BargeIn = BargeIn.GUARDED
+    interruption_min_s: float = attrs.field(default=0.3, validator=_not_negative)
+    """Voiced time that confirms an interruption."""
+    echo_guard_db: float = attrs.field(default=15.0, validator=_positive)
+    """With ``guarded`` barge-in: while the agent is heard, input quieter than its recent output by more than this is echo."""
+    echo_tail_s: float = attrs.field(default=0.5, validator=_not_negative)
+    """How long after it was played output can still come back as echo."""
+
+    reconnect_grace_s: float = attrs.field(default=30.0, validator=_not_negative)
+    """How long a session waits for its client to come back."""
+    stt_retry_s: float = attrs.field(default=2.0, validator=_positive)
+    """Back-off before a failed recogniser is started again; doubles with each failure in a row."""
+    error_retry_s: float = attrs.field(default=1.0, validator=_positive)
+    """Back-off after an unknown failure."""
+    idle_prompt: str | None = None
+    """Spoken once when the user has been silent for ``idle_prompt_s``."""
+    idle_prompt_s: float = attrs.field(default=30.0, validator=_positive)
+    idle_end_s: float | None = attrs.field(default=300.0, validator=_optional_positive)
+    """The user silent for this long in a conversation: the conversation ends; None: never."""
+    session_idle_s: float | None = attrs.field(default=600.0, validator=_optional_positive)
+    """No conversation for this long: the session ends; None: never."""
+
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()

@@ -1,0 +1,92 @@
+"""The vocabulary of a conversation: the agent's ten states, the user's floor, and why things stop."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["BargeIn", "Floor", "Output", "Reason", "State", "SttMode", "TurnKind", "Wait"]
+
+
+class State(Enum):
+    """What the agent is doing. The values are part of the wire protocol."""
+
+    IDLE = "idle"
+    INITIALIZING = "initializing"
+    PREPARING_WELCOME = "preparing_welcome"
+    PLAYING_WELCOME = "playing_welcome"
+    LISTENING = "listening"
+    PROCESSING_SPEECH = "processing_speech"
+    PREPARING_RESPONSE = "preparing_response"
+    PLAYING_RESPONSE = "playing_response"
+    ERROR = "error"
+    ENDED = "ended"
+
+
+class Floor(Enum):
+    """What the user is doing, as far as the ear can tell. A second region beside the agent's state."""
+
+    SILENT = "silent"
+    SPEAKING = "speaking"
+
+
+class Reason(Enum):
+    """Why a turn, a conversation or a session stopped. It reaches the client, the log and the cancelled scope."""
+
+    CONVERSATION_ENDED = "conversation_ended"
+    SESSION_ENDED = "session_ended"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    TRANSPORT_ERROR = "transport_error"
+    BARGE_IN = "barge_in"
+    ERROR_RECOVERY = "error_recovery"
+    CRITICAL_ERROR = "critical_error"
+    IDLE = "idle"
+    SHUTDOWN = "shutdown"
+    OVERLOADED = "overloaded"
+
+
+class TurnKind(Enum):
+    """What caused a turn."""
+
+    WELCOME = "welcome"
+    RESPONSE = "response"
+    SAY = "say"
+    APOLOGY = "apology"
+    IDLE_PROMPT = "idle_prompt"
+
+
+class BargeIn(Enum):
+    """May the user interrupt? ``GUARDED`` asks the ear to discount what the agent itself is playing."""
+
+    FULL = "full"
+    GUARDED = "guarded"
+    OFF = "off"
+
+
+class SttMode(Enum):
+    """``STREAMING`` asks for partial transcripts where the recogniser has them; ``BATCH`` only for final ones."""
+
+    STREAMING = "streaming"
+    BATCH = "batch"
+
+
+class Output(Enum):
+    """What the client takes: spoken answers (with their text), or text only."""
+
+    AUDIO = "audio"
+    TEXT = "text"
+
+
+class Wait(Enum):
+    """What a deadline stands for: each is one field of ``Deadlines``, in the order in which ties are resolved."""
+
+    SESSION_IDLE = "session_idle"
+    GRACE = "grace"
+    DRAIN = "drain"
+    INITIALIZE = "initialize"
+    SETTLE = "settle"
+    TRANSCRIPT = "transcript"
+    GENERATION = "generation"
+    PLAYBACK = "playback"
+    STT_RETRY = "stt_retry"
+    RECOVERY = "recovery"
+    IDLE = "idle"
