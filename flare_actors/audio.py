@@ -38,7 +38,8 @@ class AudioFormat:
     """
 
     sample_rate: int = attrs.field(
-        default=16_000, validator=[attrs.validators.instance_of(int), attrs.validators.ge(8_000), attrs.validators.le(48_000)]
+        default=16_000,
+        validator=[attrs.validators.instance_of(int), attrs.validators.ge(8_000), attrs.validators.le(48_000)],
     )
 
 
@@ -99,4 +100,4 @@ class Resampler:
         import numpy as np
 
         out = self._stream.resample_chunk(np.frombuffer(pcm, dtype="<i2"), last=last)
-        return out.tobytes()
+        return bytes(out.tobytes())

@@ -298,8 +298,11 @@ class ClientLink(Protocol):
 
     @property
     def realtime(self) -> bool:
-        """True: a person speaks and listens; audio that comes too fast is dropped, the answer is paced. False: a recording
-        or a test; audio input is backpressured instead, the answer leaves at full speed and counts as played on leaving."""
+        """Whether a person speaks and listens.
+
+        True: audio that comes too fast is dropped, the answer is paced. False: a recording or a test; audio input is
+        backpressured instead, the answer leaves at full speed and counts as played on leaving.
+        """
         ...
 
     @property

@@ -11,8 +11,8 @@ from flare_actors.conversation.states import Reason, State, TurnKind
 __all__ = [
     "ErrorRaised",
     "HearingReady",
-    "Notice",
     "NothingHeard",
+    "Notice",
     "PlaybackCleared",
     "ResponseTextDelta",
     "ResponseTextDone",

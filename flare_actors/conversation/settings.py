@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import attrs
 
 from flare_actors.conversation.states import BargeIn, Output, SttMode
 
 __all__ = ["Limits", "Settings", "Timeouts"]
 
-_positive = attrs.validators.gt(0)
-_not_negative = attrs.validators.ge(0)
-_optional_positive = attrs.validators.optional(attrs.validators.gt(0))
+# attrs' own validators are invariant in the field's type; these serve int and float fields alike.
+_Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], object]
+_positive: _Validator = attrs.validators.gt(0)
+_not_negative: _Validator = attrs.validators.ge(0)
+_optional_positive: _Validator = attrs.validators.optional(_positive)
+
+
+def _positive_up_to(most: float) -> _Validator:
+    return attrs.validators.and_(_positive, attrs.validators.le(most))
+
+
+def _between(low: float, high: float) -> _Validator:
+    """Between ``low`` and ``high``, both excluded."""
+    return attrs.validators.and_(attrs.validators.gt(low), attrs.validators.lt(high))
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +90,7 @@ class Settings:
     apology: str | None = None
     """Spoken when the language model failed; None: the client is told, nothing is said."""
 
-    endpoint_s: float = attrs.field(default=0.48, validator=[_positive, attrs.validators.le(10)])
+    endpoint_s: float = attrs.field(default=0.48, validator=_positive_up_to(10))
     """Silence after speech that ends an utterance (`silence_threshold_ms` on the wire)."""
     min_speech_s: float = attrs.field(default=0.25, validator=_not_negative)
     """Utterances with less voiced time than this never reach the recogniser and count as empty."""
@@ -84,7 +98,7 @@ class Settings:
     """An utterance this long is ended as if the user had paused."""
     preroll_s: float = attrs.field(default=0.3, validator=_not_negative)
     """Audio kept from before the speech start, so that no first sound is lost."""
-    vad_threshold: float = attrs.field(default=0.5, validator=[_positive, attrs.validators.lt(1)])
+    vad_threshold: float = attrs.field(default=0.5, validator=_between(0, 1))
     """Speech probability from which a chunk is voiced; it stays voiced down to 0.15 below (Silero's own hysteresis)."""
 
     barge_in: BargeIn = BargeIn.GUARDED
