@@ -1,0 +1,113 @@
+"""What every test shares: Hypothesis profiles, components that may be absent, and the promise that none is in CI.
+
+A test says what it cannot do without: ``@pytest.mark.needs("chromium", "weights")``. Where that is absent, the test is a
+counted skip. With ``FLARE_ACTORS_REQUIRE_ALL=1`` (as ``.ci/run`` sets it) every skip is a failure: nothing goes untested
+without somebody noticing.
+
+``HYPOTHESIS_PROFILE`` is ``quick`` (the default), ``ci`` or ``nightly``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadlines: two busy cores make any of them a coin toss. CI is derandomised, so that a red build is red again locally.
+_SLOW_IS_FINE = [HealthCheck.too_slow]
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile(
+    "ci", max_examples=150, deadline=None, derandomize=True, print_blob=True, suppress_health_check=_SLOW_IS_FINE
+)
+settings.register_profile("nightly", max_examples=5_000, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+REQUIRE_ALL = os.environ.get("FLARE_ACTORS_REQUIRE_ALL") == "1"
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@functools.cache
+def _missing_browser() -> str | None:
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed (extra `test`)"
+    if not any(map(shutil.which, _BROWSERS)):
+        return "no Chromium on the PATH (apt install chromium)"
+    return None
+
+
+@functools.cache
+def _missing_engines() -> str | None:
+    absent = [
+        name
+        for name in ("hibari", "moonshine_voice", "onnxruntime", "xllamacpp")
+        if importlib.util.find_spec(name) is None
+    ]
+    return f"the embedded engines are not installed (extra `local`): {', '.join(absent)}" if absent else None
+
+
+@functools.cache
+def _missing_weights() -> str | None:
+    if reason := _missing_engines():
+        return reason
+    try:
+        from flare_actors.providers import weights
+    except ImportError:
+        return "this version fetches no weights"
+    absent = [model.name for model in weights.MODELS if not weights.is_present(model)]
+    return f"weights are not fetched (flare-actors models fetch): {', '.join(absent)}" if absent else None
+
+
+_COMPONENTS: dict[str, Callable[[], str | None]] = {
+    "chromium": _missing_browser,
+    "local": _missing_engines,
+    "weights": _missing_weights,
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for component in mark.args:
+            if component not in _COMPONENTS:
+                pytest.fail(f"needs({component!r}): known components are {', '.join(_COMPONENTS)}", pytrace=False)
+            if reason := _COMPONENTS[component]():
+                pytest.skip(reason)
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.longrepr = f"FLARE_ACTORS_REQUIRE_ALL=1 and this did not run. {why}"
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = len(terminalreporter.stats.get("skipped", ()))
+    if skipped:
+        terminalreporter.write_line(f"{skipped} skipped; .ci/run installs what they need and lets none skip")
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> Path:
+    """The browser for tests that are marked ``needs("chromium")``."""
+    return next(Path(found) for name in _BROWSERS if (found := shutil.which(name)))
