@@ -16,10 +16,10 @@ __all__ = [
     "AudioStarted",
     "ClientAttached",
     "ClientDetached",
+    "ClientEvent",
     "CommitRequested",
     "ConversationEndRequested",
     "ConversationStartRequested",
-    "ClientEvent",
     "DeadlinePassed",
     "Event",
     "FailureRaised",
@@ -116,6 +116,8 @@ class PlaybackCompleted(_Fact):
 
     turn: int | None = None
     """None: the oldest unfinished turn."""
+    played_s: float | None = None
+    """Seconds of that turn's audio that had been sent: stamped by the session, never by the client."""
 
 
 # --- What happens to the link and the session ----------------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""What the orchestrator is told to do: imperative values. Performing one never waits and never fails the core.
+
+A command may come too late (its turn is gone, its listener closed) and then does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, Union
+
+import attrs
+
+from flare_actors.conversation.notices import Notice
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Output, Reason, SttMode, TurnKind
+
+__all__ = [
+    "CancelReply",
+    "ChatMessage",
+    "CloseListener",
+    "CloseSession",
+    "Command",
+    "CommitUtterance",
+    "FlushPlayback",
+    "Notify",
+    "OpenListener",
+    "SetMute",
+    "StartReply",
+    "StartStt",
+    "StopStt",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ChatMessage:
+    """One side's words in the request to the language model; neighbours of one role are merged."""
+
+    role: Literal["user", "assistant"]
+    content: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class OpenListener:
+    """Open the ear: voice activity detection with these settings, until CloseListener."""
+
+    settings: Settings
+
+
+@attrs.frozen(kw_only=True)
+class CloseListener:
+    """Close the ear and the recogniser; what they were at is forgotten."""
+
+    reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class StartStt:
+    """Be ready for the next utterance; a recogniser that is already open just says so."""
+
+    locale: str
+    mode: SttMode
+    endpoint_s: float
+    """Silence that ends an utterance, in seconds."""
+    retry: bool = False
+    """It failed before."""
+
+
+@attrs.frozen(kw_only=True)
+class StopStt:
+    """Close the recogniser; the ear stays open."""
+
+    reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class CommitUtterance:
+    """End the utterance in progress now, as if the silence had lasted long enough."""
+
+
+@attrs.frozen(kw_only=True)
+class SetMute:
+    """Drop the user's audio before the VAD, or stop dropping it."""
+
+    muted: bool
+
+
+@attrs.frozen(kw_only=True)
+class StartReply:
+    """Open the reply scope of a turn: ask the model with ``messages``, or speak ``text``."""
+
+    turn: int
+    kind: TurnKind
+    locale: str
+    output: Output
+    messages: tuple[ChatMessage, ...] = attrs.field(default=(), repr=False)
+    text: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CancelReply:
+    """Cancel the reply scope of a turn: model, phrases and synthesizer at once."""
+
+    turn: int
+    reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class FlushPlayback:
+    """Forget a turn's audio wherever it still is; answered with PlaybackStopped."""
+
+    turn: int
+
+
+@attrs.frozen(kw_only=True)
+class Notify:
+    """Tell the client."""
+
+    notice: Notice
+
+
+@attrs.frozen(kw_only=True)
+class CloseSession:
+    """The last command of a session: let the last notices drain, then close everything."""
+
+    reason: Reason
+
+
+Command: TypeAlias = Union[
+    OpenListener,
+    CloseListener,
+    StartStt,
+    StopStt,
+    CommitUtterance,
+    SetMute,
+    StartReply,
+    CancelReply,
+    FlushPlayback,
+    Notify,
+    CloseSession,
+]

@@ -1,0 +1,185 @@
+"""The conversation as a value: everything that a decision may depend on, frozen.
+
+Waiting is data here: each thing waited for is a deadline, and a conversation that waits for nothing has none.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from flare_actors.conversation.history import HistoryItem, SpokenPhrase
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Floor, Reason, State, TurnKind, Wait
+
+__all__ = ["AwaitedTranscript", "Conversation", "Deadlines", "Failures", "Hearing", "Marks", "Settling", "Turn"]
+
+
+class Hearing(Enum):
+    """The recogniser, as far as the core knows."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class Deadlines:
+    """What is waited for, and until when (seconds since the session's start); None: not waited for.
+
+    One field per ``Wait``, of the same name.
+    """
+
+    session_idle: float | None = None
+    grace: float | None = None
+    drain: float | None = None
+    initialize: float | None = None
+    settle: float | None = None
+    transcript: float | None = None
+    generation: float | None = None
+    playback: float | None = None
+    stt_retry: float | None = None
+    recovery: float | None = None
+    idle: float | None = None
+
+    def earliest(self) -> tuple[float, Wait] | None:
+        """The next deadline and what it stands for; of equal ones the first in ``Wait``'s order."""
+        best: tuple[float, Wait] | None = None
+        for wait, name in _WAIT_FIELDS:
+            at: float | None = getattr(self, name)
+            if at is not None and (best is None or at < best[0]):
+                best = (at, wait)
+        return best
+
+
+_WAIT_FIELDS = tuple((wait, wait.value) for wait in Wait)
+
+
+@attrs.frozen(kw_only=True)
+class Marks:
+    """When the stages of a turn were reached, in seconds since the session's start; None: not (yet)."""
+
+    speech_ended: float | None = None
+    endpoint: float | None = None
+    asked: float | None = None
+    """The transcript, the typed text, or the decision to speak."""
+    first_token: float | None = None
+    first_phrase: float | None = None
+    first_audio: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """The live turn."""
+
+    number: int
+    kind: TurnKind
+    waiting: bool = False
+    """Its request is not built yet: it waits for the word on what was heard of the turn before."""
+    phrases: tuple[SpokenPhrase, ...] = ()
+    generated_s: float | None = None
+    """Seconds of audio generated in all; None while more may come."""
+    playing: bool = False
+    """Its first audio has left for the client."""
+    played_s: float = 0.0
+    """By the client's latest report."""
+    reported_at: float | None = None
+    """When that report came."""
+    llm_failed: bool = False
+    tts_failed: bool = False
+    marks: Marks = Marks()
+
+    @property
+    def text(self) -> str:
+        """All that was written so far."""
+        return "".join(phrase.text for phrase in self.phrases)
+
+
+@attrs.frozen(kw_only=True)
+class Settling:
+    """A cancelled turn of which is not known for sure how much was heard."""
+
+    number: int
+    reason: Reason
+    phrases: tuple[SpokenPhrase, ...]
+    ended_at: float
+    delivered: bool = False
+    """Its text went to the client instead of its sound, so that all that was written counts as heard."""
+    played_s: float = 0.0
+    """By the client's latest report before the end, or any later one."""
+    reported_at: float | None = None
+    settled: bool = False
+    """It is known how much was played; a client's report may still amend it."""
+
+
+@attrs.frozen(kw_only=True)
+class AwaitedTranscript:
+    """An utterance that has ended and whose final transcript is due."""
+
+    utterance: int
+    speech_ended: float
+    endpoint: float
+    overheard: bool
+    """It began while the agent was heard, so it may be the agent's echo."""
+
+
+@attrs.frozen(kw_only=True)
+class Failures:
+    """How often each stage failed in a row."""
+
+    vad: int = 0
+    stt: int = 0
+    llm: int = 0
+    tts: int = 0
+    unknown: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """One session's conversation: two regions (the agent's state, the user's floor) and what they stand on."""
+
+    settings: Settings = Settings()
+    state: State = State.IDLE
+    attached: bool = False
+    """A client's link is open."""
+    reports_playback: bool = False
+    """The client tells what it has played, so its word on the end is waited for."""
+    draining: bool = False
+    """The server is going down: end with the turn."""
+    ended: Reason | None = None
+
+    floor: Floor = Floor.SILENT
+    utterance: int = 0
+    """The latest utterance that the ear has told of."""
+    confirmed: bool = False
+    """The utterance in progress is long enough to count as an interruption."""
+    overheard: bool = False
+    """The utterance in progress began while the agent was heard."""
+    awaited: tuple[AwaitedTranscript, ...] = ()
+    listener_open: bool = False
+    hearing: Hearing = Hearing.STOPPED
+    muted: bool = False
+
+    turns: int = 0
+    """Turn numbers given out."""
+    turn: Turn | None = None
+    settling: tuple[Settling, ...] = ()
+    last_spoken: str = attrs.field(default="", repr=False)
+    """The text of the turn that was heard last, to tell its echo."""
+    answer_due: bool = False
+    """The user said something that no reply has been started for."""
+    asked: Marks = Marks()
+    """The marks of what the user said last, for the reply to it."""
+
+    history: tuple[HistoryItem, ...] = ()
+    says: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """Waiting for the floor."""
+    prompted: bool = False
+    """The idle prompt was spoken and not answered."""
+
+    failures: Failures = Failures()
+    stale: int = 0
+    """Late facts dropped."""
+    deadlines: Deadlines = Deadlines()

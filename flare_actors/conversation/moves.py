@@ -1,0 +1,356 @@
+"""The moves that handlers are made of: a conversation in the making, and the commands collected on the way.
+
+A ``Draft`` lives within one call of ``step``; outside of it there are only values. Every move leaves the conversation
+consistent (no live turn in LISTENING, no deadline for what is no longer awaited), so that handlers stay short.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from flare_actors.conversation.commands import (
+    CancelReply,
+    CloseListener,
+    CloseSession,
+    Command,
+    FlushPlayback,
+    Notify,
+    OpenListener,
+    StartReply,
+    StartStt,
+    StopStt,
+)
+from flare_actors.conversation.history import AgentSaid, UserSaid, build_messages, heard_text, remember
+from flare_actors.conversation.model import Conversation, Failures, Hearing, Marks, Settling, Turn
+from flare_actors.conversation.notices import (
+    ErrorRaised,
+    Notice,
+    PlaybackCleared,
+    SessionEnded,
+    StateChanged,
+    TurnEnded,
+    TurnStarted,
+)
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
+from flare_actors.conversation.table import ACTIVE, PREPARING_STATE, check_transition
+from flare_actors.errors import Stage
+
+__all__ = ["Draft"]
+
+_MAX_SETTLING = 8
+"""Cancelled turns of which may still be told how much was heard: more barge-ins than that without one request in between
+are a client's play, and the oldest keep what is known of them."""
+
+
+class Draft:
+    """One step in the making."""
+
+    __slots__ = ("at", "c", "commands")
+
+    def __init__(self, conversation: Conversation, at: float) -> None:
+        self.c = conversation
+        self.at = at
+        self.commands: list[Command] = []
+
+    # --- The smallest moves ----------------------------------------------------------------------------------------------
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the conversation."""
+        self.c = attrs.evolve(self.c, **changes)
+
+    def wait(self, **deadlines: float | None) -> None:
+        """Set (seconds since the session's start) or clear (None) deadlines."""
+        self.set(deadlines=attrs.evolve(self.c.deadlines, **deadlines))
+
+    def emit(self, *commands: Command) -> None:
+        self.commands.extend(commands)
+
+    def tell(self, notice: Notice) -> None:
+        self.commands.append(Notify(notice=notice))
+
+    def complain(self, code: str, message: str, *, recoverable: bool = True, turn: int | None = None) -> None:
+        """Tell the client what is wrong; changes nothing."""
+        self.tell(ErrorRaised(code=code, message=message, recoverable=recoverable, turn=turn))
+
+    def drop(self) -> None:
+        """A late fact: count it, change nothing else."""
+        self.set(stale=self.c.stale + 1)
+
+    def go(self, new: State, reason: Reason | None = None) -> None:
+        """Change the state, as the table allows."""
+        old = self.c.state
+        check_transition(old, new)
+        self.set(state=new)
+        if old is State.LISTENING:
+            self.wait(idle=None)
+        if old is State.ERROR:
+            self.wait(recovery=None)
+        number = self.c.turn.number if self.c.turn is not None else None
+        self.tell(StateChanged(old=old, new=new, at=self.at, turn=number, reason=reason))
+
+    # --- Listening -------------------------------------------------------------------------------------------------------
+
+    def start_stt(self, *, retry: bool = False) -> None:
+        """Ask for a recogniser, with all of the session's settings, every time."""
+        settings = self.c.settings
+        if self.c.hearing is not Hearing.READY:
+            self.set(hearing=Hearing.STARTING)
+        self.wait(stt_retry=None)
+        self.emit(
+            StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry)
+        )
+
+    def watch_idle(self) -> None:
+        """Start to count the user's silence anew, if it is the user's turn and nothing is under way."""
+        settings = self.c.settings
+        quiet = self.c.state is State.LISTENING and self.c.floor is Floor.SILENT and not self.c.awaited
+        if not quiet or not self.c.attached:
+            self.wait(idle=None)
+        elif settings.idle_prompt is not None and not self.c.prompted:
+            self.wait(idle=self.at + settings.idle_prompt_s)
+        elif settings.idle_end_s is not None:
+            self.wait(idle=self.at + settings.idle_end_s)
+
+    def listen(self, reason: Reason | None = None) -> None:
+        """The floor is the user's: LISTENING with STT started, or ERROR while the recogniser is down.
+
+        Then whatever waited for the floor gets it: the end of a draining session, an answer that is due, a `say`.
+        """
+        if self.c.draining and self.c.floor is Floor.SILENT and not self.c.awaited:
+            self.end(Reason.SHUTDOWN)
+            return
+        if self.c.hearing is Hearing.FAILED:
+            # Still down when the turn ends: no more pretending to listen.
+            retry_at = self.c.deadlines.stt_retry
+            self.go(State.ERROR, Reason.ERROR_RECOVERY)
+            self.wait(stt_retry=None, recovery=retry_at if retry_at is not None else self.at)
+            return
+        if self.c.state is not State.LISTENING:
+            self.go(State.LISTENING, reason)
+        if self.c.attached:
+            self.start_stt(retry=reason is Reason.ERROR_RECOVERY)
+        self.watch_idle()
+        self.use_floor()
+
+    def use_floor(self) -> None:
+        """Give the free floor to what waits for it: first an answer that is due, then what is to be said."""
+        if self.c.state is not State.LISTENING or not self.c.attached or self.c.awaited:
+            return
+        speaking = self.c.floor is Floor.SPEAKING
+        if self.c.answer_due and not (speaking and self.c.confirmed):
+            self.reply(TurnKind.RESPONSE)
+        elif self.c.says and not speaking:
+            text, *rest = self.c.says
+            self.set(says=tuple(rest))
+            self.reply(TurnKind.SAY, text)
+        elif self.c.draining and not speaking:
+            self.end(Reason.SHUTDOWN)
+
+    def forget_hearing(self) -> None:
+        """No utterance is in progress and none is awaited."""
+        self.set(floor=Floor.SILENT, confirmed=False, overheard=False, awaited=())
+        self.wait(transcript=None)
+
+    # --- Turns -----------------------------------------------------------------------------------------------------------
+
+    def reply(self, kind: TurnKind, text: str | None = None) -> None:
+        """Open a new turn: ask the model (``RESPONSE``), or have ``text`` spoken."""
+        number = self.c.turns + 1
+        marks = self.c.asked if kind is TurnKind.RESPONSE else Marks(asked=self.at)
+        waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
+        turn = Turn(number=number, kind=kind, waiting=waiting, marks=marks)
+        self.set(turns=number, turn=turn, answer_due=False if kind is TurnKind.RESPONSE else self.c.answer_due)
+        self.tell(TurnStarted(turn=number, kind=kind))
+        self.go(State.PROCESSING_SPEECH if kind is TurnKind.RESPONSE else PREPARING_STATE[kind])
+        if waiting:
+            self.wait(settle=self.at + self.c.settings.timeouts.settle_s)
+            return
+        self.start_reply(text)
+
+    def start_reply(self, text: str | None = None) -> None:
+        """Have the live turn generated. What was heard of earlier turns is final from here on."""
+        turn = self.c.turn
+        assert turn is not None
+        settings = self.c.settings
+        messages: tuple[Any, ...] = ()
+        if text is None:
+            self.set(settling=())
+            messages = build_messages(self.c.history)
+        self.set(turn=attrs.evolve(turn, waiting=False))
+        self.wait(settle=None, generation=self.at + settings.timeouts.backstop_s)
+        self.emit(
+            StartReply(
+                turn=turn.number,
+                kind=turn.kind,
+                locale=settings.locale,
+                output=settings.output,
+                messages=messages,
+                text=text,
+            )
+        )
+
+    def interrupt(self, reason: Reason) -> None:
+        """Cancel the live turn wherever it is; what was heard of it settles. The state is the caller's business."""
+        turn = self.c.turn
+        if turn is None:
+            return
+        settling = Settling(
+            number=turn.number,
+            reason=reason,
+            phrases=turn.phrases,
+            ended_at=self.at,
+            delivered=self.silent_output or turn.tts_failed,
+            played_s=turn.played_s,
+            reported_at=turn.reported_at,
+        )
+        self.set(turn=None, settling=(*self.c.settling, settling)[-_MAX_SETTLING:])
+        self.wait(generation=None, playback=None, settle=None)
+        # The entry holds the place among the items; how much of the text was heard becomes known in a moment.
+        self.record(AgentSaid(turn=turn.number, text="", interrupted=True))
+        if turn.waiting:
+            self.settle(settling, 0.0)
+            return
+        # Audio may have left although its AudioStarted is still on the way here: flush and clear in any case.
+        self.emit(CancelReply(turn=turn.number, reason=reason), FlushPlayback(turn=turn.number))
+        self.tell(PlaybackCleared(turn=turn.number, reason=reason))
+
+    def settle(self, settling: Settling, played_s: float) -> None:
+        """Write down what was heard of a cancelled turn; the client is told once, a later report only amends."""
+        written = "".join(phrase.text for phrase in settling.phrases)
+        heard = written.strip() if settling.delivered else heard_text(settling.phrases, played_s)
+        self.set(
+            settling=tuple(
+                attrs.evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
+                for s in self.c.settling
+            ),
+            history=tuple(
+                attrs.evolve(item, text=heard)
+                if isinstance(item, AgentSaid) and item.turn == settling.number
+                else item
+                for item in self.c.history
+            ),
+        )
+        if not settling.settled:
+            if played_s > 0:
+                self.set(last_spoken=written)
+            self.tell(TurnEnded(turn=settling.number, reason=settling.reason, heard=heard))
+
+    def settle_all(self) -> None:
+        """Do without the speaker's word: what the client has reported so far must do."""
+        for settling in self.c.settling:
+            if not settling.settled:
+                self.settle(settling, settling.played_s)
+
+    def finish_turn(self) -> None:
+        """The turn was said to its end (or delivered as text): it enters the history, and the floor is the user's."""
+        turn = self.c.turn
+        assert turn is not None
+        failures = self.c.failures
+        self.set(
+            turn=None,
+            last_spoken=turn.text if turn.playing else self.c.last_spoken,
+            failures=Failures(
+                vad=0,
+                stt=failures.stt,
+                llm=failures.llm if turn.llm_failed or turn.kind is not TurnKind.RESPONSE else 0,
+                tts=failures.tts if turn.tts_failed else 0,
+                unknown=0,
+            ),
+        )
+        self.wait(generation=None, playback=None)
+        text = turn.text.strip()
+        if text:
+            self.record(AgentSaid(turn=turn.number, text=text))
+        self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
+        self.listen()
+
+    def record(self, item: AgentSaid | UserSaid) -> None:
+        self.set(history=remember(self.c.history, item, self.c.settings.limits.history_items))
+
+    # --- Failures and ends -----------------------------------------------------------------------------------------------
+
+    def count_failure(self, stage: Stage | None, *, critical: bool) -> bool:
+        """Count one more failure of a stage in a row; end the session if that was one too many. True: it ended."""
+        name = stage or "unknown"
+        count: int = getattr(self.c.failures, name) + 1
+        self.set(failures=attrs.evolve(self.c.failures, **{name: count}))
+        if not critical and count < self.c.settings.limits.same_failures:
+            return False
+        what = {"vad": "hearing", "stt": "speech recognition", "llm": "the language model", "tts": "speech synthesis"}
+        subject = what.get(name, "the agent")
+        self.complain(
+            f"{name}_failed",
+            f"{subject} cannot be used" if critical else f"{subject} failed {count} times in a row",
+            recoverable=False,
+        )
+        self.end(Reason.CRITICAL_ERROR)
+        return True
+
+    def fail(self, after_s: float) -> None:
+        """Into ERROR, and out of it again after ``after_s`` seconds."""
+        self.interrupt(Reason.ERROR_RECOVERY)
+        self.forget_hearing()
+        if self.c.state is not State.ERROR:
+            self.go(State.ERROR, Reason.ERROR_RECOVERY)
+        self.wait(recovery=self.at + after_s, stt_retry=None, initialize=None)
+
+    def recover(self) -> None:
+        """Out of ERROR: open what is closed, start STT again, and listen."""
+        self.wait(recovery=None)
+        if self.c.hearing is Hearing.FAILED:
+            self.set(hearing=Hearing.STOPPED)
+        if not self.c.listener_open:
+            self.emit(OpenListener(settings=self.c.settings))
+            self.wait(initialize=self.at + self.c.settings.timeouts.initialize_s)
+        self.listen(Reason.ERROR_RECOVERY)
+
+    def stop_hearing(self, reason: Reason) -> None:
+        """Close ear and recogniser."""
+        self.forget_hearing()
+        if self.c.state in ACTIVE:
+            self.emit(CloseListener(reason=reason))
+        self.set(listener_open=False, hearing=Hearing.STOPPED)
+        self.wait(stt_retry=None, initialize=None)
+
+    def pause_stt(self, reason: Reason) -> None:
+        """Nobody is there to be heard: close the recogniser, keep the ear."""
+        self.forget_hearing()
+        self.emit(StopStt(reason=reason))
+        self.set(hearing=Hearing.STOPPED)
+        self.wait(stt_retry=None)
+
+    def end_conversation(self, reason: Reason) -> None:
+        """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
+        self.interrupt(reason)
+        self.stop_hearing(reason)
+        self.set(says=(), answer_due=False, prompted=False)
+        self.go(State.IDLE, reason)
+        if self.c.draining:
+            self.end(Reason.SHUTDOWN)
+        else:
+            self.watch_session()
+
+    def watch_session(self) -> None:
+        """Start to count the time without a conversation anew."""
+        idle = self.c.settings.session_idle_s
+        self.wait(session_idle=None if idle is None else self.at + idle)
+
+    def end(self, reason: Reason) -> None:
+        """To ENDED, from any state."""
+        if self.c.state is State.ENDED:
+            return
+        self.interrupt(reason)
+        self.stop_hearing(reason)
+        self.settle_all()
+        self.set(settling=(), says=(), answer_due=False, ended=reason)
+        self.go(State.ENDED, reason)
+        self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
+        self.tell(SessionEnded(reason=reason))
+        self.emit(CloseSession(reason=reason))
+
+    @property
+    def silent_output(self) -> bool:
+        """The client takes text only."""
+        return self.c.settings.output is Output.TEXT

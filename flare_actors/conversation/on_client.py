@@ -1,0 +1,234 @@
+"""What a client, its link, the embedder and the server ask for."""
+
+from __future__ import annotations
+
+import attrs
+
+from flare_actors.conversation.commands import CommitUtterance, OpenListener, SetMute
+from flare_actors.conversation.events import (
+    ClientAttached,
+    ClientDetached,
+    CommitRequested,
+    ConversationEndRequested,
+    ConversationStartRequested,
+    FailureRaised,
+    InterruptRequested,
+    MuteRequested,
+    PlaybackCompleted,
+    PlaybackProgressed,
+    SayRequested,
+    SessionEndRequested,
+    SessionOverloaded,
+    ShutdownRequested,
+    TextReceived,
+    TransportFailed,
+)
+from flare_actors.conversation.history import UserSaid
+from flare_actors.conversation.model import Marks
+from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.states import Floor, Reason, State, TurnKind
+from flare_actors.conversation.table import ACTIVE
+
+_NOT_STARTED = "no conversation is going on; start one first"
+
+
+def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
+    if d.c.state is not State.IDLE:
+        d.complain("already_started", "a conversation is going on already; end it before starting another")
+        return
+    d.set(history=(), prompted=False, last_spoken="", says=(), answer_due=False)
+    d.wait(session_idle=None)
+    d.go(State.INITIALIZING)
+    d.wait(initialize=d.at + d.c.settings.timeouts.initialize_s)
+    d.emit(OpenListener(settings=d.c.settings))
+    if d.c.muted:
+        d.emit(SetMute(muted=True))
+
+
+def greet(d: Draft) -> None:
+    """Leave INITIALIZING, once the ear is open and somebody is there: welcome, or listen."""
+    welcome = d.c.settings.welcome
+    d.wait(initialize=None)
+    if welcome is None or d.c.answer_due:
+        d.listen()
+        return
+    d.start_stt()
+    d.reply(TurnKind.WELCOME, welcome)
+
+
+def on_conversation_end(d: Draft, _: ConversationEndRequested) -> None:
+    if d.c.state is State.IDLE:
+        d.complain("not_started", _NOT_STARTED)
+        return
+    d.end_conversation(Reason.CONVERSATION_ENDED)
+
+
+def on_session_end(d: Draft, _: SessionEndRequested) -> None:
+    d.end(Reason.SESSION_ENDED)
+
+
+def on_text(d: Draft, e: TextReceived) -> None:
+    limit = d.c.settings.limits.text_chars
+    if d.c.state is State.IDLE:
+        d.complain("not_started", _NOT_STARTED)
+    elif not e.text.strip():
+        d.complain("empty_text", "the text is empty; send at least one word")
+    elif len(e.text) > limit:
+        d.complain("text_too_long", f"the text has {len(e.text)} characters; at most {limit} are taken")
+    else:
+        d.record(UserSaid(text=e.text.strip()))
+        d.set(answer_due=True, prompted=False, asked=Marks(asked=d.at))
+        _answer_at_once(d)
+
+
+def _answer_at_once(d: Draft) -> None:
+    """Typed text is a confirmed barge-in: whatever the agent is at, the answer to it comes next."""
+    if d.c.turn is not None:
+        d.interrupt(Reason.BARGE_IN)
+        d.go(State.LISTENING, Reason.BARGE_IN)
+    elif d.c.state is State.ERROR and d.c.attached:
+        d.recover()
+    if d.c.state is State.LISTENING and d.c.attached:
+        d.reply(TurnKind.RESPONSE)
+
+
+def on_interrupt(d: Draft, _: InterruptRequested) -> None:
+    if d.c.turn is None:
+        return  # It came too late, or twice: harmless.
+    d.interrupt(Reason.BARGE_IN)
+    d.listen(Reason.BARGE_IN)
+
+
+def on_commit(d: Draft, _: CommitRequested) -> None:
+    if d.c.state not in ACTIVE:
+        d.complain("not_started", _NOT_STARTED)
+        return
+    d.emit(CommitUtterance())
+
+
+def on_mute(d: Draft, e: MuteRequested) -> None:
+    d.set(muted=e.muted)
+    d.emit(SetMute(muted=e.muted))
+
+
+def on_say(d: Draft, e: SayRequested) -> None:
+    limits = d.c.settings.limits
+    if d.c.state is State.IDLE:
+        d.complain("not_started", _NOT_STARTED)
+    elif not e.text.strip():
+        d.complain("empty_text", "there is nothing to say; send at least one word")
+    elif len(e.text) > limits.text_chars:
+        d.complain("text_too_long", f"the text has {len(e.text)} characters; at most {limits.text_chars} are taken")
+    elif len(d.c.says) >= limits.say_queue:
+        d.complain("say_queue_full", f"{limits.say_queue} texts wait to be said already; wait until one was said")
+    else:
+        d.set(says=(*d.c.says, e.text.strip()))
+        d.use_floor()
+
+
+def on_attached(d: Draft, e: ClientAttached) -> None:
+    d.set(attached=True, reports_playback=e.reports_playback)
+    d.wait(grace=None)
+    if d.c.state is State.IDLE:
+        d.watch_session()
+    elif d.c.state is State.INITIALIZING and d.c.listener_open:
+        greet(d)
+    elif d.c.state is State.LISTENING:
+        d.listen()
+
+
+def on_detached(d: Draft, _: ClientDetached) -> None:
+    d.set(attached=False)
+    d.wait(grace=d.at + d.c.settings.reconnect_grace_s, session_idle=None, idle=None)
+    if d.c.state not in ACTIVE:
+        return
+    had_turn = d.c.turn is not None
+    d.interrupt(Reason.CLIENT_DISCONNECTED)
+    if d.c.state is State.ERROR:
+        d.forget_hearing()  # The recogniser is down already, and its back-off goes on.
+    else:
+        d.pause_stt(Reason.CLIENT_DISCONNECTED)
+    if had_turn:
+        d.go(State.LISTENING, Reason.CLIENT_DISCONNECTED)
+
+
+def on_transport_failed(d: Draft, _: TransportFailed) -> None:
+    d.set(attached=False)
+    d.end(Reason.TRANSPORT_ERROR)
+
+
+def on_shutdown(d: Draft, e: ShutdownRequested) -> None:
+    d.set(draining=True)
+    d.wait(drain=d.at + e.deadline_s)
+    busy = d.c.turn is not None or d.c.floor is Floor.SPEAKING or d.c.awaited or d.c.answer_due
+    if not busy or not d.c.attached:
+        d.end(Reason.SHUTDOWN)
+
+
+def on_overloaded(d: Draft, e: SessionOverloaded) -> None:
+    d.complain("overloaded", f"the session cannot keep up ({e.queue}); start a new one", recoverable=False)
+    d.end(Reason.OVERLOADED)
+
+
+def on_failure(d: Draft, e: FailureRaised) -> None:
+    if d.count_failure(None, critical=e.critical):
+        return
+    d.complain("internal_error", "something went wrong; the conversation goes on in a moment")
+    if d.c.state in ACTIVE:
+        d.fail(d.c.settings.error_retry_s)
+
+
+# --- What the client says it has played ------------------------------------------------------------------------------------
+
+
+def on_playback_progress(d: Draft, e: PlaybackProgressed) -> None:
+    d.set(reports_playback=True)
+    _report(d, e.turn, e.played_s)
+
+
+def on_playback_completed(d: Draft, e: PlaybackCompleted) -> None:
+    d.set(reports_playback=True)
+    turn = d.c.turn
+    target = _reported_turn(d, e.turn)
+    if turn is None or target != turn.number:
+        if e.played_s is not None:
+            _report(d, e.turn, e.played_s)
+        elif target is None:
+            d.drop()
+        return
+    total = turn.generated_s
+    if total is None:
+        # Its buffer ran empty in a gap of the generation: progress, not the end.
+        if e.played_s is not None:
+            _report(d, e.turn, e.played_s)
+    elif e.played_s is None or e.played_s >= total - 0.001:
+        d.finish_turn()
+    else:
+        _report(d, e.turn, e.played_s)
+
+
+def _reported_turn(d: Draft, turn: int | None) -> int | None:
+    """The turn that a report is about: the named one, else the oldest unfinished one."""
+    known = [s.number for s in d.c.settling]
+    if d.c.turn is not None:
+        known.append(d.c.turn.number)
+    if turn is None:
+        return known[0] if known else None
+    return turn if turn in known else None
+
+
+def _report(d: Draft, turn: int | None, played_s: float) -> None:
+    target = _reported_turn(d, turn)
+    if target is None:
+        d.drop()
+    elif d.c.turn is not None and d.c.turn.number == target:
+        played = max(d.c.turn.played_s, played_s)
+        if d.c.turn.generated_s is not None:
+            played = min(played, d.c.turn.generated_s)
+        d.set(turn=attrs.evolve(d.c.turn, played_s=played, reported_at=d.at))
+    else:
+        settling = next(s for s in d.c.settling if s.number == target)
+        updated = attrs.evolve(settling, played_s=max(0.0, played_s), reported_at=d.at)
+        d.set(settling=tuple(updated if s.number == target else s for s in d.c.settling))
+        if settling.settled:
+            d.settle(updated, updated.played_s)

@@ -1,0 +1,205 @@
+"""What the listener heard: voice activity, transcripts, and its failures."""
+
+from __future__ import annotations
+
+import attrs
+
+from flare_actors.conversation.commands import CloseListener
+from flare_actors.conversation.events import (
+    ListenerFailed,
+    ListenerOpened,
+    RecognizerFailed,
+    RecognizerReady,
+    SpeechConfirmed,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFinished,
+    TranscriptUpdated,
+)
+from flare_actors.conversation.history import UserSaid, is_echo
+from flare_actors.conversation.model import AwaitedTranscript, Hearing, Marks
+from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.notices import (
+    HearingReady,
+    NothingHeard,
+    TranscriptReceived,
+    UserSpeechStarted,
+    UserSpeechStopped,
+)
+from flare_actors.conversation.on_client import greet
+from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
+from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
+
+_MAX_AWAITED = 8
+"""Utterances whose transcripts may be outstanding at once; a recogniser that far behind has lost the conversation."""
+
+
+def on_listener_opened(d: Draft, _: ListenerOpened) -> None:
+    if d.c.state not in ACTIVE:
+        d.drop()
+        return
+    d.set(listener_open=True)
+    d.wait(initialize=None)
+    if d.c.state is State.INITIALIZING and d.c.attached:
+        greet(d)
+
+
+def on_listener_failed(d: Draft, e: ListenerFailed) -> None:
+    if d.c.state not in ACTIVE:
+        d.drop()
+        return
+    d.set(listener_open=False)
+    d.emit(CloseListener(reason=Reason.ERROR_RECOVERY))
+    d.set(hearing=Hearing.STOPPED)
+    if d.count_failure("vad", critical=e.critical):
+        return
+    d.complain("vad_failed", "hearing failed; it is started again in a moment")
+    d.fail(d.c.settings.error_retry_s)
+
+
+def on_speech_started(d: Draft, e: SpeechStarted) -> None:
+    if d.c.state not in ACTIVE or e.utterance <= d.c.utterance:
+        d.drop()
+        return
+    d.set(
+        floor=Floor.SPEAKING,
+        utterance=e.utterance,
+        confirmed=False,
+        overheard=d.c.state in PLAYING,
+    )
+    d.wait(idle=None)
+    d.tell(UserSpeechStarted(utterance=e.utterance))
+
+
+def on_speech_confirmed(d: Draft, e: SpeechConfirmed) -> None:
+    if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
+        d.drop()
+        return
+    if _may_take_floor(d):
+        d.set(confirmed=True, prompted=False)
+        if d.c.turn is not None:
+            _withdraw(d)
+
+
+def _may_take_floor(d: Draft) -> bool:
+    """May the user's confirmed speech take the floor, as the joint table and the settings have it?"""
+    action = ON_SPEECH[d.c.state]
+    if action is OnSpeech.IGNORE:
+        return False
+    if action is OnSpeech.LISTEN or d.c.turn is None:
+        return True
+    spontaneous = d.c.turn.kind is not TurnKind.RESPONSE
+    return d.c.settings.barge_in is not BargeIn.OFF or (action is OnSpeech.WITHDRAW and not spontaneous)
+
+
+def _withdraw(d: Draft) -> None:
+    """Cancel the live turn because of the user's words, and hear them out.
+
+    An answer of which nothing was heard is still owed: what it answered and what is being said become one question.
+    """
+    turn = d.c.turn
+    assert turn is not None
+    unheard = not turn.playing and turn.kind is TurnKind.RESPONSE
+    d.interrupt(Reason.BARGE_IN)
+    d.set(answer_due=d.c.answer_due or unheard)
+    d.listen(Reason.BARGE_IN)
+
+
+def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
+    if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
+        d.drop()
+        return
+    d.set(floor=Floor.SILENT)
+    d.tell(UserSpeechStopped(utterance=e.utterance, speech_s=e.speech_s))
+    counts = not e.too_short and d.c.hearing is not Hearing.FAILED and _is_awaited(d)
+    if not counts:
+        _heard_nothing(d, e.utterance)
+        return
+    awaited = AwaitedTranscript(
+        utterance=e.utterance, speech_ended=e.at - e.silence_s, endpoint=e.at, overheard=d.c.overheard
+    )
+    timeouts = d.c.settings.timeouts
+    d.set(awaited=(*d.c.awaited, awaited)[-_MAX_AWAITED:])
+    d.wait(transcript=e.at + timeouts.connect_s + timeouts.stt_final_s + 1.0)
+
+
+def _is_awaited(d: Draft) -> bool:
+    """Do the words of the utterance that just ended count? Not if they were unconfirmed talk over the agent's speech."""
+    if d.c.state is State.ERROR:
+        return False
+    return d.c.confirmed or ON_SPEECH[d.c.state] is not OnSpeech.BARGE_IN
+
+
+def _heard_nothing(d: Draft, utterance: int) -> None:
+    """Go on as if the user had been silent; in LISTENING the client is told and the recogniser started again."""
+    if d.c.state is not State.LISTENING:
+        return
+    d.tell(NothingHeard(utterance=utterance))
+    d.listen()
+
+
+def on_recognizer_ready(d: Draft, _: RecognizerReady) -> None:
+    if d.c.state not in ACTIVE or d.c.hearing is Hearing.STOPPED:
+        d.drop()
+        return
+    d.set(hearing=Hearing.READY)
+    if d.c.state is State.LISTENING:
+        d.tell(HearingReady())
+
+
+def on_recognizer_failed(d: Draft, e: RecognizerFailed) -> None:
+    if d.c.state not in ACTIVE or d.c.hearing in {Hearing.STOPPED, Hearing.FAILED}:
+        d.drop()
+        return
+    lose_recognizer(d, critical=e.critical)
+
+
+def lose_recognizer(d: Draft, *, critical: bool = False) -> None:
+    """The recogniser is down: ERROR if it is needed now, a restart in the background while the agent speaks."""
+    d.set(hearing=Hearing.FAILED, awaited=())
+    d.wait(transcript=None)
+    if d.count_failure("stt", critical=critical):
+        return
+    d.complain("stt_failed", "speech recognition failed; it is started again in a moment")
+    back_off = d.c.settings.stt_retry_s * 2 ** (d.c.failures.stt - 1)
+    if d.c.state in {State.LISTENING, State.ERROR}:
+        d.fail(back_off)
+    else:
+        d.wait(stt_retry=d.at + back_off)
+
+
+def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
+    current = d.c.floor is Floor.SPEAKING and e.utterance == d.c.utterance
+    if not current and all(e.utterance != a.utterance for a in d.c.awaited):
+        d.drop()
+        return
+    text = e.text[: d.c.settings.limits.text_chars]
+    d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
+
+
+def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
+    awaited = next((a for a in d.c.awaited if a.utterance == e.utterance), None)
+    if awaited is None or d.c.state not in ACTIVE:
+        d.drop()
+        return
+    d.set(
+        awaited=tuple(a for a in d.c.awaited if a is not awaited),
+        failures=attrs.evolve(d.c.failures, stt=0),
+    )
+    if not d.c.awaited:
+        d.wait(transcript=None)
+    text = e.text.strip()[: d.c.settings.limits.text_chars]
+    guarded = awaited.overheard and d.c.settings.barge_in is BargeIn.GUARDED
+    if guarded and is_echo(text, d.c.turn.text if d.c.turn is not None else d.c.last_spoken):
+        text = ""
+    if text:
+        d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=True))
+        d.record(UserSaid(text=text))
+        marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
+        d.set(answer_due=True, prompted=False, asked=marks)
+        if d.c.turn is not None and _may_take_floor(d):
+            _withdraw(d)
+        else:
+            d.use_floor()
+    else:
+        _heard_nothing(d, e.utterance)

@@ -1,0 +1,163 @@
+"""What the reply scope of the live turn did, and what the speaker played of it."""
+
+from __future__ import annotations
+
+import attrs
+
+from flare_actors.conversation.events import (
+    AudioStarted,
+    GenerationFinished,
+    LanguageModelFailed,
+    PhraseReady,
+    PhraseSpoken,
+    PlaybackFinished,
+    PlaybackStopped,
+    SynthesizerFailed,
+)
+from flare_actors.conversation.history import SpokenPhrase
+from flare_actors.conversation.model import Turn
+from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.states import Reason, State, TurnKind
+from flare_actors.conversation.table import PLAYING_STATE
+from flare_actors.conversation.timeline import waterfall
+from flare_actors.errors import Stage
+
+
+def live(d: Draft, turn: int) -> Turn | None:
+    """The live turn, if it is this one; anything else is late and is counted. Every fact of generation passes here."""
+    if d.c.turn is None or d.c.turn.number != turn:
+        d.drop()
+        return None
+    return d.c.turn
+
+
+def _progress(d: Draft, turn: Turn) -> None:
+    """Something came of the live turn: keep it, and let the backstop count anew."""
+    d.set(turn=turn)
+    d.wait(generation=d.at + d.c.settings.timeouts.backstop_s)
+
+
+def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    marks = turn.marks
+    if not turn.phrases:
+        marks = attrs.evolve(marks, first_token=e.first_token_at, first_phrase=e.at)
+    _progress(d, attrs.evolve(turn, phrases=(*turn.phrases, SpokenPhrase(text=e.text)), marks=marks))
+    if d.c.state is State.PROCESSING_SPEECH:
+        d.go(State.PREPARING_RESPONSE)
+
+
+def on_phrase_spoken(d: Draft, e: PhraseSpoken) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    if not 0 <= e.index < len(turn.phrases):
+        d.drop()
+        return
+    phrases = list(turn.phrases)
+    phrases[e.index] = attrs.evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
+    _progress(d, attrs.evolve(turn, phrases=tuple(phrases)))
+
+
+def on_audio_started(d: Draft, e: AudioStarted) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    marks = attrs.evolve(turn.marks, first_audio=e.at)
+    _progress(d, attrs.evolve(turn, playing=True, marks=marks))
+    if d.c.state is State.PROCESSING_SPEECH:
+        d.go(State.PREPARING_RESPONSE)
+    if d.c.state is not PLAYING_STATE[turn.kind]:
+        d.go(PLAYING_STATE[turn.kind])
+    d.tell(waterfall(turn.number, marks))
+
+
+def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    d.set(turn=attrs.evolve(turn, generated_s=e.audio_s))
+    d.wait(generation=None)
+    if e.audio_s <= 0 or d.silent_output:
+        # Nothing to be played: the text was delivered, and that is the end of the turn.
+        if d.c.state is State.PROCESSING_SPEECH and turn.phrases:
+            d.go(State.PREPARING_RESPONSE)
+        d.finish_turn()
+        return
+    # The speaker tells when it is played; this is for the case that it does not.
+    d.wait(playback=e.at + e.audio_s + d.c.settings.timeouts.playback_report_s)
+
+
+def on_playback_finished(d: Draft, e: PlaybackFinished) -> None:
+    turn = live(d, e.turn)
+    if turn is None or turn.generated_s is None:
+        return
+    if d.c.reports_playback:
+        d.wait(playback=e.at + d.c.settings.timeouts.playback_report_s)
+    else:
+        d.finish_turn()
+
+
+def on_playback_stopped(d: Draft, e: PlaybackStopped) -> None:
+    settling = next((s for s in d.c.settling if s.number == e.turn), None)
+    if settling is None or settling.settled:
+        d.drop()
+        return
+    played = e.played_s
+    if settling.reported_at is not None:
+        # The client knows better than the clock, but its last word may be a moment old.
+        elapsed = max(0.0, settling.ended_at - settling.reported_at)
+        played = min(played, settling.played_s + elapsed)
+    d.settle(settling, played)
+    start_if_waiting(d)
+
+
+def start_if_waiting(d: Draft) -> None:
+    """Build the request that waited for the word on what was heard, once all words are in."""
+    if d.c.turn is not None and d.c.turn.waiting and all(s.settled for s in d.c.settling):
+        d.start_reply()
+
+
+def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    d.set(turn=attrs.evolve(turn, llm_failed=True))
+    if d.count_failure("llm", critical=e.critical):
+        return
+    d.complain("llm_failed", "the answer could not be (fully) written; please ask again", turn=turn.number)
+    if turn.phrases:
+        return  # What was written before is spoken to its end; it is never replayed.
+    d.interrupt(Reason.ERROR_RECOVERY)
+    d.set(answer_due=False)
+    apology = d.c.settings.apology
+    if apology is not None and not d.c.draining:
+        d.set(says=(apology, *d.c.says))
+    d.listen(Reason.ERROR_RECOVERY)
+
+
+def on_tts_failed(d: Draft, e: SynthesizerFailed) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    d.set(turn=attrs.evolve(turn, tts_failed=True))
+    if d.count_failure("tts", critical=e.critical):
+        return
+    d.complain("tts_failed", "the answer cannot be spoken; its text is sent", turn=turn.number)
+
+
+def give_up_on_turn(d: Draft) -> None:
+    """The reply itself is stuck (its own timeouts did not work): cancel it, tell the client, listen."""
+    turn = d.c.turn
+    if turn is None:
+        return
+    stage: Stage = "llm" if d.c.state is State.PROCESSING_SPEECH else "tts"
+    if d.count_failure(stage, critical=False):
+        return
+    d.complain(f"{stage}_failed", "the answer did not come in time; please ask again", turn=turn.number)
+    d.interrupt(Reason.ERROR_RECOVERY)
+    if turn.kind is TurnKind.RESPONSE:
+        d.set(answer_due=False)
+    d.listen(Reason.ERROR_RECOVERY)

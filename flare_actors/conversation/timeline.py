@@ -1,0 +1,37 @@
+"""From the marks of a turn to its latency waterfall."""
+
+from __future__ import annotations
+
+from flare_actors.conversation.model import Marks
+from flare_actors.conversation.notices import TurnMetrics
+
+__all__ = ["waterfall"]
+
+
+def waterfall(turn: int, marks: Marks) -> TurnMetrics:
+    """The share of each stage in the time from the end of the user's speech to the first audio, in seconds.
+
+    A stage that took no part (typed text, a welcome) is None and its share belongs to the next one, so that the shares
+    add up to the total. Marks that run backwards (clocks of different tasks) count as 0.
+    """
+    shares: list[float | None] = []
+    previous: float | None = marks.speech_ended
+    started = previous
+    for mark in (marks.endpoint, marks.asked, marks.first_token, marks.first_phrase, marks.first_audio):
+        if mark is None or previous is None:
+            shares.append(None)
+        else:
+            shares.append(max(0.0, mark - previous))
+        if mark is not None:
+            previous = mark if previous is None else max(previous, mark)
+            started = mark if started is None else started
+    total = None if started is None or marks.first_audio is None else max(0.0, marks.first_audio - started)
+    return TurnMetrics(
+        turn=turn,
+        endpoint_wait_s=shares[0],
+        stt_s=shares[1],
+        first_token_s=shares[2],
+        first_phrase_s=shares[3],
+        first_audio_s=shares[4],
+        total_s=total,
+    )
