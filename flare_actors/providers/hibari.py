@@ -1,0 +1,178 @@
+"""hibari: English text to speech on the CPU, about a hundred times faster than real time, at 24 kHz.
+
+A phrase is spoken sentence by sentence in worker threads. The engine begins each sentence with 0.24-0.31 s of silence and
+ends it with up to 0.5 s; a listener would wait for the former on every turn, so both are cut (docs/providers.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
+
+import attrs
+import trio
+
+from flare_actors.audio import BYTES_PER_SAMPLE
+from flare_actors.errors import UnsupportedLocale
+from flare_actors.ports import Phrase, SpeechAudio, locale_supported
+from flare_actors.providers._extras import need
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["HibariSettings", "HibariSynthesizer", "open_hibari"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+SAMPLE_RATE: Final = 24_000
+LOCALES: Final = ("en",)
+BUNDLED_VOICE: Final = "heart"  # every other voice would be downloaded by the engine itself
+QUIET: Final = 10 ** (-50 / 20)  # -50 dBFS: where a listener begins to hear
+CHUNK_S: Final = 0.2
+# Written for the eye; the engine would pronounce it ("asterisk"), or take the link's target for phonemes.
+LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+MARKS: Final = str.maketrans({"*": "", "`": "", "#": "", "~": "", "_": " ", "|": " ", "\\": " "})
+SENTENCE_END: Final = (".", "!", "?", "…", ":")
+CLOSERS: Final = "\"')]\u201d\u2019"
+
+
+@attrs.frozen(kw_only=True)
+class HibariSettings:
+    """How hibari speaks."""
+
+    speed: float = attrs.field(default=1.0, validator=[attrs.validators.ge(0.5), attrs.validators.le(2)])
+    """1 is the voice's own pace."""
+    pause_s: float = attrs.field(default=0.3, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+    """Silence left after a sentence; half of it after a phrase that ends inside one."""
+    onset_s: float = attrs.field(default=0.02, validator=[attrs.validators.ge(0), attrs.validators.le(0.3)])
+    """Silence left before the first sound."""
+    threads: int = attrs.field(default=2, validator=[attrs.validators.ge(1), attrs.validators.le(64)])
+    """Sentences that are synthesized at a time, by all sessions together."""
+
+
+class _Engine(Protocol):
+    """What we use of hibari.Hibari."""
+
+    def phonemize(self, text: str) -> list[str]: ...
+
+    def from_phonemes(self, phonemes: str, speed: float = 1.0) -> npt.NDArray[np.float32]: ...
+
+
+class HibariSynthesizer:
+    """hibari for all sessions of the process; its model is safe to share between threads.
+
+    Args:
+        settings: how it speaks.
+    """
+
+    def __init__(self, settings: HibariSettings | None = None) -> None:
+        self.settings = settings or HibariSettings()
+        self.limiter = trio.CapacityLimiter(self.settings.threads)
+        """Bounds the work of all sessions; its borrowed tokens are the threads at work."""
+        self._engine: _Engine | None = None
+        self._opening = trio.Lock()
+
+    @property
+    def sample_rate(self) -> int:
+        """24,000 Hz."""
+        return SAMPLE_RATE
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """English only (the voice is American)."""
+        return LOCALES
+
+    async def open(self) -> None:
+        """Load voice and pronunciation (0.5 s); a second call does nothing. ``synthesize`` calls it if need be.
+
+        Raises:
+            ConfigError: hibari-tts is not installed.
+        """
+        await self._opened()
+
+    @asynccontextmanager
+    async def synthesize(
+        self, phrases: AsyncIterator[Phrase], *, locale: str
+    ) -> AsyncGenerator[AsyncIterator[SpeechAudio]]:
+        """Speak phrases as they come; see ``ports.Synthesizer``.
+
+        Raises:
+            UnsupportedLocale: it is not English.
+
+        Cancellation: at once; a sentence that is being synthesized is abandoned, and its thread comes home when it is done.
+        """
+        if not locale_supported(locale, LOCALES):
+            raise UnsupportedLocale("tts", "hibari", locale, LOCALES)
+        engine = await self._opened()
+        async with aclosing(self._results(engine, phrases)) as results:
+            yield results
+
+    async def _opened(self) -> _Engine:
+        async with self._opening:
+            if self._engine is None:
+                self._engine = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
+            return self._engine
+
+    async def _results(self, engine: _Engine, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio]:
+        chunk = round(CHUNK_S * SAMPLE_RATE) * BYTES_PER_SAMPLE
+        async for phrase in phrases:
+            text = speakable(phrase.text)
+            if not text:
+                continue
+            tail_s = self.settings.pause_s * (1.0 if text.rstrip(CLOSERS).endswith(SENTENCE_END) else 0.5)
+            for phonemes in await self._in_thread(engine.phonemize, text):
+                pcm = await self._in_thread(self._speak, engine, phonemes, tail_s)
+                for start in range(0, len(pcm), chunk):
+                    yield SpeechAudio(phrase=phrase.index, pcm=pcm[start : start + chunk])
+
+    async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await trio.to_thread.run_sync(call, *args, limiter=self.limiter, abandon_on_cancel=True)
+
+    def _speak(self, engine: _Engine, phonemes: str, tail_s: float) -> bytes:
+        import numpy as np
+
+        audio = engine.from_phonemes(phonemes, speed=self.settings.speed)
+        pcm = np.clip(_trim(audio, self.settings.onset_s, tail_s) * 32767.0, -32768, 32767).astype("<i2")
+        return bytes(pcm.tobytes())
+
+
+@asynccontextmanager
+async def open_hibari(settings: HibariSettings | None = None) -> AsyncGenerator[HibariSynthesizer]:
+    """A loaded synthesizer."""
+    synthesizer = HibariSynthesizer(settings)
+    await synthesizer.open()
+    yield synthesizer
+
+
+def speakable(text: str) -> str:
+    """The text without what is written for the eye only; empty when there is nothing to pronounce."""
+    text = LINK.sub(r"\1", text).translate(MARKS).strip()
+    return text if any(map(str.isalnum, text)) else ""
+
+
+def _load() -> _Engine:
+    engine: _Engine = need("hibari").Hibari(voice=BUNDLED_VOICE)
+    # Pronunciation tables and the first run's memory come lazily: not on a live turn.
+    for phonemes in engine.phonemize("Ready, set, go."):
+        engine.from_phonemes(phonemes)
+    return engine
+
+
+def _trim(audio: npt.NDArray[np.float32], onset_s: float, tail_s: float) -> npt.NDArray[np.float32]:
+    """Cut the silence before the first sound to ``onset_s`` and after the last to ``tail_s``; soft edges, no click."""
+    import numpy as np
+
+    loud = np.flatnonzero(np.abs(audio) > QUIET)
+    if not len(loud):
+        return audio[:0]
+    start = max(0, int(loud[0]) - round(onset_s * SAMPLE_RATE))
+    trimmed = audio[start : int(loud[-1]) + 1 + round(tail_s * SAMPLE_RATE)].copy()
+    edge = min(len(trimmed), SAMPLE_RATE // 200)  # 5 ms
+    ramp = np.linspace(0, 1, edge, dtype=np.float32)
+    trimmed[:edge] *= ramp
+    trimmed[len(trimmed) - edge :] *= ramp[::-1]
+    return trimmed
