@@ -1,0 +1,255 @@
+"""The native protocol: bytes and text on a WebSocket <-> the values that a session speaks. Pure, for both ends.
+
+Text messages are JSON objects with a ``type``; binary messages are audio. `flare_messages` has the shapes, `docs/protocol.md`
+the story. A server reads strictly and says what is wrong; a client lets pass what a newer server may add.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias, Union, assert_never
+
+import attrs
+
+from flare_actors.audio import BYTES_PER_SAMPLE
+from flare_actors.conversation import events, notices
+from flare_actors.errors import ClientError, LinkBroken
+from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
+from flare_actors.wire import flare_messages as wire
+from flare_actors.wire import strict
+from flare_actors.wire.flare_messages import Ping, Pong, Resume, StartSession
+
+__all__ = [
+    "AUDIO_HEADER_BYTES",
+    "PATH",
+    "SUBPROTOCOL",
+    "FromClient",
+    "FromServer",
+    "Ping",
+    "Pong",
+    "Resume",
+    "StartSession",
+    "decode_client",
+    "decode_server",
+    "encode_client",
+    "encode_server",
+]
+
+PATH: Final = "/flare"
+"""Where a server speaks it."""
+SUBPROTOCOL: Final = "flare"
+"""What a client that offers WebSocket subprotocols must offer."""
+
+_HEADER: Final = struct.Struct("<B3xI")  # version, padding, turn: the samples start at 8, where an Int16Array may look
+AUDIO_HEADER_BYTES: Final = _HEADER.size
+_AUDIO_VERSION: Final = 1
+
+FromClient: TypeAlias = Union[ClientMessage, StartSession, Ping]
+"""What a client sends: what concerns a session, and what only concerns the connection."""
+FromServer: TypeAlias = Union[ServerMessage, Pong]
+"""What a server sends."""
+
+_strictly = strict.make_converter(unknown_fields=False)
+_leniently = strict.make_converter(unknown_fields=True)
+_CLIENT_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in wire.CLIENT_MESSAGES.items()}
+_SERVER_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in wire.SERVER_MESSAGES.items()}
+
+
+def _to_json(message: object, name: str, *, skip_none: bool) -> str:
+    body = _leniently.unstructure(message)
+    if skip_none:
+        body = {key: value for key, value in body.items() if value is not None}
+    # ASCII, so that half a surrogate pair in an engine's text cannot break the frame.
+    return json.dumps({"type": name, **body}, separators=(",", ":"), allow_nan=False)
+
+
+# --- Client to server ----------------------------------------------------------------------------------------------------
+
+
+def decode_client(data: str | bytes) -> FromClient:
+    """Read what a client sent.
+
+    Raises:
+        ClientError: it is none of the protocol's messages; the error names the field and the fix and quotes nothing.
+    """
+    if isinstance(data, bytes):
+        if len(data) % BYTES_PER_SAMPLE:
+            raise ClientError(
+                "odd_audio", f"a binary message holds PCM16, two bytes a sample; {len(data)} bytes are no whole samples"
+            )
+        return AudioIn(data)
+    body = strict.load_object(data)
+    name = body.pop("type", None)
+    if not isinstance(name, str):
+        raise ClientError("missing_field", "every message needs a `type`, a string", field="type")
+    kind = wire.CLIENT_MESSAGES.get(name)
+    if kind is None:
+        near = strict.closest(name, wire.CLIENT_MESSAGES)
+        fix = f"did you mean {near!r}?" if near else f"known: {', '.join(wire.CLIENT_MESSAGES)}"
+        raise ClientError("unknown_message", f"unknown message type; {fix}", field="type")
+    return _event_of(strict.structure(_strictly, kind, body, where=name))
+
+
+def _event_of(message: object) -> FromClient:
+    match message:
+        case StartSession() | Ping():
+            return message
+        case wire.StartConversation():
+            return events.ConversationStartRequested()
+        case wire.EndConversation():
+            return events.ConversationEndRequested()
+        case wire.Text():
+            return events.TextReceived(text=message.text)
+        case wire.PlaybackProgress():
+            return events.PlaybackProgressed(turn=message.turn, played_s=message.played_s)
+        case wire.AudioPlaybackCompleted():
+            return events.PlaybackCompleted(turn=message.turn)
+        case wire.Interrupt():
+            return events.InterruptRequested()
+        case wire.Commit():
+            return events.CommitRequested()
+        case wire.Mute():
+            return events.MuteRequested(muted=message.muted)
+        case wire.EndSession():
+            return events.SessionEndRequested()
+        case _:
+            raise AssertionError(f"no event for {type(message).__name__}")
+
+
+def encode_client(message: FromClient) -> str | bytes:
+    """Write what a client sends. ``at`` of an event is the server's business and stays behind."""
+    shape: object
+    match message:
+        case AudioIn():
+            return message.pcm
+        case StartSession() | Ping():
+            shape = message
+        case events.ConversationStartRequested():
+            shape = wire.StartConversation()
+        case events.ConversationEndRequested():
+            shape = wire.EndConversation()
+        case events.TextReceived():
+            shape = wire.Text(text=message.text)
+        case events.PlaybackProgressed():
+            shape = wire.PlaybackProgress(turn=message.turn, played_s=message.played_s)
+        case events.PlaybackCompleted():
+            shape = wire.AudioPlaybackCompleted(turn=message.turn)
+        case events.InterruptRequested():
+            shape = wire.Interrupt()
+        case events.CommitRequested():
+            shape = wire.Commit()
+        case events.MuteRequested():
+            shape = wire.Mute(muted=message.muted)
+        case events.SessionEndRequested():
+            shape = wire.EndSession()
+        case _:
+            assert_never(message)
+    return _to_json(shape, _CLIENT_TYPES[type(shape)], skip_none=True)
+
+
+# --- Server to client ----------------------------------------------------------------------------------------------------
+
+
+def encode_server(message: FromServer) -> str | bytes:
+    """Write what a server sends; optional fields are there as null, so that a message's shape is always the same."""
+    if isinstance(message, AudioOut):
+        return _HEADER.pack(_AUDIO_VERSION, message.turn) + message.pcm
+    shape = _shape_of(message)
+    return _to_json(shape, _SERVER_TYPES[type(shape)], skip_none=False)
+
+
+# Notices whose wire shape has the same fields under another name.
+_RENAMED: Final[Mapping[type[notices.Notice], Callable[..., attrs.AttrsInstance]]] = {
+    notices.UserSpeechStarted: wire.SpeechStarted,
+    notices.UserSpeechStopped: wire.SpeechStopped,
+    notices.NothingHeard: wire.NothingHeard,
+    notices.TurnStarted: wire.TurnStarted,
+    notices.ResponseTextDelta: wire.ResponseTextDelta,
+    notices.ResponseTextDone: wire.ResponseTextDone,
+    notices.PlaybackCleared: wire.PlaybackClear,
+    notices.TurnEnded: wire.TurnEnded,
+    notices.TurnMetrics: wire.TurnMetrics,
+    notices.ErrorRaised: wire.Error,
+    notices.SessionEnded: wire.SessionEnded,
+}
+_NAMED_BACK: Final[Mapping[object, Callable[..., notices.Notice]]] = {
+    shape: notice for notice, shape in _RENAMED.items()
+}
+
+
+def _fields(message: attrs.AttrsInstance) -> dict[str, object]:
+    return attrs.asdict(message, recurse=False)
+
+
+def _shape_of(message: notices.Notice | Pong) -> object:
+    match message:
+        case Pong():
+            return message
+        case notices.SessionStarted():
+            return _leniently.structure(_leniently.unstructure(message), wire.SessionStarted)
+        case notices.StateChanged():
+            return wire.StateTransition(
+                old_state=message.old,
+                new_state=message.new,
+                timestamp=message.at,
+                turn=message.turn,
+                reason=message.reason,
+            )
+        case notices.HearingReady():
+            return wire.SttReady()
+        case notices.TranscriptReceived():
+            kind = wire.Transcript if message.final else wire.PartialTranscript
+            return kind(utterance=message.utterance, text=message.text)
+        case _:
+            return _RENAMED[type(message)](**_fields(message))
+
+
+def decode_server(data: str | bytes) -> FromServer | None:
+    """Read what a server sent; None for a message that a newer server has and this client does not know.
+
+    Raises:
+        LinkBroken: what came is not this protocol.
+    """
+    if isinstance(data, bytes):
+        return _audio_of(data)
+    try:
+        body = strict.load_object(data)
+        name = body.pop("type", None)
+        if not isinstance(name, str):
+            raise LinkBroken("the server sent a message without a type")
+        kind = wire.SERVER_MESSAGES.get(name)
+        return None if kind is None else _notice_of(strict.structure(_leniently, kind, body, where=name))
+    except ClientError as error:
+        raise LinkBroken(f"the server sent what it must not send: {error.message}") from None
+
+
+def _audio_of(data: bytes) -> AudioOut | None:
+    if not data:
+        raise LinkBroken("the server sent an empty binary message")
+    if data[0] != _AUDIO_VERSION:
+        return None
+    if len(data) < AUDIO_HEADER_BYTES or len(data) % BYTES_PER_SAMPLE:
+        raise LinkBroken(f"the server sent {len(data)} bytes of audio: no header, or no whole samples")
+    _, turn = _HEADER.unpack_from(data)
+    return AudioOut(turn, data[AUDIO_HEADER_BYTES:])
+
+
+def _notice_of(shape: attrs.AttrsInstance) -> notices.Notice | Pong:
+    match shape:
+        case Pong():
+            return shape
+        case wire.SessionStarted():
+            return _leniently.structure(_leniently.unstructure(shape), notices.SessionStarted)
+        case wire.StateTransition():
+            return notices.StateChanged(
+                old=shape.old_state, new=shape.new_state, at=shape.timestamp, turn=shape.turn, reason=shape.reason
+            )
+        case wire.SttReady():
+            return notices.HearingReady()
+        case wire.PartialTranscript() | wire.Transcript():
+            final = isinstance(shape, wire.Transcript)
+            return notices.TranscriptReceived(utterance=shape.utterance, text=shape.text, final=final)
+        case _:
+            return _NAMED_BACK[type(shape)](**_fields(shape))

@@ -1,0 +1,327 @@
+"""The native protocol's messages, field by field: the names and shapes here are the contract with every client.
+
+They are written out instead of being taken from the conversation's own values, so that those can be renamed and the wire
+cannot. `docs/protocol.md` and the JSON Schema are generated from this file. Text fields stay out of every ``repr``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeAlias
+
+import attrs
+
+from flare_actors.conversation.states import Output, Reason, State, SttMode, TurnKind
+from flare_actors.wire.strict import Doc, Length, Range
+
+__all__ = ["CLIENT_MESSAGES", "MAX_TURN", "SERVER_MESSAGES"]
+
+MAX_TURN: Final = 2**32 - 1
+"""Turn numbers travel in four bytes of the audio header."""
+
+DEFAULT_INPUT_RATE: Final = 16_000
+"""Hz; what recognisers take."""
+DEFAULT_OUTPUT_RATE: Final = 24_000
+"""Hz; what synthesizers give."""
+
+Turn: TypeAlias = Annotated[int, Range(1, MAX_TURN), Doc("the turn's number, from 1 within the session")]
+Utterance: TypeAlias = Annotated[int, Range(0), Doc("the utterance's number within the session")]
+Rate: TypeAlias = Annotated[int, Range(8_000, 48_000)]
+Seconds: TypeAlias = Annotated[float, Range(0)]
+PingId: TypeAlias = Annotated[
+    str | int,
+    Length(0, 128),
+    Range(-(2**53), 2**53),  # what JavaScript can count
+    Doc("anything that helps the client to tell its pings apart"),
+]
+
+
+# --- From the client -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Resume:
+    """Which session to go on with."""
+
+    session_id: Annotated[str, Length(1, 64), Doc("from `session_started`")]
+    token: Annotated[str, Length(1, 256), Doc("`resume_token` from `session_started`")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class StartSession:
+    """The first message: what the client wants and what it can do. Answered with `session_started`."""
+
+    locale: (
+        Annotated[
+            str,
+            Length(2, 35, r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$", "a BCP 47 tag such as en-US"),
+            Doc("what is spoken, both ways; default: the agent's"),
+        ]
+        | None
+    ) = None
+    mode: Annotated[SttMode, Doc("`streaming` asks for partial transcripts; default: the agent's")] | None = None
+    silence_threshold_ms: (
+        Annotated[int, Range(50, 10_000), Doc("silence that ends an utterance, in milliseconds; default: the agent's")]
+        | None
+    ) = None
+    input_sample_rate: Annotated[Rate, Doc("Hz of the binary messages that the client sends")] = DEFAULT_INPUT_RATE
+    output_sample_rate: Annotated[Rate, Doc("Hz of the audio that the client wants")] = DEFAULT_OUTPUT_RATE
+    output: Annotated[Output, Doc("`text`: answers are not spoken; default: the agent's")] | None = None
+    reports_playback: Annotated[
+        bool, Doc("the client promises `playback_progress` and `audio_playback_completed`; else a clock decides")
+    ] = False
+    resume: (
+        Annotated[Resume, Doc("go on with this session; the formats may differ, its settings stay as they are")] | None
+    ) = None
+
+
+@attrs.frozen(kw_only=True)
+class StartConversation:
+    """The user wants to talk; the welcome is spoken, if there is one."""
+
+
+@attrs.frozen(kw_only=True)
+class EndConversation:
+    """Enough for now: the session stays, idle, and another conversation may start."""
+
+
+@attrs.frozen(kw_only=True)
+class Text:
+    """The user typed instead of speaking; interrupts the agent as speech does."""
+
+    text: Annotated[str, Length(1, 16_000), Doc("what was typed")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackProgress:
+    """How much of a turn's audio the user has heard. Several times a second is plenty."""
+
+    turn: Annotated[Turn, Doc("default: the oldest unfinished turn")] | None = None
+    played_s: Annotated[float, Range(0, 86_400), Doc("seconds of that turn's audio; clamped to what was sent")]
+
+
+@attrs.frozen(kw_only=True)
+class AudioPlaybackCompleted:
+    """All audio received of a turn has been played. Before the end of the answer that is progress, not its end."""
+
+    turn: Annotated[Turn, Doc("default: the oldest unfinished turn")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Interrupt:
+    """The stop button: silence the agent, keep what was heard."""
+
+
+@attrs.frozen(kw_only=True)
+class Commit:
+    """The user has finished speaking (push-to-talk): do not wait for silence."""
+
+
+@attrs.frozen(kw_only=True)
+class Mute:
+    """While muted, the user's audio is dropped unheard."""
+
+    muted: Annotated[bool, Doc("true: from now on; false: no longer")]
+
+
+@attrs.frozen(kw_only=True)
+class EndSession:
+    """Enough for good. Answered with `session_ended` and the close of the connection."""
+
+
+@attrs.frozen(kw_only=True)
+class Ping:
+    """Are you there? Answered with `pong` at once."""
+
+    id: PingId | None = None
+
+
+# --- From the server -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class SessionStarted:
+    """The connection is attached to a session. The first message of every connection, with the settings in force."""
+
+    session_id: Annotated[str, Doc("stable over reconnects; also in the server's log")]
+    resume_token: Annotated[str, Doc("a secret: with it this session can be resumed")] = attrs.field(repr=False)
+    resumed: Annotated[bool, Doc("an earlier conversation goes on")]
+    state: Annotated[State, Doc("the agent's state now")]
+    locale: Annotated[str, Doc("BCP 47 tag of what is spoken")]
+    stt_mode: Annotated[SttMode, Doc("whether partial transcripts come, if the recogniser has them")]
+    output: Annotated[Output, Doc("whether answers are spoken")]
+    silence_threshold_ms: Annotated[int, Doc("silence that ends an utterance, in milliseconds")]
+    input_sample_rate: Annotated[int, Doc("Hz of what the client sends")]
+    output_sample_rate: Annotated[int, Doc("Hz of what the client gets")]
+
+
+@attrs.frozen(kw_only=True)
+class StateTransition:
+    """The agent's state changed."""
+
+    old_state: Annotated[State, Doc("the state before")]
+    new_state: Annotated[State, Doc("the state now")]
+    timestamp: Annotated[float, Doc("seconds since the session's start")]
+    turn: Annotated[Turn, Doc("the live turn, if there is one")] | None = None
+    reason: Annotated[Reason, Doc("why, where something stopped")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SttReady:
+    """The recogniser is open: the user may speak."""
+
+
+@attrs.frozen(kw_only=True)
+class SpeechStarted:
+    """The user began to speak."""
+
+    utterance: Utterance
+
+
+@attrs.frozen(kw_only=True)
+class SpeechStopped:
+    """The user finished speaking."""
+
+    utterance: Utterance
+    speech_s: Annotated[Seconds, Doc("voiced seconds")]
+
+
+@attrs.frozen(kw_only=True)
+class PartialTranscript:
+    """What is understood so far; replaces the one before."""
+
+    utterance: Utterance
+    text: Annotated[str, Doc("all of the utterance so far")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Transcript:
+    """What was understood in the end."""
+
+    utterance: Utterance
+    text: Annotated[str, Doc("all of the utterance")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class NothingHeard:
+    """The utterance was too short or held no words; the agent goes on listening."""
+
+    utterance: Utterance
+
+
+@attrs.frozen(kw_only=True)
+class TurnStarted:
+    """The agent begins to work on an answer."""
+
+    turn: Turn
+    kind: Annotated[TurnKind, Doc("what caused it")]
+
+
+@attrs.frozen(kw_only=True)
+class ResponseTextDelta:
+    """The answer's text grows by this."""
+
+    turn: Turn
+    text: Annotated[str, Doc("to be appended")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ResponseTextDone:
+    """The answer's text is complete."""
+
+    turn: Turn
+    text: Annotated[str, Doc("the whole answer")] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackClear:
+    """Drop what you have of this turn's audio, at once, and refuse what may still come of it."""
+
+    turn: Turn
+    reason: Annotated[Reason, Doc("why")]
+
+
+@attrs.frozen(kw_only=True)
+class TurnEnded:
+    """The answer is over."""
+
+    turn: Turn
+    reason: Annotated[Reason, Doc("why it was cut short; null: it was said to its end")] | None = None
+    heard: Annotated[str, Doc("what entered the history: after an interruption, the part that was played")] = (
+        attrs.field(repr=False)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TurnMetrics:
+    """The latency of an answer, stage by stage, in seconds; null where a stage took no part."""
+
+    turn: Turn
+    endpoint_wait_s: Annotated[float, Doc("silence waited for until the user counted as finished")] | None = None
+    stt_s: Annotated[float, Doc("then, until the final transcript")] | None = None
+    first_token_s: Annotated[float, Doc("then, until the model's first token")] | None = None
+    first_phrase_s: Annotated[float, Doc("then, until the first speakable phrase")] | None = None
+    first_audio_s: Annotated[float, Doc("then, until its first audio left")] | None = None
+    total_s: Annotated[float, Doc("end of speech to first audio")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Error:
+    """Something went wrong that the client should know about."""
+
+    code: Annotated[str, Doc("a stable machine-readable word")]
+    message: Annotated[str, Doc("what was wrong and what to do, in English")]
+    recoverable: Annotated[bool, Doc("false: the session, or the attempt to start one, ends")]
+    turn: Annotated[Turn, Doc("the turn it belongs to")] | None = None
+    field: Annotated[str, Doc("the culprit in the client's message, if the client caused it")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SessionEnded:
+    """The session is over; the connection closes after this."""
+
+    reason: Annotated[Reason, Doc("why")]
+
+
+@attrs.frozen(kw_only=True)
+class Pong:
+    """The answer to `ping`."""
+
+    id: Annotated[PingId, Doc("the ping's `id`")] | None = None
+
+
+CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
+    "start_session": StartSession,
+    "start_conversation": StartConversation,
+    "end_conversation": EndConversation,
+    "text": Text,
+    "playback_progress": PlaybackProgress,
+    "audio_playback_completed": AudioPlaybackCompleted,
+    "interrupt": Interrupt,
+    "commit": Commit,
+    "mute": Mute,
+    "end_session": EndSession,
+    "ping": Ping,
+}
+"""What a client may send, by `type`."""
+
+SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
+    "session_started": SessionStarted,
+    "state_transition": StateTransition,
+    "stt_ready": SttReady,
+    "speech_started": SpeechStarted,
+    "speech_stopped": SpeechStopped,
+    "partial_transcript": PartialTranscript,
+    "transcript": Transcript,
+    "nothing_heard": NothingHeard,
+    "turn_started": TurnStarted,
+    "response_text_delta": ResponseTextDelta,
+    "response_text_done": ResponseTextDone,
+    "playback_clear": PlaybackClear,
+    "turn_ended": TurnEnded,
+    "turn_metrics": TurnMetrics,
+    "error": Error,
+    "session_ended": SessionEnded,
+    "pong": Pong,
+}
+"""What a server sends, by `type`. A client lets pass what it does not know: the list will grow."""

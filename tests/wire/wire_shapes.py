@@ -1,0 +1,105 @@
+"""Strategies for the native protocol, made from the annotations that the codec reads: at and inside every bound."""
+
+from __future__ import annotations
+
+import types
+from enum import Enum
+from typing import Union, get_args, get_origin, get_type_hints
+
+import attrs
+from hypothesis import strategies as st
+
+from flare_actors.conversation import events, notices
+from flare_actors.ports import AudioIn, AudioOut
+from flare_actors.wire import flare
+from flare_actors.wire.strict import Length, Range
+
+_LOCALES = st.sampled_from(["en", "en-US", "de_CH", "zh-Hant-TW", "es-419"])
+
+
+def of(annotation: object) -> st.SearchStrategy[object]:
+    """Values that a field of this type takes."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return st.one_of([of(each) for each in get_args(annotation)])
+    marks: list[object] = []
+    if hasattr(annotation, "__metadata__"):
+        annotation, *marks = get_args(annotation)
+        if get_origin(annotation) in {Union, types.UnionType}:
+            return st.one_of([_plain(each, marks) for each in get_args(annotation)])
+    return _plain(annotation, marks)
+
+
+def _plain(kind: object, marks: list[object]) -> st.SearchStrategy[object]:
+    bounds = next((mark for mark in marks if isinstance(mark, Range)), Range())
+    length = next((mark for mark in marks if isinstance(mark, Length)), Length(0, 60))
+    if kind is type(None):
+        return st.none()
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        low, high = (None if bound is None else int(bound) for bound in (bounds.least, bounds.most))
+        return st.integers(low, high)
+    if kind is float:
+        return st.floats(bounds.least, bounds.most, allow_nan=False, allow_infinity=False)
+    if kind is str:
+        if length.pattern:
+            return _LOCALES
+        text = st.text(st.characters(exclude_categories=["Cs"]), min_size=length.least, max_size=min(length.most, 200))
+        return text if length.most > 200 else text | st.just("x" * length.most)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return st.sampled_from(kind)
+    assert isinstance(kind, type)
+    return message(kind)
+
+
+def message(kind: type[attrs.AttrsInstance]) -> st.SearchStrategy[object]:
+    """Instances of a message class."""
+    hints = get_type_hints(kind, include_extras=True)
+    return st.builds(kind, **{field.name: of(hints[field.name]) for field in attrs.fields(kind)})
+
+
+TURNS = st.integers(1, 2**32 - 1)
+PCM = st.binary(max_size=200).map(lambda pcm: pcm[: len(pcm) // 2 * 2])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=8,
+)
+
+EVENTS: dict[type, st.SearchStrategy[object]] = {
+    events.ConversationStartRequested: st.just(events.ConversationStartRequested()),
+    events.ConversationEndRequested: st.just(events.ConversationEndRequested()),
+    events.SessionEndRequested: st.just(events.SessionEndRequested()),
+    events.InterruptRequested: st.just(events.InterruptRequested()),
+    events.CommitRequested: st.just(events.CommitRequested()),
+    events.TextReceived: st.builds(events.TextReceived, text=of(str).filter(bool)),
+    events.MuteRequested: st.builds(events.MuteRequested, muted=st.booleans()),
+    events.PlaybackProgressed: st.builds(
+        events.PlaybackProgressed, turn=st.none() | TURNS, played_s=st.floats(0, 86_400)
+    ),
+    events.PlaybackCompleted: st.builds(events.PlaybackCompleted, turn=st.none() | TURNS),
+}
+"""What a client may cause."""
+
+FROM_CLIENT = st.one_of(*EVENTS.values(), st.builds(AudioIn, PCM), message(flare.StartSession), message(flare.Ping))
+
+
+def notice(kind: type) -> st.SearchStrategy[object]:
+    """A notice as the core makes it, with numbers as they occur."""
+    by_name: dict[str, st.SearchStrategy[object]] = {
+        "stt_mode": st.sampled_from(["streaming", "batch"]),
+        "output": st.sampled_from(["audio", "text"]),
+        "utterance": st.integers(0, 10**6),
+        "speech_s": st.floats(0, 1e6),
+    }
+    fields = attrs.fields(attrs.resolve_types(kind))
+    given = {field.name: by_name.get(field.name, of(field.type)) for field in fields}
+    if "turn" in given:
+        required = attrs.fields_dict(kind)["turn"].default is attrs.NOTHING
+        given["turn"] = TURNS if required else TURNS | st.none()
+    return st.builds(kind, **given)
+
+
+FROM_SERVER = st.one_of(
+    *(notice(kind) for kind in get_args(notices.Notice)), st.builds(AudioOut, TURNS, PCM), message(flare.Pong)
+)
