@@ -1,0 +1,183 @@
+// What was said: the user's words and the agent's answers as they grow, and which part of an answer was really heard.
+
+import { element } from "./dom.js";
+
+const KEPT = 200; // entries on the page
+
+const REASONS = {
+  barge_in: "interrupted",
+  conversation_ended: "conversation ended",
+  session_ended: "session ended",
+  client_disconnected: "connection lost",
+  transport_error: "connection lost",
+  error_recovery: "it failed",
+  critical_error: "it failed",
+  shutdown: "the server stopped",
+  idle: "nobody was there",
+  overloaded: "the server was overloaded",
+};
+
+/** Split an answer into what was heard and what was not; what was heard is nearly always a prefix, up to white space. */
+export function split(text, heard) {
+  const wanted = heard.replace(/\s+/g, "");
+  let index = 0;
+  let matched = 0;
+  while (index < text.length && matched < wanted.length) {
+    if (/\s/.test(text[index])) index += 1;
+    else if (text[index] === wanted[matched]) {
+      index += 1;
+      matched += 1;
+    } else return { heard, unheard: "" }; // rewritten: the server's word on what was heard stands
+  }
+  return { heard: text.slice(0, index), unheard: text.slice(index) };
+}
+
+/** Keep the newest entries that may still grow; a session may be long. */
+function remember(map, number, entry) {
+  map.set(number, entry);
+  if (map.size > KEPT) map.delete(map.keys().next().value);
+}
+
+export class Conversation {
+  #utterances = new Map();
+  #turns = new Map();
+
+  constructor(log) {
+    this.log = log;
+  }
+
+  /** Numbers start again: what stands stays, nothing of it grows any more. */
+  newSession() {
+    this.#utterances.clear();
+    this.#turns.clear();
+  }
+
+  /** A line between entries, e.g. where a conversation ended. */
+  divide(text) {
+    if (this.log.querySelector(".entry") === null || this.log.lastElementChild.className === "divider") return;
+    this.#append(element("p", "divider", text));
+  }
+
+  speech(utterance) {
+    this.#user(utterance);
+  }
+
+  /** A transcript of an utterance; the next one replaces it. */
+  transcript(utterance, text, final) {
+    const entry = this.#user(utterance);
+    this.#write(() => {
+      entry.words.textContent = text;
+      entry.box.classList.toggle("partial", !final);
+    });
+    if (final && text.trim() === "") this.nothing(utterance);
+  }
+
+  nothing(utterance) {
+    this.#utterances.get(utterance)?.box.remove();
+    this.#utterances.delete(utterance);
+  }
+
+  typed(text) {
+    const { box, words } = this.#entry("user", "You, typed");
+    words.textContent = text;
+    this.#append(box);
+  }
+
+  turn(turn, kind) {
+    this.#agent(turn, kind);
+  }
+
+  delta(turn, text) {
+    const entry = this.#agent(turn);
+    this.#write(() => entry.words.append(text));
+  }
+
+  /** The whole text of an answer, which may repair what its deltas said. */
+  done(turn, text) {
+    const entry = this.#agent(turn);
+    entry.box.classList.remove("growing");
+    this.#write(() => {
+      entry.words.textContent = text;
+    });
+  }
+
+  /** The turn is over; what was not heard of it is set apart. An answer that never was leaves nothing behind. */
+  ended(turn, reason, heard) {
+    const entry = this.#turns.get(turn);
+    if (entry === undefined) return;
+    entry.box.classList.remove("growing");
+    const text = entry.words.textContent;
+    if (text.trim() === "") {
+      entry.box.remove();
+      this.#turns.delete(turn);
+      return;
+    }
+    if (reason === null) return;
+    const parts = split(text, heard);
+    this.#write(() => {
+      const unheard = element("s", "unheard", parts.unheard);
+      entry.words.replaceChildren(element("span", "heard", parts.heard));
+      if (parts.unheard.trim() !== "") {
+        entry.words.append(element("span", "sr-only", " Not heard: "), unheard);
+      }
+      entry.note.textContent = parts.heard.trim() === "" ? `${REASONS[reason] ?? reason}, not heard` : (REASONS[reason] ?? reason);
+    });
+  }
+
+  /** The link is gone: nothing that is open now will be finished. */
+  cutOff() {
+    for (const entry of [...this.#utterances.values(), ...this.#turns.values()]) {
+      if (entry.words.textContent.trim() === "") entry.box.remove();
+      entry.box.classList.remove("growing", "partial");
+    }
+    this.#utterances.clear();
+  }
+
+  #user(utterance) {
+    let entry = this.#utterances.get(utterance);
+    if (entry === undefined) {
+      entry = this.#entry("user", "You");
+      entry.box.classList.add("partial");
+      remember(this.#utterances, utterance, entry);
+      this.#append(entry.box);
+    }
+    return entry;
+  }
+
+  #agent(turn, kind) {
+    let entry = this.#turns.get(turn);
+    if (entry === undefined) {
+      entry = this.#entry("agent", "Agent");
+      entry.box.classList.add("growing");
+      entry.box.dataset.turn = turn;
+      remember(this.#turns, turn, entry);
+      this.#append(entry.box);
+    }
+    if (kind === "welcome") entry.name.textContent = "Agent, welcome";
+    return entry;
+  }
+
+  #entry(who, name) {
+    const box = element("article", `entry ${who}`);
+    const head = element("p", "who");
+    const entry = { box, name: element("span", "name", name), note: element("span", "note"), words: element("p", "words") };
+    head.append(entry.name, entry.note);
+    box.append(head, entry.words);
+    return entry;
+  }
+
+  #append(node) {
+    this.#write(() => {
+      this.log.append(node);
+      while (this.log.childElementCount > KEPT) this.log.firstElementChild.remove();
+    });
+  }
+
+  /** Change the log, and stay at its end if the reader was there. */
+  #write(change) {
+    const { log } = this;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+    change();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  }
+}

@@ -1,0 +1,166 @@
+// The loudspeaker's end on the audio thread: a queue of turns, emptied in order, dropped at once when told to.
+//
+// Everything that decides what is heard happens here, behind no timer and no main thread: a flush takes effect in the
+// next 128 samples, and frames of a flushed turn that were still on their way are refused.
+
+import { Resampler } from "./resampler.js";
+
+const PREBUFFER_S = 0.04; // collected before sound begins (or waited for in vain), so that jitter makes no gaps
+const LONGEST_S = 120; // of queued audio; a server that paces its output holds about 0.2 s here
+const FADE_SAMPLES = 96; // 2 ms: a flush must not click
+const REPORT_EVERY_S = 0.25;
+const REMEMBERED_TURNS = 64; // flushed turns whose late frames are refused; older ones have no frames on their way
+
+class PlaybackProcessor extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.reset(sampleRate);
+    this.pull = () => this.next();
+    this.port.onmessage = ({ data }) => this.receive(data);
+  }
+
+  /** A new session: its turns begin at 1 again. */
+  reset(rate) {
+    this.rate = rate;
+    this.resampler = new Resampler(rate, sampleRate);
+    this.queue = []; // {turn, samples}
+    this.offset = 0; // into the first chunk
+    this.queued = 0; // samples in all
+    this.turn = null; // whose samples were taken last
+    this.played = 0; // samples taken of it
+    this.playing = false;
+    this.dry = true; // the turn's last "ran-dry" has been reported
+    this.waited = 0; // output samples since the queue began to fill
+    this.silence = this.resampler.taps; // input samples of silence since the last real one
+    this.sinceReport = 0;
+    this.fade = 0;
+    this.last = 0;
+    this.flushed = new Set();
+    this.rendered = 0;
+    this.refused = 0;
+    this.dropped = 0;
+  }
+
+  receive(message) {
+    if (message.type === "audio") this.add(message.turn, message.samples);
+    else if (message.type === "flush") this.flush(message.turn);
+    else if (message.type === "reset") this.reset(message.sampleRate);
+    else if (message.type === "ask") this.post("statistics", { id: message.id, ...this.statistics() });
+  }
+
+  add(turn, samples) {
+    if (this.flushed.has(turn) || this.queued > LONGEST_S * this.rate) {
+      this.refused += samples.length;
+      return;
+    }
+    this.queue.push({ turn, samples });
+    this.queued += samples.length;
+  }
+
+  flush(turn) {
+    this.flushed.add(turn);
+    if (this.flushed.size > REMEMBERED_TURNS) this.flushed.delete(this.flushed.values().next().value);
+    const before = this.queued;
+    if (this.queue.length > 0 && this.queue[0].turn === turn) {
+      this.queued += this.offset;
+      this.offset = 0;
+    }
+    this.queue = this.queue.filter((chunk) => chunk.turn !== turn);
+    this.queued = this.queue.reduce((sum, chunk) => sum + chunk.samples.length, -this.offset);
+    this.dropped += before - this.queued;
+    if (this.turn === turn) {
+      this.resampler.reset();
+      this.silence = this.resampler.taps;
+      this.fade = FADE_SAMPLES;
+      this.playing = false;
+      this.waited = 0;
+    }
+    if (this.turn !== null && turn < this.turn) return; // long played: there is nothing to report
+    this.post("flushed", { turn, playedS: this.turn === turn ? this.played / this.rate : 0 });
+  }
+
+  /** The next sample at the wire's rate; silence when there is none. */
+  next() {
+    const chunk = this.queue[0];
+    if (chunk === undefined) {
+      this.silence += 1;
+      return 0;
+    }
+    if (chunk.turn !== this.turn) {
+      if (!this.dry && !this.flushed.has(this.turn)) this.report("ran-dry");
+      this.turn = chunk.turn;
+      this.played = 0;
+      this.sinceReport = 0;
+    }
+    const sample = chunk.samples[this.offset];
+    this.offset += 1;
+    this.queued -= 1;
+    this.played += 1;
+    this.silence = 0;
+    this.dry = false;
+    if (this.offset >= chunk.samples.length) {
+      this.queue.shift();
+      this.offset = 0;
+    }
+    return sample;
+  }
+
+  process(_inputs, outputs) {
+    const output = outputs[0][0];
+    if (!this.playing && this.queued > 0) {
+      this.waited += output.length;
+      this.playing = this.queued >= PREBUFFER_S * this.rate || this.waited >= PREBUFFER_S * sampleRate;
+    }
+    for (let index = 0; index < output.length; index += 1) {
+      let sample = 0;
+      if (this.playing) {
+        sample = this.resampler.read(this.pull);
+        this.rendered += 1;
+        // The resampler's window holds a last few samples after the queue is empty; then the turn has been rendered.
+        if (this.queued === 0 && this.silence >= this.resampler.taps / 2) this.stop();
+      } else if (this.fade > 0) {
+        this.fade -= 1;
+        sample = (this.last * this.fade) / FADE_SAMPLES;
+        output[index] = sample;
+        continue;
+      }
+      this.last = sample;
+      output[index] = sample;
+    }
+    if (this.playing) {
+      this.sinceReport += output.length;
+      if (this.sinceReport >= REPORT_EVERY_S * sampleRate) this.report("progress");
+    }
+    return true;
+  }
+
+  stop() {
+    this.playing = false;
+    this.dry = true;
+    this.waited = 0;
+    this.report("ran-dry");
+  }
+
+  report(type) {
+    this.sinceReport = 0;
+    this.post(type, { turn: this.turn, playedS: this.played / this.rate });
+  }
+
+  statistics() {
+    return {
+      turn: this.turn,
+      playedS: this.played / this.rate,
+      queuedS: this.queued / this.rate,
+      playing: this.playing,
+      renderedSamples: this.rendered,
+      refusedSamples: this.refused,
+      droppedSamples: this.dropped,
+    };
+  }
+
+  post(type, fields) {
+    this.port.postMessage({ type, ...fields });
+  }
+}
+
+registerProcessor("flare-playback", PlaybackProcessor);
