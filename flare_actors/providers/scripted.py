@@ -1,0 +1,198 @@
+"""Engines without a model: they hear, write and say what a script tells, with the timing that it tells.
+
+For tests and demos. Virtual time works with them (they only use ``trio.sleep``), and they pass the same contract checks
+as real engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from flare_actors.audio import BYTES_PER_SAMPLE, level_db, seconds_to_bytes
+from flare_actors.conversation.states import SttMode
+from flare_actors.ports import (
+    HeardAudio,
+    Locales,
+    Message,
+    ModelOutput,
+    Phrase,
+    SpeechAudio,
+    TextDelta,
+    Transcript,
+)
+
+__all__ = [
+    "EnergyVoiceActivity",
+    "ScriptedLanguageModel",
+    "ScriptedRecognizer",
+    "ScriptedSynthesizer",
+    "split_tokens",
+    "tone",
+]
+
+
+def tone(seconds: float, sample_rate: int = 16_000, *, hz: float = 220.0, level_db: float = -20.0) -> bytes:
+    """A sine of ``seconds`` at ``hz`` as PCM16; ``level_db`` is its RMS relative to full scale."""
+    import numpy as np
+
+    count = seconds_to_bytes(seconds, sample_rate) // BYTES_PER_SAMPLE
+    amplitude = 32768 * 10 ** (level_db / 20) * 2**0.5
+    wave = amplitude * np.sin(2 * np.pi * hz * np.arange(count) / sample_rate)
+    return bytes(np.clip(wave, -32768, 32767).astype("<i2").tobytes())
+
+
+def split_tokens(text: str) -> list[str]:
+    """A text in tokens as a model might give them: words with the space before them."""
+    words = text.split(" ")
+    return [word if i == 0 else f" {word}" for i, word in enumerate(words) if word or i]
+
+
+@attrs.frozen(kw_only=True)
+class EnergyVoiceActivity:
+    """Loud is speech. Stateless, instant, and good enough for scripted audio."""
+
+    threshold_db: float = -45.0
+    """RMS from which a chunk counts as speech, in dBFS."""
+    sample_rate: int = 16_000
+    chunk_samples: int = 512
+
+    async def open(self) -> EnergyVoiceActivity:
+        """The detector; nothing needs loading."""
+        await trio.lowlevel.checkpoint()
+        return self
+
+    def process(self, chunk: bytes) -> float:
+        """1 for a loud chunk, 0 for a quiet one."""
+        return 1.0 if level_db(chunk) >= self.threshold_db else 0.0
+
+    def reset(self) -> None:
+        """There is no past to forget."""
+
+
+@attrs.define(kw_only=True)
+class ScriptedRecognizer:
+    """Understands each utterance as the next line of the script, whatever was said."""
+
+    script: Sequence[str] = ()
+    """One transcript per utterance; when it is used up, ``default``."""
+    default: str = "hello"
+    delay_s: float = 0.0
+    """From the endpoint to the final transcript."""
+    partials: bool = False
+    """Give a partial transcript with each word while the utterance is spoken."""
+    sample_rate: int = 16_000
+    locales: Locales = None
+    heard_s: list[float] = attrs.field(factory=list, init=False)
+    """Seconds of audio of each utterance so far, for assertions."""
+
+    @asynccontextmanager
+    async def transcribe(
+        self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
+    ) -> AsyncIterator[AsyncIterator[Transcript]]:
+        """See ``ports.Recognizer``."""
+        del locale
+        await trio.lowlevel.checkpoint()
+        yield self._run(audio, streaming=mode is SttMode.STREAMING)
+
+    async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncIterator[Transcript]:
+        heard = 0
+        text: str | None = None
+        async for piece in audio:
+            heard += len(piece.pcm)
+            if text is None:
+                number = len(self.heard_s)
+                text = self.script[number] if number < len(self.script) else self.default
+                self.heard_s.append(0.0)
+                if self.partials and streaming and text:
+                    yield Transcript(text=text.split(" ")[0])
+        if text is None:
+            text = ""
+        else:
+            self.heard_s[-1] = heard / BYTES_PER_SAMPLE / self.sample_rate
+        await trio.sleep(self.delay_s)
+        yield Transcript(text=text, final=True)
+
+
+_ANSWER: Final = "You said something, and I heard it. This is the scripted answer."
+
+
+@attrs.define(kw_only=True)
+class ScriptedLanguageModel:
+    """Answers with the next line of the script, token by token."""
+
+    script: Sequence[str] | Callable[[Sequence[Message]], str] = (_ANSWER,)
+    """One answer per request (the last one repeats), or a function of the messages."""
+    first_token_s: float = 0.0
+    gap_s: float = 0.0
+    requests: list[tuple[Message, ...]] = attrs.field(factory=list, init=False, repr=False)
+    """What was asked so far, for assertions."""
+    open_streams: int = attrs.field(default=0, init=False)
+
+    @asynccontextmanager
+    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncIterator[AsyncIterator[ModelOutput]]:
+        """See ``ports.LanguageModel``."""
+        del locale
+        number = len(self.requests)
+        self.requests.append(tuple(messages))
+        text = self.script(messages) if callable(self.script) else self.script[min(number, len(self.script) - 1)]
+        self.open_streams += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            yield self._run(split_tokens(text))
+        finally:
+            self.open_streams -= 1
+
+    async def _run(self, tokens: Iterable[str]) -> AsyncIterator[ModelOutput]:
+        await trio.sleep(self.first_token_s)
+        for i, token in enumerate(tokens):
+            if i and self.gap_s:
+                await trio.sleep(self.gap_s)
+            yield TextDelta(text=token)
+
+
+@attrs.define(kw_only=True)
+class ScriptedSynthesizer:
+    """Speaks every phrase as a tone, as long as it would take to say it."""
+
+    chars_per_second: float = 15.0
+    first_audio_s: float = 0.0
+    """Before each phrase's first audio."""
+    chunk_s: float = 0.1
+    realtime_factor: float = 0.0
+    """Seconds of work per second of audio."""
+    sample_rate: int = 16_000
+    level_db: float = -20.0
+    locales: Locales = None
+    phrases: list[str] = attrs.field(factory=list, init=False, repr=False)
+    """What was to be spoken so far, for assertions."""
+    open_streams: int = attrs.field(default=0, init=False)
+
+    @asynccontextmanager
+    async def synthesize(
+        self, phrases: AsyncIterator[Phrase], *, locale: str
+    ) -> AsyncIterator[AsyncIterator[SpeechAudio]]:
+        """See ``ports.Synthesizer``."""
+        del locale
+        self.open_streams += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            yield self._run(phrases)
+        finally:
+            self.open_streams -= 1
+
+    async def _run(self, phrases: AsyncIterator[Phrase]) -> AsyncIterator[SpeechAudio]:
+        async for phrase in phrases:
+            self.phrases.append(phrase.text)
+            await trio.sleep(self.first_audio_s)
+            left_s = len(phrase.text.strip()) / self.chars_per_second
+            while left_s > 0:
+                now_s = min(self.chunk_s, left_s)
+                left_s -= now_s
+                if self.realtime_factor:
+                    await trio.sleep(now_s * self.realtime_factor)
+                yield SpeechAudio(phrase=phrase.index, pcm=tone(now_s, self.sample_rate, level_db=self.level_db))
