@@ -10,7 +10,7 @@ from typing import TypeAlias, Union
 
 import attrs
 
-from flare_actors.conversation.states import Wait
+from flare_actors.conversation.states import Reason, Wait
 
 __all__ = [
     "AudioStarted",
@@ -74,6 +74,9 @@ class ConversationEndRequested(_Fact):
 @attrs.frozen(kw_only=True)
 class SessionEndRequested(_Fact):
     """Enough for good."""
+
+    reason: Reason = Reason.SESSION_ENDED
+    """The server and the embedder may have others."""
 
 
 @attrs.frozen(kw_only=True)

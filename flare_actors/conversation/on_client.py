@@ -23,9 +23,8 @@ from flare_actors.conversation.events import (
     TextReceived,
     TransportFailed,
 )
-from flare_actors.conversation.history import UserSaid
-from flare_actors.conversation.model import Marks
-from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.model import Hearing, Marks
+from flare_actors.conversation.moves import SAME_S, Draft
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE
 
@@ -36,8 +35,11 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
     if d.c.state is not State.IDLE:
         d.complain("already_started", "a conversation is going on already; end it before starting another")
         return
-    d.set(history=(), prompted=False, last_spoken="", says=(), answer_due=False)
-    d.wait(session_idle=None)
+    d.set(history=(), prompted=False, last_spoken="", says=(), answer_due=False, apology_due=False)
+    if d.c.attached:
+        d.wait(session_idle=None)
+    elif d.c.deadlines.grace is None:
+        d.watch_session()  # Nobody is there yet: not for ever.
     d.go(State.INITIALIZING)
     d.wait(initialize=d.at + d.c.settings.timeouts.initialize_s)
     d.emit(OpenListener(settings=d.c.settings))
@@ -63,8 +65,8 @@ def on_conversation_end(d: Draft, _: ConversationEndRequested) -> None:
     d.end_conversation(Reason.CONVERSATION_ENDED)
 
 
-def on_session_end(d: Draft, _: SessionEndRequested) -> None:
-    d.end(Reason.SESSION_ENDED)
+def on_session_end(d: Draft, e: SessionEndRequested) -> None:
+    d.end(e.reason)
 
 
 def on_text(d: Draft, e: TextReceived) -> None:
@@ -76,15 +78,16 @@ def on_text(d: Draft, e: TextReceived) -> None:
     elif len(e.text) > limit:
         d.complain("text_too_long", f"the text has {len(e.text)} characters; at most {limit} are taken")
     else:
-        d.record(UserSaid(text=e.text.strip()))
-        d.set(answer_due=True, prompted=False, asked=Marks(asked=d.at))
-        _answer_at_once(d)
+        _answer_at_once(d, e.text.strip())
 
 
-def _answer_at_once(d: Draft) -> None:
+def _answer_at_once(d: Draft, text: str) -> None:
     """Typed text is a confirmed barge-in: whatever the agent is at, the answer to it comes next."""
-    if d.c.turn is not None:
-        d.interrupt(Reason.BARGE_IN)
+    had_turn = d.c.turn is not None
+    d.interrupt(Reason.BARGE_IN)
+    d.record_user(text)
+    d.set(answer_due=True, prompted=False, asked=Marks(asked=d.at))
+    if had_turn:
         d.go(State.LISTENING, Reason.BARGE_IN)
     elif d.c.state is State.ERROR and d.c.attached:
         d.recover()
@@ -108,6 +111,9 @@ def on_commit(d: Draft, _: CommitRequested) -> None:
 
 def on_mute(d: Draft, e: MuteRequested) -> None:
     d.set(muted=e.muted)
+    if e.muted and d.c.floor is Floor.SPEAKING:
+        # No more audio will come of the utterance in progress, no silence either: it ends here.
+        d.emit(CommitUtterance())
     d.emit(SetMute(muted=e.muted))
 
 
@@ -131,7 +137,9 @@ def on_attached(d: Draft, e: ClientAttached) -> None:
     d.wait(grace=None)
     if d.c.state is State.IDLE:
         d.watch_session()
-    elif d.c.state is State.INITIALIZING and d.c.listener_open:
+        return
+    d.wait(session_idle=None)
+    if d.c.state is State.INITIALIZING and d.c.listener_open:
         greet(d)
     elif d.c.state is State.LISTENING:
         d.listen()
@@ -142,9 +150,12 @@ def on_detached(d: Draft, _: ClientDetached) -> None:
     d.wait(grace=d.at + d.c.settings.reconnect_grace_s, session_idle=None, idle=None)
     if d.c.state not in ACTIVE:
         return
+    if d.c.draining:
+        d.end(Reason.SHUTDOWN)  # Nobody is left to finish a turn for, and nobody can come back.
+        return
     had_turn = d.c.turn is not None
-    d.interrupt(Reason.CLIENT_DISCONNECTED)
-    if d.c.state is State.ERROR:
+    d.take_back(Reason.CLIENT_DISCONNECTED)
+    if d.c.hearing is Hearing.FAILED and d.c.state is State.ERROR:
         d.forget_hearing()  # The recogniser is down already, and its back-off goes on.
     else:
         d.pause_stt(Reason.CLIENT_DISCONNECTED)
@@ -196,25 +207,27 @@ def on_playback_completed(d: Draft, e: PlaybackCompleted) -> None:
         elif target is None:
             d.drop()
         return
-    total = turn.generated_s
-    if total is None:
-        # Its buffer ran empty in a gap of the generation: progress, not the end.
-        if e.played_s is not None:
-            _report(d, e.turn, e.played_s)
-    elif e.played_s is None or e.played_s >= total - 0.001:
-        d.finish_turn()
-    else:
+    if e.played_s is not None:
+        # Before all was generated its buffer ran empty in a gap: progress, not the end.
         _report(d, e.turn, e.played_s)
+    elif turn.generated_s is not None:
+        d.finish_turn()
+
+
+def finish_if_played(d: Draft) -> None:
+    """End the live turn if it is generated, and the client has played all of it."""
+    turn = d.c.turn
+    if turn is not None and turn.generated_s is not None and turn.played_s >= turn.generated_s - SAME_S:
+        d.finish_turn()
 
 
 def _reported_turn(d: Draft, turn: int | None) -> int | None:
     """The turn that a report is about: the named one, else the oldest unfinished one."""
-    known = [s.number for s in d.c.settling]
-    if d.c.turn is not None:
-        known.append(d.c.turn.number)
+    live = [] if d.c.turn is None else [d.c.turn.number]
     if turn is None:
-        return known[0] if known else None
-    return turn if turn in known else None
+        unfinished = [s.number for s in d.c.settling if not s.settled] + live
+        return unfinished[0] if unfinished else None
+    return turn if turn in live or any(s.number == turn for s in d.c.settling) else None
 
 
 def _report(d: Draft, turn: int | None, played_s: float) -> None:
@@ -222,10 +235,8 @@ def _report(d: Draft, turn: int | None, played_s: float) -> None:
     if target is None:
         d.drop()
     elif d.c.turn is not None and d.c.turn.number == target:
-        played = max(d.c.turn.played_s, played_s)
-        if d.c.turn.generated_s is not None:
-            played = min(played, d.c.turn.generated_s)
-        d.set(turn=attrs.evolve(d.c.turn, played_s=played, reported_at=d.at))
+        d.set(turn=attrs.evolve(d.c.turn, played_s=max(d.c.turn.played_s, played_s), reported_at=d.at))
+        finish_if_played(d)
     else:
         settling = next(s for s in d.c.settling if s.number == target)
         updated = attrs.evolve(settling, played_s=max(0.0, played_s), reported_at=d.at)

@@ -6,8 +6,8 @@ as real engines.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import attrs
@@ -97,9 +97,10 @@ class ScriptedRecognizer:
         """See ``ports.Recognizer``."""
         del locale
         await trio.lowlevel.checkpoint()
-        yield self._run(audio, streaming=mode is SttMode.STREAMING)
+        async with aclosing(self._run(audio, streaming=mode is SttMode.STREAMING)) as transcripts:
+            yield transcripts
 
-    async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncIterator[Transcript]:
+    async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncGenerator[Transcript, None]:
         heard = 0
         text: str | None = None
         async for piece in audio:
@@ -143,11 +144,12 @@ class ScriptedLanguageModel:
         self.open_streams += 1
         try:
             await trio.lowlevel.checkpoint()
-            yield self._run(split_tokens(text))
+            async with aclosing(self._run(split_tokens(text))) as outputs:
+                yield outputs
         finally:
             self.open_streams -= 1
 
-    async def _run(self, tokens: Iterable[str]) -> AsyncIterator[ModelOutput]:
+    async def _run(self, tokens: Iterable[str]) -> AsyncGenerator[ModelOutput, None]:
         await trio.sleep(self.first_token_s)
         for i, token in enumerate(tokens):
             if i and self.gap_s:
@@ -181,11 +183,12 @@ class ScriptedSynthesizer:
         self.open_streams += 1
         try:
             await trio.lowlevel.checkpoint()
-            yield self._run(phrases)
+            async with aclosing(self._run(phrases)) as chunks:
+                yield chunks
         finally:
             self.open_streams -= 1
 
-    async def _run(self, phrases: AsyncIterator[Phrase]) -> AsyncIterator[SpeechAudio]:
+    async def _run(self, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio, None]:
         async for phrase in phrases:
             self.phrases.append(phrase.text)
             await trio.sleep(self.first_audio_s)

@@ -1,0 +1,59 @@
+"""The writer of one turn: model output -> text for the client, phrases for the synthesizer.
+
+The model is read at full speed, bounded by the answer's length; only audio backpressures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flare_actors.actors.supervision import Guarded, Patience
+from flare_actors.conversation.events import LanguageModelFailed
+from flare_actors.errors import ProviderError
+from flare_actors.ports import Message, ModelOutput, TextDelta
+
+if TYPE_CHECKING:
+    from flare_actors.actors.reply import Reply
+
+__all__ = ["write_answer", "write_text"]
+
+
+def write_text(reply: Reply, text: str) -> None:
+    """Hand on a text that is known already, phrase by phrase."""
+    reply.add_text(text)
+    reply.finish_text()
+
+
+async def write_answer(reply: Reply) -> None:
+    """Ask the model and hand on what it writes, until it ends, fails, or has written enough.
+
+    A failure is told to the orchestrator; what was written before stays. Cancellation closes the model's stream.
+    """
+    settings = reply.settings
+    timeouts = settings.timeouts
+    instructions = reply.agent.instructions
+    messages = [Message(role="system", content=instructions)] if instructions else []
+    messages += [Message(role=message.role, content=message.content) for message in reply.command.messages]
+    try:
+        with Patience("llm") as patience:
+            patience.until(timeouts.connect_s + timeouts.llm_first_s, "connect and first token")
+            manager = reply.agent.language_model.generate(messages, locale=reply.command.locale)
+            async with Guarded[ModelOutput]("llm", manager) as outputs:
+                first = True
+                async for output in outputs:
+                    if reply.closed:
+                        return  # The provider swallowed its cancellation: its output is refused.
+                    if not isinstance(output, TextDelta):
+                        continue
+                    if first:
+                        first = False
+                        reply.mark_first_token()
+                        patience.until(timeouts.llm_gap_s, "next token")
+                    else:
+                        patience.extend()
+                    if not reply.add_text(output.text):
+                        break
+    except ProviderError as error:
+        reply.fault(error)
+        reply.tell(LanguageModelFailed(turn=reply.turn, message=error.message, critical=error.critical))
+    reply.finish_text()

@@ -1,0 +1,76 @@
+"""The orchestrator: next event or earliest deadline, step, perform. It awaits one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from flare_actors.actors.channels import Clock, Inbox
+from flare_actors.conversation.commands import Command
+from flare_actors.conversation.events import DeadlinePassed, Event
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.states import Reason
+from flare_actors.conversation.step import step
+from flare_actors.observe import Observer
+
+__all__ = ["Orchestrator"]
+
+
+class Orchestrator:
+    """Runs one conversation value.
+
+    Args:
+        session_id: for the observers.
+        conversation: where it stands.
+        perform: carries out one command; must neither wait nor raise, so that a batch of commands is atomic.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        conversation: Conversation,
+        *,
+        clock: Clock,
+        inbox: Inbox,
+        perform: Callable[[Command], None],
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.conversation = conversation
+        self._session_id = session_id
+        self._clock = clock
+        self._inbox = inbox
+        self._perform = perform
+        self._observers = tuple(observers)
+
+    async def run(self) -> Reason:
+        """Run until the session has ended; gives the reason."""
+        pending: Event | None = None
+        while (ended := self.conversation.ended) is None:
+            pending = pending or self._inbox.get_nowait()
+            due = self.conversation.deadlines.earliest()
+            if pending is None:
+                pending = await self._wait(due[0] if due is not None else None)
+            if due is not None and (pending is None or due[0] <= pending.at):
+                # A deadline passes before any event that is later than it, and never because we looked late.
+                self._step(DeadlinePassed(at=due[0], wait=due[1]))
+            elif pending is not None:
+                event, pending = pending, None
+                self._step(event)
+        return ended
+
+    async def _wait(self, until: float | None) -> Event | None:
+        """The one await: the next event, or None once the deadline has come."""
+        if until is None:
+            return await self._inbox.get()
+        with trio.move_on_at(self._clock.trio_time(until)):
+            return await self._inbox.get()
+        return None
+
+    def _step(self, event: Event) -> None:
+        before = self.conversation
+        self.conversation, commands = step(before, event)
+        for command in commands:
+            self._perform(command)
+        for observer in self._observers:
+            observer.on_step(self._session_id, before, event, self.conversation, commands)

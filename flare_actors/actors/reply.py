@@ -1,0 +1,140 @@
+"""The scope of one turn: model, phrases and synthesizer live in it, and are gone with it.
+
+Barge-in, the end of a conversation, a disconnect, a failure and a shutdown are the same act: cancel this scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from flare_actors.actors.channels import Inbox, Outbox
+from flare_actors.actors.llm import write_answer, write_text
+from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.tts import speak
+from flare_actors.agent import Agent
+from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady
+from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
+from flare_actors.conversation.phrases import PhraseSplitter
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Output, Reason
+from flare_actors.errors import ProviderError
+from flare_actors.ports import Phrase
+
+__all__ = ["Reply"]
+
+
+class Reply:
+    """One turn in the making.
+
+    Args:
+        command: what to answer or say.
+        on_fault: told of what a provider raised.
+    """
+
+    def __init__(
+        self,
+        command: StartReply,
+        *,
+        agent: Agent,
+        settings: Settings,
+        inbox: Inbox,
+        outbox: Outbox,
+        speaker: Speaker,
+        now: Callable[[], float],
+        on_fault: Callable[[int, ProviderError], None],
+    ) -> None:
+        self.command = command
+        self.turn = command.turn
+        self.agent = agent
+        self.settings = settings
+        self.speaker = speaker
+        self._inbox = inbox
+        self._outbox = outbox
+        self._now = now
+        self._on_fault = on_fault
+        self._scope = trio.CancelScope()
+        self._splitter = PhraseSplitter()
+        self._text: list[str] = []
+        self._chars = 0
+        self._first_token_at: float | None = None
+        # As many phrases as an answer can have characters: the text is bounded, so its phrases are.
+        self._phrases_in, self._phrases_out = trio.open_memory_channel[Phrase](settings.limits.answer_chars)
+        self.phrases = 0
+        """Phrases so far."""
+        self.closed = False
+        """Cancelled: whatever still comes of it is refused."""
+
+    def cancel(self, reason: Reason) -> None:
+        """Cancel model and synthesizer, and refuse whatever a stubborn one still gives."""
+        self.closed = True
+        self._scope.cancel(reason=reason.value)
+
+    async def run(self) -> None:
+        """Generate the turn. Ends with GenerationFinished, unless it is cancelled: then it just ends."""
+        with self._scope, self._phrases_in, self._phrases_out:
+            spoken = self.command.output is Output.AUDIO
+            if self.command.text is not None:
+                write_text(self, self.command.text)
+                if spoken:
+                    await speak(self, self._phrases_out)
+            elif spoken:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(write_answer, self)
+                    await speak(self, self._phrases_out)
+                    # A synthesizer that failed does not stop the text.
+            else:
+                await write_answer(self)
+            if not self.closed:
+                # A canceled scope and a finished generation must not both be told: no checkpoint stands between.
+                self.tell(GenerationFinished(turn=self.turn, audio_s=self.speaker.finish(self.turn)))
+
+    # --- For the writer and the voice -------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Tell the orchestrator, unless the turn is cancelled."""
+        if not self.closed:
+            self._inbox.put(event)
+
+    def fault(self, error: ProviderError) -> None:
+        """A provider failed."""
+        self._on_fault(self.turn, error)
+
+    def mark_first_token(self) -> None:
+        """The model has begun to write."""
+        self._first_token_at = self._now()
+
+    def add_text(self, text: str) -> bool:
+        """The answer grows: the client sees it, complete phrases go on. False: that was enough."""
+        room = self.settings.limits.answer_chars - self._chars
+        enough = len(text) >= room
+        text = text[:room]
+        if text:
+            self._chars += len(text)
+            self._text.append(text)
+            self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
+            for phrase in self._splitter.feed(text):
+                self._add_phrase(phrase)
+        return not enough
+
+    def finish_text(self) -> None:
+        """The answer's text is complete (or never will be)."""
+        if self.closed:
+            return
+        for phrase in self._splitter.flush():
+            self._add_phrase(phrase)
+        self._phrases_in.close()
+        if self._text:
+            self._outbox.put(ResponseTextDone(turn=self.turn, text="".join(self._text)))
+
+    def _add_phrase(self, text: str) -> None:
+        index = self.phrases
+        self.phrases += 1
+        self.tell(
+            PhraseReady(
+                turn=self.turn, index=index, text=text, first_token_at=self._first_token_at if index == 0 else None
+            )
+        )
+        self._phrases_in.send_nowait(Phrase(index=index, text=text))

@@ -1,0 +1,186 @@
+"""The speaker: keeps the client a little ahead of its loudspeaker, and knows what was played.
+
+Audio leaves when the client has less than ``LEAD_S`` of it in hand, so that a flush takes back all but that, and a clock
+that counts from the first frame tells what the user has heard when the client itself does not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import trio
+
+from flare_actors.actors.channels import Clock, Inbox, Outbox
+from flare_actors.audio import SILENCE_DB, bytes_to_seconds, level_db, seconds_to_bytes, split_frames
+from flare_actors.conversation.events import AudioStarted, PlaybackFinished, PlaybackStopped
+
+__all__ = ["Speaker"]
+
+_INSTANT_S: Final = 1e-6  # Less than a sample: what rounding leaves of a moment that has come.
+
+
+class Speaker:
+    """One session's voice. ``play`` backpressures the synthesizer; everything else is synchronous."""
+
+    LEAD_S: Final = 0.2  # Rides out the jitter of a home network (tens of ms) and Trio's own; a barge-in discards it.
+    FRAME_S: Final = 0.06  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
+    AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
+    LEVEL_S: Final = 0.02  # Pieces in which the output's level is remembered.
+
+    def __init__(self, clock: Clock, inbox: Inbox, outbox: Outbox) -> None:
+        self._clock = clock
+        self._inbox = inbox
+        self._outbox = outbox
+        self.sample_rate = 16_000
+        """Hz of what is played: the attached link's."""
+        self._realtime = True
+        self._turn: int | None = None
+        self._buffer = bytearray()
+        self._queued = 0
+        self._sent = 0
+        self._anchor_at = 0.0
+        self._anchor_s = 0.0
+        self._finished = False
+        self._work = trio.Event()
+        self._room = trio.Event()
+        self._levels: deque[tuple[float, float]] = deque(maxlen=512)  # 10 s of 20 ms pieces.
+
+    def attach(self, sample_rate: int, *, realtime: bool) -> None:
+        """A new link: its format, and whether somebody listens in real time."""
+        self.sample_rate = sample_rate
+        self._realtime = realtime
+
+    # --- The reply's side ------------------------------------------------------------------------------------------------
+
+    def open(self, turn: int) -> None:
+        """Make ready for a turn's audio."""
+        self._turn = turn
+        self._buffer.clear()
+        self._queued = self._sent = 0
+        self._finished = False
+        self._outbox.open_turn(turn)
+
+    async def play(self, turn: int, pcm: bytes) -> None:
+        """Take PCM16 at ``sample_rate``; waits while ``AHEAD_S`` are waiting to be played.
+
+        Audio of a turn that is not open is dropped. On cancel, what was taken stays taken.
+        """
+        if turn != self._turn:
+            return
+        self._buffer += pcm
+        self._queued += len(pcm)
+        self._pump()
+        if self._buffer:
+            self._work.set()
+        while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def finish(self, turn: int) -> float:
+        """No more audio will come. Gives the seconds of the turn's audio in all."""
+        if turn != self._turn:
+            return 0.0
+        self._finished = True
+        self._work.set()
+        return self._seconds(self._queued)
+
+    # --- The orchestrator's side ------------------------------------------------------------------------------------------
+
+    def flush(self, turn: int) -> None:
+        """Forget the turn's audio wherever it still is, and tell how much had been played."""
+        played_s = 0.0
+        unsent = self._outbox.flush(turn)
+        if turn == self._turn:
+            played_s = min(self._played_s(), self._seconds(self._sent - unsent))
+            self._turn = None
+            self._buffer.clear()
+            self._room.set()
+            self._work.set()
+        self._inbox.put(PlaybackStopped(turn=turn, played_s=played_s))
+
+    def sent_s(self, turn: int | None) -> float | None:
+        """Seconds of a turn's audio that have left; None: nothing is known of it (any more)."""
+        if self._turn is None or (turn is not None and turn != self._turn):
+            return None
+        return self._seconds(self._sent)
+
+    def recent_level_db(self, within_s: float) -> float:
+        """The loudest 20 ms that the client may have played in the last ``within_s`` seconds, in dBFS."""
+        now = self._clock.now()
+        loudest = SILENCE_DB
+        for at, level in reversed(self._levels):
+            if at < now - within_s:
+                break
+            if at <= now and level > loudest:
+                loudest = level
+        return loudest
+
+    # --- Its own task -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pace the open turn's audio out, for as long as the session lives."""
+        while True:
+            if self._turn is None or not (self._buffer or self._finished):
+                self._work = trio.Event()
+                await self._work.wait()
+                continue
+            turn = self._turn
+            if self._buffer:
+                await self._outbox.wait_room()
+                self._pump()
+                if self._buffer and turn == self._turn and self._realtime:
+                    await self._sleep_until(self._sent_s() - self.LEAD_S + self.FRAME_S)
+            elif self._sent_s() - self._played_s() > _INSTANT_S and self._realtime:
+                await self._sleep_until(self._sent_s())
+            else:
+                self._finished = False
+                self._inbox.put(PlaybackFinished(turn=turn, played_s=self._sent_s()))
+
+    async def _sleep_until(self, played_s: float) -> None:
+        """Wait until the clock has played this much of the turn, or something changes."""
+        self._work = trio.Event()
+        with trio.move_on_at(self._clock.trio_time(self._anchor_at + played_s - self._anchor_s)):
+            await self._work.wait()
+
+    def _pump(self) -> None:
+        """Send what the client may have now. Synchronous: the first audio leaves in the very call that brings it."""
+        turn = self._turn
+        if turn is None:
+            return
+        frame = seconds_to_bytes(self.FRAME_S, self.sample_rate)
+        while self._buffer and not self._outbox.congested:
+            now = self._clock.now()
+            ahead_s = self._sent_s() - self._played_s(now)
+            if self._realtime and ahead_s >= self.LEAD_S:
+                break
+            if ahead_s <= 0:
+                # The client has nothing in hand (the first frame, or a gap): its clock starts (again) here.
+                self._anchor_at, self._anchor_s = now, self._sent_s()
+            piece = bytes(self._buffer[:frame])
+            del self._buffer[: len(piece)]
+            if self._sent == 0:
+                self._inbox.put(AudioStarted(turn=turn))
+            self._remember_levels(piece)
+            self._sent += len(piece)
+            self._outbox.put_audio(turn, piece)
+        if self._seconds(len(self._buffer)) <= self.AHEAD_S:
+            self._room.set()
+
+    def _remember_levels(self, piece: bytes) -> None:
+        at = self._anchor_at + self._sent_s() - self._anchor_s
+        for part in split_frames(piece, seconds_to_bytes(self.LEVEL_S, self.sample_rate)):
+            self._levels.append((at, level_db(part)))
+            at += self.LEVEL_S
+
+    def _played_s(self, now: float | None = None) -> float:
+        if not self._realtime:
+            return self._sent_s()
+        now = self._clock.now() if now is None else now
+        return min(self._sent_s(), self._anchor_s + max(0.0, now - self._anchor_at)) if self._sent else 0.0
+
+    def _sent_s(self) -> float:
+        return self._seconds(self._sent)
+
+    def _seconds(self, count: int) -> float:
+        return bytes_to_seconds(count, self.sample_rate)

@@ -1,0 +1,109 @@
+"""When does an utterance begin, count, and end? Pure arithmetic on speech probabilities; time is samples, never a clock.
+
+Voice must last two chunks before it counts as speech (a knock is over by then), and stays voice down to 0.15 below the
+threshold (the hysteresis that Silero's own iterator uses). Silence since the last voiced chunk ends the utterance.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from flare_actors.conversation.settings import Settings
+
+__all__ = ["Heard", "UtteranceDetector"]
+
+_ONSET_CHUNKS: Final = 2
+_HYSTERESIS: Final = 0.15
+
+
+class Heard(Enum):
+    """What a chunk of audio changed."""
+
+    STARTED = "started"
+    """An utterance began (some chunks ago: the onset's own chunks and the pre-roll belong to it)."""
+    ENOUGH = "enough"
+    """Its voiced time has reached ``min_speech_s``: it is worth a recogniser."""
+    CONFIRMED = "confirmed"
+    """Its voiced time has reached ``interruption_min_s``."""
+    STOPPED = "stopped"
+    """It ended, by silence, by its maximum length, or by ``stop``."""
+
+
+class UtteranceDetector:
+    """Follows one stream of chunks.
+
+    Args:
+        settings: thresholds and times.
+        chunk_s: duration of a chunk in seconds.
+    """
+
+    def __init__(self, settings: Settings, chunk_s: float) -> None:
+        self.settings = settings
+        """What counts; may be replaced between chunks."""
+        self._chunk_s = chunk_s
+        self._run = 0
+        self.speaking = False
+        self.speech_s = 0.0
+        """Voiced time of the utterance, in seconds."""
+        self.silence_s = 0.0
+        """Since its last voiced chunk, in seconds."""
+        self._length_s = 0.0
+
+    @property
+    def too_short(self) -> bool:
+        """The utterance has not (yet) enough voice to be worth a recogniser."""
+        return self.speech_s < self.settings.min_speech_s
+
+    def feed(self, probability: float, *, credible: bool = True) -> tuple[Heard, ...]:
+        """Take the next chunk's speech probability.
+
+        Args:
+            probability: 0 to 1.
+            credible: False: it may well be the agent's own echo, so it does not count as voice.
+        """
+        threshold = self.settings.vad_threshold
+        if self.speaking:
+            threshold = max(0.01, threshold - _HYSTERESIS)
+        voiced = credible and probability >= threshold
+        if not self.speaking:
+            self._run = self._run + 1 if voiced else 0
+            if self._run < _ONSET_CHUNKS:
+                return ()
+            self.speaking = True
+            self.speech_s = self._length_s = 0.0
+            return (Heard.STARTED, *self._count(self._run * self._chunk_s))
+        self._length_s += self._chunk_s
+        changes: tuple[Heard, ...] = ()
+        if voiced:
+            self.silence_s = 0.0
+            changes = self._count(self._chunk_s)
+        else:
+            self.silence_s += self._chunk_s
+        # Half a chunk of tolerance: 15 chunks of 32 ms are meant by 0.48 s, whatever floating point makes of them.
+        quiet = self.silence_s >= self.settings.endpoint_s - self._chunk_s / 2
+        if quiet or self._length_s >= self.settings.max_utterance_s:
+            return (*changes, *self.stop())
+        return changes
+
+    def stop(self) -> tuple[Heard, ...]:
+        """End the utterance in progress now, if there is one."""
+        if not self.speaking:
+            return ()
+        self.speaking = False
+        self._run = 0
+        return (Heard.STOPPED,)
+
+    def _count(self, voiced_s: float) -> tuple[Heard, ...]:
+        before = self.speech_s
+        self.speech_s += voiced_s
+        if before == 0.0:
+            self.silence_s = 0.0
+        changes = []
+        for at_s, change in (
+            (self.settings.min_speech_s, Heard.ENOUGH),
+            (self.settings.interruption_min_s, Heard.CONFIRMED),
+        ):
+            if self.speech_s >= at_s and (before < at_s or before == 0.0):
+                changes.append(change)
+        return tuple(changes)

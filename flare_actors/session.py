@@ -1,0 +1,400 @@
+"""A session: one nursery with everything of one client's stay in it, and the error boundary around it.
+
+    async with open_session(agent) as session:      # owns the session; leaving the block ends it
+        await session.attach(link)                  # serves a link; the session outlives it
+
+    await run_session(link, agent)                  # the simple form: one link, one session
+
+The nursery holds the orchestrator, the ear, the recogniser, the speaker and one reply scope per turn. Its closing is the
+cleanup: there is nothing else to terminate.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, assert_never
+
+import attrs
+import trio
+
+from flare_actors.actors.channels import Clock, Inbox, Outbox
+from flare_actors.actors.ear import Ear
+from flare_actors.actors.link import carry
+from flare_actors.actors.orchestrator import Orchestrator
+from flare_actors.actors.recognizer import RecognizerActor
+from flare_actors.actors.reply import Reply
+from flare_actors.actors.speaker import Speaker
+from flare_actors.agent import Agent
+from flare_actors.conversation import commands as do
+from flare_actors.conversation import events as ev
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.notices import SessionEnded, SessionStarted
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Reason, State
+from flare_actors.errors import LinkBroken, LinkClosed, ProviderError, SessionClosed, SessionError
+from flare_actors.observe import Observer
+from flare_actors.ports import ClientLink
+
+__all__ = ["Session", "SessionStatistics", "open_session", "run_session"]
+
+
+@attrs.frozen(kw_only=True)
+class SessionStatistics:
+    """Where a session stands, for health pages and curiosity."""
+
+    state: State
+    turns: int
+    utterances: int
+    attached: bool
+    dropped_audio_s: float
+    """Microphone audio dropped because it came faster than real time, in seconds."""
+    stale_facts: int
+    """Facts that came too late and were dropped."""
+    replies_running: int
+    """The live turn's reply, and cancelled ones whose provider does not let go."""
+    inbox: int
+    """Events waiting."""
+    outbox: int
+    """Messages waiting to be written."""
+
+
+class Session:
+    """One client's stay. Made by ``open_session``; every method is for the Trio thread that runs it.
+
+    The methods that ask for something (``start_conversation``, ``say``, ...) do not wait: the request goes through the
+    same inbox as everything else, and what becomes of it is told to the client and the observers.
+    """
+
+    DRAIN_S: Final = 1.0  # The last notices get this long to leave; a client that does not read cannot hold an end up.
+    LINGERING: Final = 4  # Replies whose provider swallowed its cancellation; one more and the session ends.
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        settings: Settings,
+        session_id: str,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.id = session_id
+        """22 URL-safe characters, unless the embedder chose it."""
+        self.resume_token = secrets.token_urlsafe(32)
+        """Proves that a new link belongs to the old client; compare it in constant time."""
+        self._agent = agent
+        self._nursery: trio.Nursery | None = None
+        self._observers = tuple(observers)
+        self._clock = Clock()
+        self._inbox = Inbox(self._clock)
+        self._outbox = Outbox(self._inbox.overload)
+        self._speaker = Speaker(self._clock, self._inbox, self._outbox)
+        self._recognizer = RecognizerActor(agent.recognizer, settings.timeouts, self._inbox, self._fault)
+        self._ear = Ear(
+            agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_level_db, self._fault
+        )
+        self._orchestrator = Orchestrator(
+            session_id,
+            Conversation(settings=settings),
+            clock=self._clock,
+            inbox=self._inbox,
+            perform=self._perform,
+            observers=observers,
+        )
+        self._replies: dict[int, Reply] = {}
+        self._link_scope: trio.CancelScope | None = None
+        self._link_gone = trio.Event()
+        self._ended = trio.Event()
+
+    # --- What an embedder asks for ----------------------------------------------------------------------------------------
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it stands now: a value."""
+        return self._orchestrator.conversation
+
+    @property
+    def ended(self) -> Reason | None:
+        """Why the session ended; None while it lives."""
+        return self.conversation.ended
+
+    def start_conversation(self) -> None:
+        """Start to talk.
+
+        Raises:
+            SessionClosed: the session has ended.
+        """
+        self._ask(ev.ConversationStartRequested())
+
+    def end_conversation(self) -> None:
+        """Stop talking; the session stays.
+
+        Raises:
+            SessionClosed: the session has ended.
+        """
+        self._ask(ev.ConversationEndRequested())
+
+    def say(self, text: str) -> None:
+        """Have ``text`` said as soon as the floor is free.
+
+        Raises:
+            SessionClosed: the session has ended.
+            SessionError: no conversation is going on, or there is nothing to say.
+        """
+        if self.conversation.state is State.IDLE:
+            raise SessionError("no conversation is going on; call start_conversation() first")
+        if not text.strip():
+            raise SessionError("there is nothing to say; give at least one word")
+        self._ask(ev.SayRequested(text=text))
+
+    def end(self, reason: Reason = Reason.SESSION_ENDED) -> None:
+        """End the session; does nothing if it has ended. ``wait_ended`` waits for it."""
+        if self.ended is None:
+            self._inbox.put(ev.SessionEndRequested(reason=reason))
+
+    def shutdown(self, deadline_s: float) -> None:
+        """Let the turn finish, ``deadline_s`` seconds at most, then end with ``Reason.SHUTDOWN``."""
+        if self.ended is None:
+            self._inbox.put(ev.ShutdownRequested(deadline_s=deadline_s))
+
+    async def wait_ended(self) -> Reason:
+        """Wait until the session has ended, its last notices have left and everything of it is gone.
+
+        Raises:
+            SessionClosed: it was cancelled from outside, so it has no reason of its own.
+        """
+        await self._ended.wait()
+        if self.ended is None:
+            raise SessionClosed("the session was cancelled")
+        return self.ended
+
+    def statistics(self) -> SessionStatistics:
+        """Where the session stands."""
+        conversation = self.conversation
+        return SessionStatistics(
+            state=conversation.state,
+            turns=conversation.turns,
+            utterances=self._ear.utterances,
+            attached=conversation.attached,
+            dropped_audio_s=self._ear.dropped_s,
+            stale_facts=conversation.stale,
+            replies_running=len(self._replies),
+            inbox=len(self._inbox),
+            outbox=len(self._outbox),
+        )
+
+    # --- The client's link ------------------------------------------------------------------------------------------------
+
+    async def attach(self, link: ClientLink, *, resumed: bool = False) -> None:
+        """Serve ``link`` until it closes, a newer one takes its place, or the session ends; then close it.
+
+        The client is told ``SessionStarted`` first. What goes wrong with the link is a fact for the session and is not
+        raised. Cancelling this means that the client is gone: the turn is cancelled and the grace time begins.
+        """
+        scope = trio.CancelScope()
+        try:
+            if self.ended is not None or self._ended.is_set():
+                await self._refuse(link)
+                return
+            if self._link_scope is not None:
+                self._link_scope.cancel(reason="a newer link took its place")
+                self._inbox.put(ev.ClientDetached())
+            self._link_scope, self._link_gone = scope, trio.Event()
+            self._connect(link, resumed=resumed)
+            with scope:
+                await carry(link, inbox=self._inbox, outbox=self._outbox, ear=self._ear, speaker=self._speaker)
+        finally:
+            if self._link_scope is scope:
+                self._link_scope = None
+                self._link_gone.set()
+                self._outbox.disconnect()
+                self._inbox.put(ev.ClientDetached())
+            with trio.move_on_after(self.DRAIN_S, shield=True):
+                await link.aclose()
+
+    def _connect(self, link: ClientLink, *, resumed: bool) -> None:
+        settings = self.conversation.settings
+        rate = link.output_format.sample_rate
+        self._ear.attach(link.input_format.sample_rate)
+        self._speaker.attach(rate, realtime=link.realtime)
+        self._outbox.connect(rate * 2)
+        self._outbox.put(
+            SessionStarted(
+                session_id=self.id,
+                resume_token=self.resume_token,
+                resumed=resumed,
+                state=self.conversation.state,
+                locale=settings.locale,
+                stt_mode=settings.stt_mode.value,
+                output=settings.output.value,
+                silence_threshold_ms=round(settings.endpoint_s * 1000),
+                input_sample_rate=link.input_format.sample_rate,
+                output_sample_rate=rate,
+            )
+        )
+        self._inbox.put(ev.ClientAttached(reports_playback=link.reports_playback))
+
+    async def _refuse(self, link: ClientLink) -> None:
+        """The session has ended: say so and nothing else."""
+        try:
+            with trio.move_on_after(self.DRAIN_S):
+                await link.send(SessionEnded(reason=self.ended or Reason.SESSION_ENDED))
+        except (LinkClosed, LinkBroken):
+            pass
+
+    # --- Inside -----------------------------------------------------------------------------------------------------------
+
+    def _ask(self, event: ev.Event) -> None:
+        if self.ended is not None:
+            raise SessionClosed(f"the session has ended ({self.ended.value}); open a new one")
+        self._inbox.put(event)
+
+    def _fault(self, error: ProviderError, turn: int | None = None) -> None:
+        for observer in self._observers:
+            observer.on_fault(self.id, turn, error)
+
+    def _perform(self, command: do.Command) -> None:
+        """Carry out one command; none of them waits."""
+        match command:
+            case do.Notify(notice=notice):
+                self._outbox.put(notice)
+            case do.StartReply():
+                self._start_reply(command)
+            case do.CancelReply(turn=turn, reason=reason):
+                self._cancel_reply(turn, reason)
+            case do.FlushPlayback(turn=turn):
+                self._speaker.flush(turn)
+            case do.StartStt():
+                self._ear.set_endpoint(command.endpoint_s)
+                self._recognizer.start(command)
+            case do.StopStt():
+                self._recognizer.stop()
+            case do.OpenListener(settings=settings):
+                self._ear.open(settings)
+            case do.CloseListener():
+                self._ear.close()
+                self._recognizer.stop()
+            case do.CommitUtterance():
+                self._ear.commit()
+            case do.SetMute(muted=muted):
+                self._ear.mute(muted)
+            case do.CloseSession():
+                self._outbox.close()
+            case _:
+                assert_never(command)
+
+    def _start_reply(self, command: do.StartReply) -> None:
+        reply = Reply(
+            command,
+            agent=self._agent,
+            settings=self.conversation.settings,
+            inbox=self._inbox,
+            outbox=self._outbox,
+            speaker=self._speaker,
+            now=self._clock.now,
+            on_fault=lambda turn, error: self._fault(error, turn),
+        )
+        assert self._nursery is not None
+        self._replies[command.turn] = reply
+        self._speaker.open(command.turn)
+        self._nursery.start_soon(self._run_reply, reply, name=f"reply {command.turn}")
+
+    async def _run_reply(self, reply: Reply) -> None:
+        try:
+            await reply.run()
+        finally:
+            del self._replies[reply.turn]
+
+    def _cancel_reply(self, turn: int, reason: Reason) -> None:
+        reply = self._replies.get(turn)
+        if reply is not None:
+            reply.cancel(reason)
+        lingering = [each for each in self._replies.values() if each.closed and each is not reply]
+        for each in lingering:
+            for observer in self._observers:
+                observer.on_lingering(self.id, each.turn, len(lingering))
+        if len(lingering) > self.LINGERING:
+            self._inbox.put(ev.FailureRaised(message="too many replies do not let go", critical=True))
+
+    async def _run(self) -> None:
+        """Run until the conversation has ended; then let the last notices leave, and close everything."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._ear.run, name="ear")
+                self._nursery.start_soon(self._recognizer.run, name="recognizer")
+                self._nursery.start_soon(self._speaker.run, name="speaker")
+                reason = await self._orchestrator.run()
+                if self._link_scope is not None:
+                    with trio.move_on_after(self.DRAIN_S):
+                        await self._link_gone.wait()
+                self._nursery.cancel_scope.cancel(reason=reason.value)
+        finally:
+            self._outbox.close()
+            self._ended.set()
+            if self._link_scope is not None:
+                self._link_scope.cancel(reason="the session is over")
+
+
+@asynccontextmanager
+async def open_session(
+    agent: Agent,
+    *,
+    settings: Settings | None = None,
+    session_id: str | None = None,
+    observers: Sequence[Observer] = (),
+) -> AsyncIterator[Session]:
+    """Open a session; leaving the block ends it, with everything in it.
+
+    Args:
+        agent: what to talk with.
+        settings: this session's own choices; default: the agent's.
+        session_id: stable and unguessable; default: 128 random bits.
+        observers: hooks for logs, metrics, traces.
+
+    Raises:
+        UnsupportedLocale: before anything is started.
+        BaseExceptionGroup: a bug (an exception that is no provider's fault) in one of the session's tasks.
+
+    Cancellation: at any await inside; the session is closed within the cancelled scope, nothing of it is left but the
+    replies of providers that swallow cancellation, which are waited for.
+    """
+    settings = settings or agent.settings
+    agent.check_locale(settings)
+    session_id = session_id or secrets.token_urlsafe(16)
+    reason: Reason | None = None
+    for observer in observers:
+        observer.on_session_started(session_id)
+    try:
+        async with trio.open_nursery() as nursery:
+            session = Session(agent, settings=settings, session_id=session_id, observers=observers)
+            nursery.start_soon(session._run, name=f"session {session_id}")  # noqa: SLF001 - its owner
+            try:
+                yield session
+                session.end()
+                await session.wait_ended()
+            finally:
+                reason = session.ended
+    finally:
+        for observer in observers:
+            observer.on_session_ended(session_id, reason)
+
+
+async def run_session(
+    link: ClientLink,
+    agent: Agent,
+    *,
+    settings: Settings | None = None,
+    observers: Sequence[Observer] = (),
+) -> Reason:
+    """Talk to one client over one link; the session ends with the link.
+
+    Args, errors and cancellation as for ``open_session``. The link is closed in any case.
+    """
+    try:
+        async with open_session(agent, settings=settings, observers=observers) as session:
+            await session.attach(link)
+            session.end()
+            return await session.wait_ended()
+    finally:
+        with trio.move_on_after(Session.DRAIN_S, shield=True):
+            await link.aclose()
