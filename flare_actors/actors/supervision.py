@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import trio
 
@@ -39,7 +39,7 @@ def port_guard(stage: Stage) -> Iterator[None]:
             raise passing from None
         assert faults is not None
         raise _translate(stage, faults) from group
-    except Exception as exc:  # noqa: BLE001 - the one port guard: whatever a provider raises is the provider's failure
+    except Exception as exc:  # The one port guard: whatever a provider raises is the provider's failure.
         raise _translate(stage, exc) from exc
 
 
@@ -65,7 +65,7 @@ class Guarded(Generic[T]):
         self._manager = manager
         self._iterator: AsyncIterator[T] | None = None
 
-    async def __aenter__(self) -> Guarded[T]:
+    async def __aenter__(self) -> Self:
         with port_guard(self._stage):
             self._iterator = aiter(await self._manager.__aenter__())
         return self
@@ -81,7 +81,7 @@ class Guarded(Generic[T]):
             if exc is None or not (error is exc or (error.__cause__ is not None and _contains(error.__cause__, exc))):
                 raise
 
-    def __aiter__(self) -> Guarded[T]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
@@ -106,7 +106,7 @@ class Patience:
         self._what = ""
         self._seconds = math.inf
 
-    def __enter__(self) -> Patience:
+    def __enter__(self) -> Self:
         self._scope.__enter__()
         return self
 

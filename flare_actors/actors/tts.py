@@ -30,8 +30,10 @@ async def speak(reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> Non
 
 
 class _Voice:
-    """One synthesizer stream. Also the iterator that the provider takes its phrases from (a class, not a generator:
-    nobody has to close it when the provider stops in the middle)."""
+    """One synthesizer stream, and the iterator that the provider takes its phrases from.
+
+    A class, not a generator: nobody has to close it when the provider stops in the middle.
+    """
 
     def __init__(self, reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase], patience: Patience) -> None:
         self._reply = reply

@@ -31,6 +31,7 @@ class UtteranceFeed:
         self._more = trio.Event()
 
     def put(self, piece: HeardAudio) -> None:
+        """The utterance goes on."""
         self._pieces.append(piece)
         self._more.set()
 

@@ -23,7 +23,7 @@ from flare_actors.conversation.commands import (
     StopStt,
 )
 from flare_actors.conversation.history import AgentSaid, UserSaid, build_messages, heard_text, remember
-from flare_actors.conversation.model import Conversation, Failures, Hearing, Marks, Settling, Turn
+from flare_actors.conversation.model import Conversation, Hearing, Marks, Settling, Turn
 from flare_actors.conversation.notices import (
     ErrorRaised,
     Notice,
@@ -37,11 +37,15 @@ from flare_actors.conversation.states import Floor, Output, Reason, State, TurnK
 from flare_actors.conversation.table import ACTIVE, PREPARING_STATE, check_transition
 from flare_actors.errors import Stage
 
-__all__ = ["Draft"]
+__all__ = ["SAME_S", "Draft"]
 
 _MAX_SETTLING = 8
 """Cancelled turns of which may still be told how much was heard: more barge-ins than that without one request in between
 are a client's play, and the oldest keep what is known of them."""
+
+
+SAME_S = 0.001
+"""Times of one turn's audio that differ by less are the same: clients and clocks count samples at different rates."""
 
 
 class Draft:
@@ -56,7 +60,7 @@ class Draft:
 
     # --- The smallest moves ----------------------------------------------------------------------------------------------
 
-    def set(self, **changes: Any) -> None:
+    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
         """Change fields of the conversation."""
         self.c = attrs.evolve(self.c, **changes)
 
@@ -65,9 +69,11 @@ class Draft:
         self.set(deadlines=attrs.evolve(self.c.deadlines, **deadlines))
 
     def emit(self, *commands: Command) -> None:
+        """Have these done."""
         self.commands.extend(commands)
 
     def tell(self, notice: Notice) -> None:
+        """Have the client told."""
         self.commands.append(Notify(notice=notice))
 
     def complain(self, code: str, message: str, *, recoverable: bool = True, turn: int | None = None) -> None:
@@ -98,27 +104,29 @@ class Draft:
         if self.c.hearing is not Hearing.READY:
             self.set(hearing=Hearing.STARTING)
         self.wait(stt_retry=None)
-        self.emit(
-            StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry)
-        )
+        self.emit(StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry))
 
     def watch_idle(self) -> None:
-        """Start to count the user's silence anew, if it is the user's turn and nothing is under way."""
+        """Wait for the user's silence to become too long, if it is the user's turn and nothing is under way."""
         settings = self.c.settings
         quiet = self.c.state is State.LISTENING and self.c.floor is Floor.SILENT and not self.c.awaited
         if not quiet or not self.c.attached:
             self.wait(idle=None)
         elif settings.idle_prompt is not None and not self.c.prompted:
-            self.wait(idle=self.at + settings.idle_prompt_s)
+            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_prompt_s))
         elif settings.idle_end_s is not None:
-            self.wait(idle=self.at + settings.idle_end_s)
+            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))
 
-    def listen(self, reason: Reason | None = None) -> None:
+    def listen(self, reason: Reason | None = None, *, afresh: bool = True) -> None:
         """The floor is the user's: LISTENING with STT started, or ERROR while the recogniser is down.
 
-        Then whatever waited for the floor gets it: the end of a draining session, an answer that is due, a `say`.
+        Then whatever waited for the floor gets it: an answer that is due, the end of a draining session, a `say`.
+
+        Args:
+            reason: why what went before has stopped.
+            afresh: the user's silence is counted from now; False where it only was not broken.
         """
-        if self.c.draining and self.c.floor is Floor.SILENT and not self.c.awaited:
+        if self.c.draining and self.c.floor is Floor.SILENT and not self.c.awaited and not self.c.answer_due:
             self.end(Reason.SHUTDOWN)
             return
         if self.c.hearing is Hearing.FAILED:
@@ -131,6 +139,8 @@ class Draft:
             self.go(State.LISTENING, reason)
         if self.c.attached:
             self.start_stt(retry=reason is Reason.ERROR_RECOVERY)
+        if afresh:
+            self.set(quiet_since=self.at)
         self.watch_idle()
         self.use_floor()
 
@@ -141,17 +151,21 @@ class Draft:
         speaking = self.c.floor is Floor.SPEAKING
         if self.c.answer_due and not (speaking and self.c.confirmed):
             self.reply(TurnKind.RESPONSE)
-        elif self.c.says and not speaking:
+        elif speaking:
+            pass
+        elif self.c.draining:
+            self.end(Reason.SHUTDOWN)
+        elif self.c.apology_due:
+            self.reply(TurnKind.APOLOGY, self.c.settings.apology)
+        elif self.c.says:
             text, *rest = self.c.says
             self.set(says=tuple(rest))
             self.reply(TurnKind.SAY, text)
-        elif self.c.draining and not speaking:
-            self.end(Reason.SHUTDOWN)
 
     def forget_hearing(self) -> None:
         """No utterance is in progress and none is awaited."""
         self.set(floor=Floor.SILENT, confirmed=False, overheard=False, awaited=())
-        self.wait(transcript=None)
+        self.wait(utterance=None, transcript=None)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------
 
@@ -161,7 +175,9 @@ class Draft:
         marks = self.c.asked if kind is TurnKind.RESPONSE else Marks(asked=self.at)
         waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
         turn = Turn(number=number, kind=kind, waiting=waiting, marks=marks)
-        self.set(turns=number, turn=turn, answer_due=False if kind is TurnKind.RESPONSE else self.c.answer_due)
+        self.set(turns=number, turn=turn, answer_due=self.c.answer_due and kind is not TurnKind.RESPONSE)
+        if kind in {TurnKind.RESPONSE, TurnKind.APOLOGY}:
+            self.set(apology_due=False)
         self.tell(TurnStarted(turn=number, kind=kind))
         self.go(State.PROCESSING_SPEECH if kind is TurnKind.RESPONSE else PREPARING_STATE[kind])
         if waiting:
@@ -177,6 +193,7 @@ class Draft:
         messages: tuple[Any, ...] = ()
         if text is None:
             self.set(settling=())
+            self.forget_unheard()
             messages = build_messages(self.c.history)
         self.set(turn=attrs.evolve(turn, waiting=False))
         self.wait(settle=None, generation=self.at + settings.timeouts.backstop_s)
@@ -205,16 +222,30 @@ class Draft:
             played_s=turn.played_s,
             reported_at=turn.reported_at,
         )
+        if len(self.c.settling) == _MAX_SETTLING and not self.c.settling[0].settled:
+            self.settle(self.c.settling[0], self.c.settling[0].played_s)
         self.set(turn=None, settling=(*self.c.settling, settling)[-_MAX_SETTLING:])
+        if turn.playing:
+            self.set(spoken_at=self.at)
+        if reason is not Reason.ERROR_RECOVERY:
+            self.credit(turn)
         self.wait(generation=None, playback=None, settle=None)
         # The entry holds the place among the items; how much of the text was heard becomes known in a moment.
-        self.record(AgentSaid(turn=turn.number, text="", interrupted=True))
+        self.forget_unheard()
+        self.record_agent(AgentSaid(turn=turn.number, text="", interrupted=True))
         if turn.waiting:
             self.settle(settling, 0.0)
             return
         # Audio may have left although its AudioStarted is still on the way here: flush and clear in any case.
         self.emit(CancelReply(turn=turn.number, reason=reason), FlushPlayback(turn=turn.number))
         self.tell(PlaybackCleared(turn=turn.number, reason=reason))
+
+    def take_back(self, reason: Reason) -> None:
+        """Cancel the live turn; an answer of which nothing was heard is still owed."""
+        turn = self.c.turn
+        if turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing:
+            self.set(answer_due=True)
+        self.interrupt(reason)
 
     def settle(self, settling: Settling, played_s: float) -> None:
         """Write down what was heard of a cancelled turn; the client is told once, a later report only amends."""
@@ -226,9 +257,7 @@ class Draft:
                 for s in self.c.settling
             ),
             history=tuple(
-                attrs.evolve(item, text=heard)
-                if isinstance(item, AgentSaid) and item.turn == settling.number
-                else item
+                attrs.evolve(item, text=heard) if isinstance(item, AgentSaid) and item.turn == settling.number else item
                 for item in self.c.history
             ),
         )
@@ -247,27 +276,61 @@ class Draft:
         """The turn was said to its end (or delivered as text): it enters the history, and the floor is the user's."""
         turn = self.c.turn
         assert turn is not None
-        failures = self.c.failures
-        self.set(
-            turn=None,
-            last_spoken=turn.text if turn.playing else self.c.last_spoken,
-            failures=Failures(
-                vad=0,
-                stt=failures.stt,
-                llm=failures.llm if turn.llm_failed or turn.kind is not TurnKind.RESPONSE else 0,
-                tts=failures.tts if turn.tts_failed else 0,
-                unknown=0,
-            ),
-        )
+        self.credit(turn)
+        self.set(turn=None, failures=attrs.evolve(self.c.failures, vad=0, unknown=0))
+        if turn.playing:
+            self.set(last_spoken=turn.text, spoken_at=self.at)
         self.wait(generation=None, playback=None)
         text = turn.text.strip()
         if text:
-            self.record(AgentSaid(turn=turn.number, text=text))
+            self.record_agent(AgentSaid(turn=turn.number, text=text))
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
         self.listen()
 
-    def record(self, item: AgentSaid | UserSaid) -> None:
+    def credit(self, turn: Turn) -> None:
+        """What the user got of a turn proves that its stages work again."""
+        failures = self.c.failures
+        if turn.playing and not turn.tts_failed:
+            failures = attrs.evolve(failures, tts=0)
+        got = turn.playing or (self.silent_output and turn.phrases)
+        if got and turn.kind is TurnKind.RESPONSE and not turn.llm_failed:
+            failures = attrs.evolve(failures, llm=0)
+        self.set(failures=failures)
+
+    # --- History ---------------------------------------------------------------------------------------------------------
+
+    def _record(self, item: AgentSaid | UserSaid) -> None:
         self.set(history=remember(self.c.history, item, self.c.settings.limits.history_items))
+
+    def record_user(self, text: str) -> None:
+        """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
+        turn = self.c.turn
+        if turn is not None:
+            self.record_agent(AgentSaid(turn=turn.number, text=""))
+        self._record(UserSaid(text=text))
+
+    def record_agent(self, item: AgentSaid) -> None:
+        """Write down what the agent said, at the place that is held for it, else at the end."""
+        if any(isinstance(known, AgentSaid) and known.turn == item.turn for known in self.c.history):
+            self.set(
+                history=tuple(
+                    item if isinstance(known, AgentSaid) and known.turn == item.turn else known
+                    for known in self.c.history
+                )
+            )
+        else:
+            self._record(item)
+
+    def forget_unheard(self) -> None:
+        """Give up the places of turns of which nothing was heard, and nothing will be known any more."""
+        open_turns = {settling.number for settling in self.c.settling}
+        if self.c.turn is not None:
+            open_turns.add(self.c.turn.number)
+        self.set(
+            history=tuple(
+                item for item in self.c.history if isinstance(item, UserSaid) or item.text or item.turn in open_turns
+            )
+        )
 
     # --- Failures and ends -----------------------------------------------------------------------------------------------
 
@@ -294,7 +357,11 @@ class Draft:
         self.forget_hearing()
         if self.c.state is not State.ERROR:
             self.go(State.ERROR, Reason.ERROR_RECOVERY)
-        self.wait(recovery=self.at + after_s, stt_retry=None, initialize=None)
+        # A longer back-off that is under way is not cut short.
+        pending = (self.c.deadlines.recovery, self.c.deadlines.stt_retry)
+        self.wait(
+            recovery=max(self.at + after_s, *(at for at in pending if at is not None)), stt_retry=None, initialize=None
+        )
 
     def recover(self) -> None:
         """Out of ERROR: open what is closed, start STT again, and listen."""
@@ -325,7 +392,7 @@ class Draft:
         """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
         self.interrupt(reason)
         self.stop_hearing(reason)
-        self.set(says=(), answer_due=False, prompted=False)
+        self.set(says=(), answer_due=False, apology_due=False, prompted=False)
         self.go(State.IDLE, reason)
         if self.c.draining:
             self.end(Reason.SHUTDOWN)
@@ -344,7 +411,7 @@ class Draft:
         self.interrupt(reason)
         self.stop_hearing(reason)
         self.settle_all()
-        self.set(settling=(), says=(), answer_due=False, ended=reason)
+        self.set(settling=(), says=(), answer_due=False, apology_due=False, ended=reason)
         self.go(State.ENDED, reason)
         self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
         self.tell(SessionEnded(reason=reason))

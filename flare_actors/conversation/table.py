@@ -93,8 +93,10 @@ class IllegalTransition(Exception):
 
 
 def check_transition(old: State, new: State) -> None:
-    """Raises:
-    IllegalTransition: the table has no such transition.
+    """Hold a transition against the table.
+
+    Raises:
+        IllegalTransition: the table has no such transition.
     """
     if new not in TRANSITIONS[old]:
         raise IllegalTransition(f"no transition {old.name} -> {new.name} in the table")
