@@ -37,6 +37,7 @@ class Deadlines:
     drain: float | None = None
     initialize: float | None = None
     settle: float | None = None
+    utterance: float | None = None
     transcript: float | None = None
     generation: float | None = None
     playback: float | None = None
@@ -87,6 +88,8 @@ class Turn:
     """By the client's latest report."""
     reported_at: float | None = None
     """When that report came."""
+    paced_s: float = 0.0
+    """By the pacing clock, all audio up to here has been played; 0 while some is still to be played."""
     llm_failed: bool = False
     tts_failed: bool = False
     marks: Marks = Marks()
@@ -110,6 +113,8 @@ class Settling:
     played_s: float = 0.0
     """By the client's latest report before the end, or any later one."""
     reported_at: float | None = None
+    clock_s: float | None = None
+    """Played by the pacing clock, which a client can only be behind; None: not told yet."""
     settled: bool = False
     """It is known how much was played; a client's report may still amend it."""
 
@@ -157,7 +162,10 @@ class Conversation:
     """The utterance in progress is long enough to count as an interruption."""
     overheard: bool = False
     """The utterance in progress began while the agent was heard."""
+    unheard: bool = False
+    """The recogniser was down during the utterance in progress, so no transcript of it will come."""
     awaited: tuple[AwaitedTranscript, ...] = ()
+    """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False
     hearing: Hearing = Hearing.STOPPED
     muted: bool = False
@@ -168,6 +176,8 @@ class Conversation:
     settling: tuple[Settling, ...] = ()
     last_spoken: str = attrs.field(default="", repr=False)
     """The text of the turn that was heard last, to tell its echo."""
+    spoken_at: float | None = None
+    """When the agent was last heard: its echo may come back a moment later."""
     answer_due: bool = False
     """The user said something that no reply has been started for."""
     asked: Marks = Marks()
@@ -176,6 +186,10 @@ class Conversation:
     history: tuple[HistoryItem, ...] = ()
     says: tuple[str, ...] = attrs.field(default=(), repr=False)
     """Waiting for the floor."""
+    apology_due: bool = False
+    """An answer could not be given, and the user has not been told aloud."""
+    quiet_since: float = 0.0
+    """When it became the user's turn and the user began to say nothing; sounds without words do not count."""
     prompted: bool = False
     """The idle prompt was spoken and not answered."""
 

@@ -164,7 +164,7 @@ class Draft:
 
     def forget_hearing(self) -> None:
         """No utterance is in progress and none is awaited."""
-        self.set(floor=Floor.SILENT, confirmed=False, overheard=False, awaited=())
+        self.set(floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, awaited=())
         self.wait(utterance=None, transcript=None)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------

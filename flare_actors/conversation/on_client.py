@@ -111,9 +111,6 @@ def on_commit(d: Draft, _: CommitRequested) -> None:
 
 def on_mute(d: Draft, e: MuteRequested) -> None:
     d.set(muted=e.muted)
-    if e.muted and d.c.floor is Floor.SPEAKING:
-        # No more audio will come of the utterance in progress, no silence either: it ends here.
-        d.emit(CommitUtterance())
     d.emit(SetMute(muted=e.muted))
 
 
@@ -239,7 +236,8 @@ def _report(d: Draft, turn: int | None, played_s: float) -> None:
         finish_if_played(d)
     else:
         settling = next(s for s in d.c.settling if s.number == target)
-        updated = attrs.evolve(settling, played_s=max(0.0, played_s), reported_at=d.at)
+        played = max(0.0, played_s) if settling.clock_s is None else min(max(0.0, played_s), settling.clock_s)
+        updated = attrs.evolve(settling, played_s=played, reported_at=d.at)
         d.set(settling=tuple(updated if s.number == target else s for s in d.c.settling))
         if settling.settled:
             d.settle(updated, updated.played_s)

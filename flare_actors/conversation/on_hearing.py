@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from flare_actors.conversation.commands import CloseListener
+from flare_actors.conversation.commands import CloseListener, CommitUtterance, StopStt
 from flare_actors.conversation.events import (
     ListenerFailed,
     ListenerOpened,
@@ -16,7 +16,7 @@ from flare_actors.conversation.events import (
     TranscriptFinished,
     TranscriptUpdated,
 )
-from flare_actors.conversation.history import UserSaid, is_echo
+from flare_actors.conversation.history import is_echo
 from flare_actors.conversation.model import AwaitedTranscript, Hearing, Marks
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import (
@@ -45,13 +45,17 @@ def on_listener_opened(d: Draft, _: ListenerOpened) -> None:
 
 
 def on_listener_failed(d: Draft, e: ListenerFailed) -> None:
-    if d.c.state not in ACTIVE:
-        d.drop()
+    if d.c.state not in ACTIVE or (not d.c.listener_open and d.c.deadlines.initialize is None):
+        d.drop()  # It was given up already.
         return
-    d.set(listener_open=False)
+    lose_listener(d, critical=e.critical)
+
+
+def lose_listener(d: Draft, *, critical: bool = False) -> None:
+    """The ear broke, or did not open in time: close it, and open it again out of ERROR."""
     d.emit(CloseListener(reason=Reason.ERROR_RECOVERY))
-    d.set(hearing=Hearing.STOPPED)
-    if d.count_failure("vad", critical=e.critical):
+    d.set(listener_open=False, hearing=Hearing.STOPPED)
+    if d.count_failure("vad", critical=critical):
         return
     d.complain("vad_failed", "hearing failed; it is started again in a moment")
     d.fail(d.c.settings.error_retry_s)
@@ -61,13 +65,15 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
     if d.c.state not in ACTIVE or e.utterance <= d.c.utterance:
         d.drop()
         return
+    spoken_at = d.c.spoken_at
     d.set(
         floor=Floor.SPEAKING,
         utterance=e.utterance,
         confirmed=False,
-        overheard=d.c.state in PLAYING,
+        unheard=d.c.hearing in {Hearing.FAILED, Hearing.STOPPED},
+        overheard=d.c.state in PLAYING or (spoken_at is not None and e.at - spoken_at <= d.c.settings.echo_tail_s),
     )
-    d.wait(idle=None)
+    d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
     d.tell(UserSpeechStarted(utterance=e.utterance))
 
 
@@ -78,7 +84,8 @@ def on_speech_confirmed(d: Draft, e: SpeechConfirmed) -> None:
     if _may_take_floor(d):
         d.set(confirmed=True, prompted=False)
         if d.c.turn is not None:
-            _withdraw(d)
+            d.take_back(Reason.BARGE_IN)
+            d.listen(Reason.BARGE_IN)
 
 
 def _may_take_floor(d: Draft) -> bool:
@@ -92,35 +99,40 @@ def _may_take_floor(d: Draft) -> bool:
     return d.c.settings.barge_in is not BargeIn.OFF or (action is OnSpeech.WITHDRAW and not spontaneous)
 
 
-def _withdraw(d: Draft) -> None:
-    """Cancel the live turn because of the user's words, and hear them out.
-
-    An answer of which nothing was heard is still owed: what it answered and what is being said become one question.
-    """
-    turn = d.c.turn
-    assert turn is not None
-    unheard = not turn.playing and turn.kind is TurnKind.RESPONSE
-    d.interrupt(Reason.BARGE_IN)
-    d.set(answer_due=d.c.answer_due or unheard)
-    d.listen(Reason.BARGE_IN)
-
-
 def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    d.set(floor=Floor.SILENT)
     d.tell(UserSpeechStopped(utterance=e.utterance, speech_s=e.speech_s))
-    counts = not e.too_short and d.c.hearing is not Hearing.FAILED and _is_awaited(d)
-    if not counts:
-        _heard_nothing(d, e.utterance)
+    _end_utterance(d, speech_ended=e.at - e.silence_s, too_short=e.too_short)
+
+
+def give_up_on_utterance(d: Draft) -> None:
+    """The ear has told of no end for far too long, as when audio stops coming while the user speaks: it ends here."""
+    d.emit(CommitUtterance())
+    d.tell(UserSpeechStopped(utterance=d.c.utterance, speech_s=0.0))
+    _end_utterance(d, speech_ended=d.at, too_short=False)
+
+
+def _end_utterance(d: Draft, *, speech_ended: float, too_short: bool) -> None:
+    d.set(floor=Floor.SILENT)
+    d.wait(utterance=None)
+    if too_short or d.c.unheard or not _is_awaited(d):
+        _heard_nothing(d, d.c.utterance)
         return
     awaited = AwaitedTranscript(
-        utterance=e.utterance, speech_ended=e.at - e.silence_s, endpoint=e.at, overheard=d.c.overheard
+        utterance=d.c.utterance, speech_ended=speech_ended, endpoint=d.at, overheard=d.c.overheard
     )
-    timeouts = d.c.settings.timeouts
     d.set(awaited=(*d.c.awaited, awaited)[-_MAX_AWAITED:])
-    d.wait(transcript=e.at + timeouts.connect_s + timeouts.stt_final_s + 1.0)
+    if d.c.deadlines.transcript is None:
+        _await_transcript(d)
+
+
+def _await_transcript(d: Draft) -> None:
+    """The recogniser takes one utterance after the other: each has its time from the end of the one before."""
+    timeouts = d.c.settings.timeouts
+    due = d.at + timeouts.connect_s + timeouts.stt_final_s + 1.0
+    d.wait(transcript=due if d.c.awaited else None)
 
 
 def _is_awaited(d: Draft) -> bool:
@@ -135,7 +147,7 @@ def _heard_nothing(d: Draft, utterance: int) -> None:
     if d.c.state is not State.LISTENING:
         return
     d.tell(NothingHeard(utterance=utterance))
-    d.listen()
+    d.listen(afresh=False)
 
 
 def on_recognizer_ready(d: Draft, _: RecognizerReady) -> None:
@@ -154,9 +166,15 @@ def on_recognizer_failed(d: Draft, e: RecognizerFailed) -> None:
     lose_recognizer(d, critical=e.critical)
 
 
+def give_up_on_transcript(d: Draft) -> None:
+    """The recogniser itself is stuck (its own timeouts did not work): close it, so that it is opened anew."""
+    d.emit(StopStt(reason=Reason.ERROR_RECOVERY))
+    lose_recognizer(d)
+
+
 def lose_recognizer(d: Draft, *, critical: bool = False) -> None:
     """The recogniser is down: ERROR if it is needed now, a restart in the background while the agent speaks."""
-    d.set(hearing=Hearing.FAILED, awaited=())
+    d.set(hearing=Hearing.FAILED, unheard=True, awaited=())
     d.wait(transcript=None)
     if d.count_failure("stt", critical=critical):
         return
@@ -173,6 +191,8 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
     if not current and all(e.utterance != a.utterance for a in d.c.awaited):
         d.drop()
         return
+    if current:
+        d.set(unheard=False)  # The recogniser came back in time after all.
     text = e.text[: d.c.settings.limits.text_chars]
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
 
@@ -183,23 +203,26 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
         d.drop()
         return
     d.set(
-        awaited=tuple(a for a in d.c.awaited if a is not awaited),
+        # Utterances are understood in order: of earlier ones nothing will come any more.
+        awaited=tuple(a for a in d.c.awaited if a.utterance > e.utterance),
         failures=attrs.evolve(d.c.failures, stt=0),
     )
-    if not d.c.awaited:
-        d.wait(transcript=None)
+    _await_transcript(d)
     text = e.text.strip()[: d.c.settings.limits.text_chars]
     guarded = awaited.overheard and d.c.settings.barge_in is BargeIn.GUARDED
-    if guarded and is_echo(text, d.c.turn.text if d.c.turn is not None else d.c.last_spoken):
+    if guarded and any(is_echo(text, said) for said in (d.c.last_spoken, d.c.turn.text if d.c.turn else "")):
         text = ""
-    if text:
-        d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=True))
-        d.record(UserSaid(text=text))
-        marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
-        d.set(answer_due=True, prompted=False, asked=marks)
-        if d.c.turn is not None and _may_take_floor(d):
-            _withdraw(d)
-        else:
-            d.use_floor()
-    else:
+    if not text:
         _heard_nothing(d, e.utterance)
+        return
+    d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=True))
+    interrupts = d.c.turn is not None and _may_take_floor(d)
+    if interrupts:
+        d.take_back(Reason.BARGE_IN)
+    d.record_user(text)
+    marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
+    d.set(answer_due=True, prompted=False, asked=marks)
+    if interrupts:
+        d.listen(Reason.BARGE_IN)
+    else:
+        d.use_floor()

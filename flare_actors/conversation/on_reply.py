@@ -16,7 +16,8 @@ from flare_actors.conversation.events import (
 )
 from flare_actors.conversation.history import SpokenPhrase
 from flare_actors.conversation.model import Turn
-from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.moves import SAME_S, Draft
+from flare_actors.conversation.on_client import finish_if_played
 from flare_actors.conversation.states import Reason, State, TurnKind
 from flare_actors.conversation.table import PLAYING_STATE
 from flare_actors.conversation.timeline import waterfall
@@ -32,9 +33,10 @@ def live(d: Draft, turn: int) -> Turn | None:
 
 
 def _progress(d: Draft, turn: Turn) -> None:
-    """Something came of the live turn: keep it, and let the backstop count anew."""
+    """Something came of the live turn: keep it, and let the backstop count anew while more is to come."""
     d.set(turn=turn)
-    d.wait(generation=d.at + d.c.settings.timeouts.backstop_s)
+    if turn.generated_s is None:
+        d.wait(generation=d.at + d.c.settings.timeouts.backstop_s)
 
 
 def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
@@ -65,6 +67,9 @@ def on_audio_started(d: Draft, e: AudioStarted) -> None:
     turn = live(d, e.turn)
     if turn is None:
         return
+    if turn.playing:
+        d.drop()
+        return
     marks = attrs.evolve(turn.marks, first_audio=e.at)
     _progress(d, attrs.evolve(turn, playing=True, marks=marks))
     if d.c.state is State.PROCESSING_SPEECH:
@@ -88,16 +93,32 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
         return
     # The speaker tells when it is played; this is for the case that it does not.
     d.wait(playback=e.at + e.audio_s + d.c.settings.timeouts.playback_report_s)
+    _finish_when_paced(d)
 
 
 def on_playback_finished(d: Draft, e: PlaybackFinished) -> None:
     turn = live(d, e.turn)
-    if turn is None or turn.generated_s is None:
+    if turn is None:
         return
-    if d.c.reports_playback:
-        d.wait(playback=e.at + d.c.settings.timeouts.playback_report_s)
-    else:
-        d.finish_turn()
+    d.set(turn=attrs.evolve(turn, paced_s=max(turn.paced_s, e.played_s)))
+    _finish_when_paced(d)
+
+
+def _finish_when_paced(d: Draft) -> None:
+    """What was generated and what was played become known in any order: when both are, the turn ends.
+
+    A client that reports has the last word on what was played, and a little time for it.
+    """
+    turn = d.c.turn
+    assert turn is not None
+    if turn.generated_s is None:
+        return
+    if turn.paced_s >= turn.generated_s - SAME_S:
+        if not d.c.reports_playback:
+            d.finish_turn()
+            return
+        d.wait(playback=d.at + d.c.settings.timeouts.playback_report_s)
+    finish_if_played(d)
 
 
 def on_playback_stopped(d: Draft, e: PlaybackStopped) -> None:
@@ -105,6 +126,8 @@ def on_playback_stopped(d: Draft, e: PlaybackStopped) -> None:
     if settling is None or settling.settled:
         d.drop()
         return
+    settling = attrs.evolve(settling, clock_s=e.played_s)
+    d.set(settling=tuple(settling if s.number == e.turn else s for s in d.c.settling))
     played = e.played_s
     if settling.reported_at is not None:
         # The client knows better than the clock, but its last word may be a moment old.
@@ -124,6 +147,9 @@ def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
     turn = live(d, e.turn)
     if turn is None:
         return
+    if turn.llm_failed:
+        d.drop()
+        return
     d.set(turn=attrs.evolve(turn, llm_failed=True))
     if d.count_failure("llm", critical=e.critical):
         return
@@ -131,16 +157,16 @@ def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
     if turn.phrases:
         return  # What was written before is spoken to its end; it is never replayed.
     d.interrupt(Reason.ERROR_RECOVERY)
-    d.set(answer_due=False)
-    apology = d.c.settings.apology
-    if apology is not None and not d.c.draining:
-        d.set(says=(apology, *d.c.says))
+    d.set(apology_due=turn.kind is TurnKind.RESPONSE and d.c.settings.apology is not None)
     d.listen(Reason.ERROR_RECOVERY)
 
 
 def on_tts_failed(d: Draft, e: SynthesizerFailed) -> None:
     turn = live(d, e.turn)
     if turn is None:
+        return
+    if turn.tts_failed:
+        d.drop()
         return
     d.set(turn=attrs.evolve(turn, tts_failed=True))
     if d.count_failure("tts", critical=e.critical):
@@ -158,6 +184,4 @@ def give_up_on_turn(d: Draft) -> None:
         return
     d.complain(f"{stage}_failed", "the answer did not come in time; please ask again", turn=turn.number)
     d.interrupt(Reason.ERROR_RECOVERY)
-    if turn.kind is TurnKind.RESPONSE:
-        d.set(answer_due=False)
     d.listen(Reason.ERROR_RECOVERY)

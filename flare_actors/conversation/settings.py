@@ -61,8 +61,8 @@ class Timeouts:
 class Limits:
     """What bounds a conversation's size and its patience."""
 
-    history_items: int = attrs.field(default=200, validator=_positive)
-    """History items kept; the oldest are forgotten first."""
+    history_items: int = attrs.field(default=200, validator=attrs.validators.ge(2))
+    """History items kept, at least a question and an answer; the oldest are forgotten first."""
     text_chars: int = attrs.field(default=8_000, validator=_positive)
     """Characters of one user text, one `say`, one transcript; more is refused (transcripts: cut)."""
     answer_chars: int = attrs.field(default=16_000, validator=_positive)

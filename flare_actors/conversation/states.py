@@ -84,6 +84,7 @@ class Wait(Enum):
     DRAIN = "drain"
     INITIALIZE = "initialize"
     SETTLE = "settle"
+    UTTERANCE = "utterance"
     TRANSCRIPT = "transcript"
     GENERATION = "generation"
     PLAYBACK = "playback"

@@ -25,7 +25,7 @@ def waterfall(turn: int, marks: Marks) -> TurnMetrics:
         if mark is not None:
             previous = mark if previous is None else max(previous, mark)
             started = mark if started is None else started
-    total = None if started is None or marks.first_audio is None else max(0.0, marks.first_audio - started)
+    total = None if started is None or previous is None or marks.first_audio is None else previous - started
     return TurnMetrics(
         turn=turn,
         endpoint_wait_s=shares[0],
