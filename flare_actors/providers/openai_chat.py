@@ -136,8 +136,15 @@ class OpenAIChat:
             ) from None
 
     @asynccontextmanager
-    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
+    async def generate(
+        self, messages: Sequence[Message], *, locale: str, extra: Mapping[str, object] | None = None
+    ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         """Answer the last message; see ``ports.LanguageModel``. ``Usage`` comes last, where the server counts.
+
+        Args:
+            messages: what the model is shown.
+            locale: not used; the model follows the language of the messages.
+            extra: more fields of this request's body, over those of the settings.
 
         Raises:
             ProviderError: no connection, a refusal, a broken or foreign stream; critical if only a change of the settings
@@ -145,10 +152,13 @@ class OpenAIChat:
 
         Cancellation: at once; it closes the connection, which stops the generation on the server.
         """
-        del locale  # the model follows the language of the messages
+        del locale
         client = await self._opened()
         request = client.build_request(
-            "POST", f"{self._url}/chat/completions", headers=self._headers(), json=self._body(messages)
+            "POST",
+            f"{self._url}/chat/completions",
+            headers=self._headers(),
+            json=self._body(messages) | dict(extra or {}),
         )
         async with aclosing(self._results(request)) as results:
             yield results

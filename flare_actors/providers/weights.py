@@ -110,7 +110,7 @@ def path_of(weights: Weights) -> Path:
     if not is_present(weights):
         raise ConfigError(_absent(weights))
     _, path = next(iter(_paths(weights)))
-    assert path is not None  # noqa: S101 - is_present has seen it
+    assert path is not None
     return path
 
 

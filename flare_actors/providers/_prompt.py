@@ -1,0 +1,75 @@
+"""What a very small model is shown: an example conversation, and no more of the real one than it can hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from flare_actors.ports import Message
+
+__all__ = ["EXAMPLES", "fit", "tokens_at_most"]
+
+# A model of this size copies the shape of what it sees: short, spoken, no lists. Three turns are enough, and cost
+# about a hundred tokens that stay in the KV cache.
+EXAMPLES: Final = (
+    Message(role="user", content="Hello, who are you?"),
+    Message(
+        role="assistant",
+        content="Hi! I'm a small voice assistant that runs on this computer. What would you like to know?",
+    ),
+    Message(role="user", content="Why is the sky blue?"),
+    Message(
+        role="assistant",
+        content="Because air scatters blue light much more than red light, so blue reaches your eyes from everywhere.",
+    ),
+    Message(role="user", content="Thank you, that helped."),
+    Message(role="assistant", content="You're welcome! Is there anything else you would like to know?"),
+)
+
+BYTES_PER_TOKEN: Final = 2.5  # English has about 4; other scripts fewer
+MESSAGE_TOKENS: Final = 6  # the chat template's own
+# The oldest turns are dropped several at a time: were it one by one, every request would begin differently and the KV
+# cache would never match.
+BLOCK: Final = 8
+
+
+def tokens_at_most(messages: Sequence[Message]) -> int:
+    """A cautious estimate of the tokens that messages cost."""
+    return sum(MESSAGE_TOKENS + round(len(each.content.encode()) / BYTES_PER_TOKEN) for each in messages)
+
+
+def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message] = EXAMPLES) -> list[Message]:
+    """The instructions, the examples, and as much of the conversation's end as the budget holds.
+
+    Args:
+        messages: as for ``LanguageModel.generate``.
+        budget: tokens, at least 64.
+        examples: shown between instructions and conversation; left out if they would take more than half of the budget.
+    """
+    instructions = [_cut_end(each, budget // 3) for each in messages[:1] if each.role == "system"]
+    turns = [each for each in messages if each.role != "system"]
+    head = instructions + list(examples)
+    if tokens_at_most(head) > budget // 2:
+        head = instructions
+    left = budget - tokens_at_most(head)
+    start = 0
+    while start < len(turns) - 1 and tokens_at_most(turns[start:]) > left:
+        start = min(start + BLOCK, len(turns) - 1)
+    rest = turns[start:]
+    if len(rest) == 1:
+        rest = [_cut_begin(rest[0], left)]
+    return head + rest
+
+
+def _cut_end(message: Message, budget: int) -> Message:
+    return attrs.evolve(message, content=message.content.encode()[: _bytes(budget)].decode(errors="ignore"))
+
+
+def _cut_begin(message: Message, budget: int) -> Message:
+    return attrs.evolve(message, content=message.content.encode()[-_bytes(budget) :].decode(errors="ignore"))
+
+
+def _bytes(budget: int) -> int:
+    return max(1, int((budget - MESSAGE_TOKENS - 1) * BYTES_PER_TOKEN))

@@ -1,0 +1,167 @@
+"""A demo brain that needs nothing but pip: SmolLM2-135M on llama.cpp's server, in this process, on the CPU.
+
+It has 135 million parameters: its answers have the right shape, and their content is not to be relied on. Its worth is that
+a fresh machine talks within a minute. The same engine runs any other GGUF file (``model``), and a served model is one
+setting away (``openai_chat``).
+
+The server listens on a random port of the loopback interface behind a random API key, speaks the OpenAI-compatible API, and
+is asked through ``OpenAIChat`` like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from flare_actors.errors import ConfigError
+from flare_actors.ports import Message, ModelOutput
+from flare_actors.providers._extras import need
+from flare_actors.providers._prompt import EXAMPLES, fit
+from flare_actors.providers.catalog import SMOLLM2
+from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings
+from flare_actors.providers.weights import path_of
+
+__all__ = ["LlamaLocal", "LlamaSettings", "open_llama_local"]
+
+# A prompt is computed in steps of this many tokens, between which other answers go on and a cancelled one stops.
+BATCH_TOKENS: Final = 256
+PROMPT_CACHE_MIB: Final = 256  # conversations whose slot was taken by another; llama.cpp's own default is 8 GiB
+
+
+@attrs.frozen(kw_only=True)
+class LlamaSettings:
+    """Which model, how many answers at a time, and how it samples."""
+
+    model: Path | None = None
+    """A GGUF file; none: SmolLM2-135M from the weights' cache."""
+    slots: int = attrs.field(default=4, validator=[attrs.validators.ge(1), attrs.validators.le(64)])
+    """Answers that are written at a time, by all sessions together; more wait. Each has a KV cache of its own."""
+    context_tokens: int = attrs.field(default=1024, validator=[attrs.validators.ge(512), attrs.validators.le(131_072)])
+    """Instructions, conversation and answer, per slot; older turns are left out (23 MB per 1,000 tokens and slot)."""
+    max_tokens: int = attrs.field(default=80, validator=[attrs.validators.ge(1), attrs.validators.le(4_096)])
+    """Longest answer."""
+    temperature: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.le(2)])
+    min_p: float = attrs.field(default=0.1, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+    """Tokens less likely than this share of the likeliest one are never chosen."""
+    repeat_penalty: float = attrs.field(default=1.1, validator=[attrs.validators.ge(1), attrs.validators.le(2)])
+    threads: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(256)])
+    """CPU threads; 0: one per core, four at most."""
+    examples: bool = True
+    """Show the model three example turns before the conversation; a small model needs them."""
+
+    @context_tokens.validator
+    def _holds_an_answer(self, _: object, value: int) -> None:
+        if value < 2 * getattr(self, "max_tokens", 0):
+            raise ValueError("must be at least twice max_tokens")
+
+
+class LlamaLocal:
+    """llama.cpp in this process, for all sessions. Made by ``open_llama_local``.
+
+    Args:
+        chat: asks the server.
+        settings: as given.
+    """
+
+    def __init__(self, chat: OpenAIChat, settings: LlamaSettings) -> None:
+        self.settings = settings
+        self._chat = chat
+
+    @asynccontextmanager
+    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
+        """Answer the last message; see ``ports.LanguageModel`` and ``OpenAIChat.generate``."""
+        async with self._chat.generate(self._prompt(messages), locale=locale) as outputs:
+            yield outputs
+
+    async def prepare(self, instructions: str) -> None:
+        """Compute what every conversation begins with, in every slot: the first token then comes in 15-60 ms, not 300-500.
+
+        Args:
+            instructions: the agent's system message; empty: none.
+
+        Raises:
+            ProviderError: the model failed.
+        """
+        messages = [Message(role="system", content=instructions)] if instructions else []
+        prompt = self._prompt([*messages, Message(role="user", content="Hello.")])
+        for slot in range(self.settings.slots):
+            async with self._chat.generate(prompt, locale="en", extra={"id_slot": slot, "max_tokens": 1}) as outputs:
+                async for _ in outputs:
+                    pass
+
+    def _prompt(self, messages: Sequence[Message]) -> list[Message]:
+        budget = self.settings.context_tokens - self.settings.max_tokens
+        return fit(messages, budget=budget, examples=EXAMPLES if self.settings.examples else ())
+
+
+@asynccontextmanager
+async def open_llama_local(settings: LlamaSettings | None = None) -> AsyncGenerator[LlamaLocal]:
+    """Load the model and serve it until the block is left.
+
+    Loading takes 0.4-0.7 s, during which the library holds the GIL: do it before there are sessions.
+
+    Raises:
+        ConfigError: xllamacpp is not installed, the weights are not here, or the file is no model.
+    """
+    settings = settings or LlamaSettings()
+    path = settings.model or path_of(SMOLLM2)
+    if not path.is_file():
+        raise ConfigError(f"[providers.llm] model: no file at '{path}'; give a GGUF file, or leave it out for SmolLM2")
+    key = secrets.token_urlsafe(24)
+    servers = [await trio.to_thread.run_sync(_serve, path, key, settings)]
+    try:
+        chat = OpenAIChat(
+            OpenAISettings(
+                base_url=f"{servers[0].listening_address}/v1",
+                model=path.stem,
+                temperature=settings.temperature,
+                max_tokens=settings.max_tokens,
+                extra={"min_p": settings.min_p, "repeat_penalty": settings.repeat_penalty},
+            ),
+            api_key=key,
+        )
+        try:
+            await chat.open()
+            yield LlamaLocal(chat, settings)
+        finally:
+            # Connections first: the server's destructor waits for open answers (up to half a minute), holding the GIL.
+            with trio.CancelScope(shield=True):
+                await chat.aclose()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(servers.clear)
+
+
+def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN401 - the wheel has no types
+    xllamacpp = need("xllamacpp")
+    threads = settings.threads or min(4, os.cpu_count() or 1)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {path.stem}
+    params.n_parallel = settings.slots
+    params.n_ctx = settings.context_tokens * settings.slots
+    params.n_batch = BATCH_TOKENS
+    params.n_predict = settings.max_tokens
+    params.cache_ram_mib = PROMPT_CACHE_MIB
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    params.fit_params = False
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [key]
+    params.ui = False
+    params.cors_origins = ""
+    params.endpoint_slots = False
+    params.endpoint_props = False
+    params.verbosity = -1
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ConfigError(f"llama.cpp cannot load '{path}': is it a GGUF model, and complete? ({error})") from error
