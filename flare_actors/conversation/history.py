@@ -1,8 +1,8 @@
 """What was said and heard: the conversation's memory, and how much of an answer the user really heard.
 
 Only heard text enters the history. How much was heard follows from seconds of audio: each phrase knows its stretch of the
-turn's audio; a phrase played in part counts by whole words, in proportion to its audio. Neither rounding nor estimates
-ever count a word whose audio was not played to its end.
+turn's audio; a phrase played in part counts by whole words, in proportion to its audio. Rounding goes against a word, and
+of a phrase whose audio is not known to its end the last word never counts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,18 @@ __all__ = [
     "remember",
 ]
 
-_CHARS_PER_SECOND: Final = 15.0
-"""Speaking rate assumed for a phrase whose audio had not been measured to its end: about 180 words a minute at 5 letters."""
+_CHARS_PER_SECOND: Final = 12.0
+"""Speaking rate assumed for a phrase whose audio had not been measured to its end: a slow speaker's (about 120 words a
+minute), so that in doubt a word was not heard."""
+
+_ALMOST_ALL: Final = 1 - 1e-9
+_ROUNDING_S: Final = 1e-6  # Less than a sample.
+
+_ECHO_WORDS: Final = 3
+"""Shorter transcripts are never echo: answers often repeat a word or two of the question ("yes, tea")."""
+_ECHO_SHARE: Final = 0.8
+"""Of a transcript's words that the agent must have said: recognisers mishear every tenth word of clean speech, and an echo
+is none."""
 
 _WORD: Final = re.compile(r"\S+\s*")
 _LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
@@ -80,18 +90,25 @@ def heard_text(phrases: Sequence[SpokenPhrase], played_s: float) -> str:
         phrases: in order; those without ``end_s`` were still being synthesised.
         played_s: seconds of the turn's audio that the user heard.
     """
+    if played_s <= 0:
+        return ""
     heard: list[str] = []
     cursor = 0.0
-    for phrase in phrases:
+    for index, phrase in enumerate(phrases):
         start = phrase.start_s if phrase.start_s is not None else cursor
-        end = phrase.end_s if phrase.end_s is not None else start + len(phrase.text) / _CHARS_PER_SECOND
-        if played_s >= end - 1e-6 and phrase.end_s is not None:
-            heard.append(phrase.text)
-            cursor = end
-            continue
-        if played_s > start and end > start:
-            heard.append(_words_heard(phrase.text, min(1.0, (played_s - start) / (end - start))))
-        break
+        end = phrase.end_s
+        if end is None:
+            # It had no sound of its own, or nobody told its end: it was over when the next one began.
+            end = next((later.start_s for later in phrases[index + 1 :] if later.start_s is not None), None)
+        if end is None:
+            share = (played_s - start) * _CHARS_PER_SECOND / max(1, len(phrase.text))
+            heard.append(_words_heard(phrase.text, min(_ALMOST_ALL, share)))
+            break
+        if played_s < end - _ROUNDING_S:
+            heard.append(_words_heard(phrase.text, (played_s - start) / (end - start) if end > start else 0.0))
+            break
+        heard.append(phrase.text)
+        cursor = end
     return "".join(heard).rstrip()
 
 
@@ -118,20 +135,40 @@ def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
 
 
 def is_echo(transcript: str, spoken: str) -> bool:
-    """Does the transcript only repeat, in order, what the agent itself was saying?
+    """Does the transcript only repeat what the agent itself was saying?
 
-    At least three words and four fifths of them must be found in the agent's words, in the agent's order: short answers
-    that happen to repeat a word of the question ("yes, tea") are the user's.
+    An echo is a piece of the agent's words: most of its words (``_ECHO_SHARE``) come in the agent's order and close
+    together. Words that are scattered over a long answer ("what is the ...") are anybody's, and so the user's.
     """
-    heard = [word.casefold() for word in _LETTERS.findall(transcript)]
-    if len(heard) < 3:
+    heard = _words(transcript)
+    if len(heard) < _ECHO_WORDS:
         return False
-    position, found = 0, 0
-    own = [word.casefold() for word in _LETTERS.findall(spoken)]
-    for word in heard:
-        try:
-            position = own.index(word, position) + 1
-        except ValueError:
-            continue
-        found += 1
-    return found >= 0.8 * len(heard)
+    enough = _ECHO_SHARE * len(heard)
+    own = _words(spoken)
+    if _in_order(heard, own) < enough:
+        return False
+    # Room for the words that the recogniser left out.
+    window = len(heard) + max(2, len(heard) // 2)
+    known = set(heard)
+    starts = (index for index, word in enumerate(own) if word in known)
+    return any(_in_order(heard, own[start : start + window]) >= enough for start in starts)
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _LETTERS.findall(text)]
+
+
+def _in_order(heard: Sequence[str], own: Sequence[str]) -> int:
+    """How many words of ``heard`` are found in ``own`` in the same order: their longest common subsequence.
+
+    Bit-parallel, one big-integer addition a word: Hyyro, "Bit-parallel LCS-length computation revisited", 2004.
+    """
+    places: dict[str, int] = {}
+    for index, word in enumerate(heard):
+        places[word] = places.get(word, 0) | 1 << index
+    everything = (1 << len(heard)) - 1
+    row = everything
+    for word in own:
+        matches = row & places.get(word, 0)
+        row = ((row + matches) | (row - matches)) & everything
+    return len(heard) - row.bit_count()
