@@ -393,7 +393,7 @@ async def run_session(
     try:
         async with open_session(agent, settings=settings, observers=observers) as session:
             await session.attach(link)
-            session.end()
+            session.end(Reason.CLIENT_DISCONNECTED)
             return await session.wait_ended()
     finally:
         with trio.move_on_after(Session.DRAIN_S, shield=True):

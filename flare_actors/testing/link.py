@@ -100,11 +100,13 @@ class MemoryClient:
 
     async def run(self) -> None:
         """Receive until the session closes the link. Run it in a nursery beside the test."""
-        async for message in self._incoming:
-            self.received.append(message)
-            self._news.set()
-            self._news = trio.Event()
-        self._news.set()
+        try:
+            async for message in self._incoming:
+                self.received.append(message)
+                self._news.set()
+                self._news = trio.Event()
+        except trio.ClosedResourceError:
+            pass  # The client itself hung up.
 
     async def wait_for(self, kind: type[M], *, count: int = 1) -> M:
         """Wait for the ``count``-th message of a kind (of all that were ever received)."""
