@@ -13,10 +13,9 @@ import attrs
 
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import Stage
+from flare_actors.server.limits import ServerLimits
 
 __all__ = ["AgentSection", "Config", "LogsSection", "ProviderChoice", "ServerSection"]
-
-_positive = attrs.validators.gt(0)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +38,7 @@ class ServerSection:
     port: int = attrs.field(default=8765, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
     """0: any free port."""
     api_key_env: str | None = attrs.field(default=None)
-    """The environment variable that holds the key which clients must show."""
+    """The environment variable that holds the key which clients must show; FLARE_ACTORS_API_KEY needs no naming."""
     api_key_file: Path | None = None
     """The file that holds that key."""
     insecure_no_auth: bool = False
@@ -52,10 +51,9 @@ class ServerSection:
     """Make a certificate for this run, so that a phone on the same network may use its microphone (extra ``tls``)."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of foreign web pages that may connect, besides our own page."""
-    max_sessions: int = attrs.field(default=32, validator=_positive)
-    """Sessions at once; one more is refused with a retry hint."""
-    drain_s: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    """How long turns may take to finish once the server is asked to stop."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names of this server, e.g. behind a proxy."""
+    limits: ServerLimits = ServerLimits()
 
     @api_key_env.validator
     def _is_a_name(self, _: object, value: str | None) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
@@ -52,6 +52,14 @@ class FromText(str):
 
 class _WrongTypeError(ValueError):
     """A value is not of the type that is asked for; the message is made for people."""
+
+
+class _BlamedError(ValueError):
+    """A field that does not fit the others."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -241,9 +249,42 @@ def _class(cls: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]: 
     def hook(value: object, kind: object) -> object:
         if not isinstance(value, Mapping):
             raise _WrongTypeError(f"must be a table, got {_show(value)}")
-        return build(value, kind)
+        try:
+            return build(value, kind)
+        except ClassValidationError as fault:
+            noted, plain = fault.group_exceptions()
+            if noted or not all(type(each) is ValueError for each in plain):
+                raise
+            # Each field is right by itself, and the whole is not: whose validator said so?
+            raise _blame(cls, value, converter) from fault
 
     return hook
+
+
+def _blame(cls: Any, value: Mapping[str, Any], converter: cattrs.Converter) -> Exception:  # noqa: ANN401 # as above
+    draft = SimpleNamespace(
+        **{
+            field.name: converter.structure(value[field.name], field.type or object)
+            if field.name in value
+            else _default(field)
+            for field in attrs.fields(cls)
+        }
+    )
+    for field in attrs.fields(cls):
+        if field.validator is not None:
+            try:
+                field.validator(draft, field, getattr(draft, field.name))
+            except ValueError as bad:
+                return _BlamedError(field.name, _tidy(bad, field.name, value.get(field.name)))
+    return _BlamedError("", "these settings do not fit together")
+
+
+def _default(field: attrs.Attribute[Any]) -> object:
+    # attrs types a default made by a factory as the value that it makes.
+    default: object = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # it is a class at run time
+        return default.factory()  # type: ignore[attr-defined] # as above
+    return default
 
 
 def _field_hook(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
@@ -307,6 +348,8 @@ def _problems(fault: BaseException, path: tuple[str, ...]) -> Iterator[Problem]:
             known = [field.name for field in attrs.fields(fault.cl) if field.init]
             for key in sorted(fault.extra_fields):
                 yield Problem((*path, key), f"unknown key; {suggest(key, known)}", unknown=True)
+        case _BlamedError() if fault.field:
+            yield Problem((*path, fault.field), str(fault))
         case KeyError():
             yield Problem(path, "is missing")
         case _:

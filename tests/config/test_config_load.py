@@ -28,7 +28,14 @@ class Remote:
     api_key_env: str | None = None
     headers: dict[str, str] = attrs.field(factory=dict)
     stop: tuple[str, ...] = ()
+    tokens: int = 10
+    context: int = attrs.field(default=100)
     style: Literal["plain", "chatty"] = "plain"
+
+    @context.validator
+    def _holds_the_tokens(self, _, value):
+        if self is not None and value < 2 * self.tokens:
+            raise ValueError("must be at least twice tokens")
 
 
 class ToyCatalogue:
@@ -75,14 +82,14 @@ def test_nothing_at_all_is_the_embedded_agent_with_every_default(catalogue):
 
 
 def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
-    file = write('[server]\nhost = "::1"\nport = 1\nmax_sessions = 1')
+    file = write('[server]\nhost = "::1"\nport = 1\n[server.limits]\nmax_sessions = 1')
     config = load(
         file,
         catalogue=catalogue,
-        environ={"FLARE_ACTORS_SERVER__PORT": "2", "FLARE_ACTORS_SERVER__MAX_SESSIONS": "2"},
-        flags=(Flag(("server", "max_sessions"), 3, "--max-sessions"),),
+        environ={"FLARE_ACTORS_SERVER__PORT": "2", "FLARE_ACTORS_SERVER__LIMITS__MAX_SESSIONS": "2"},
+        flags=(Flag(("server", "limits", "max_sessions"), 3, "--max-sessions"),),
     )
-    assert (config.server.host, config.server.port, config.server.max_sessions) == ("::1", 2, 3)
+    assert (config.server.host, config.server.port, config.server.limits.max_sessions) == ("::1", 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,7 @@ def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
         ('[agent]\nwelcome = "Hi"', "[agent] welcome: unknown key here; it belongs into [conversation]"),
         ("[agnet]", "[agnet]: unknown table; did you mean 'agent'?"),
         ("[server]\nport = 99999", "[server] port: must be <= 65535, got 99999"),
+        ("[server.limits]\nmax_sessions = 0", "[server.limits] max_sessions: must be > 0, got 0"),
         ('[server]\nallowed_origins = "x"', "[server] allowed_origins: must be a list, got 'x'"),
         ("[server]\nallowed_origins = [1]", "[server] allowed_origins: must be a text, got 1"),
         ("[server]\ntls_cert = 1", "[server] tls_cert: must be a path, got 1"),
@@ -125,6 +133,10 @@ def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
         (
             '[providers.llm]\nuse = "remote"\nbase_url = "x"\ntemperature = -1',
             "[providers.llm] temperature: must be >= 0, got -1",
+        ),
+        (
+            '[providers.llm]\nuse = "remote"\nbase_url = "x"\ntokens = 90',
+            "[providers.llm] context: must be at least twice tokens",
         ),
         (
             '[providers.llm]\nuse = "remote"\nbase_url = "x"\nstyle = 5',
@@ -148,7 +160,7 @@ def test_all_mistakes_are_told_at_once(write, catalogue):
             "[agent]\ninstructions = 1\n[conversation]\nendpoint_s = -1\nlocale = ''\nx = 1\n[server]\nport = -1\n[y]"
         ),
         catalogue,
-        environ={"FLARE_ACTORS_SERVER__DRAIN_S": "soon"},
+        environ={"FLARE_ACTORS_SERVER__LIMITS__DRAIN_S": "soon"},
         flags=(Flag(("logs", "format"), "jsn", "--log-format"),),
     )
     assert len(lines) == 8
