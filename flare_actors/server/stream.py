@@ -1,0 +1,126 @@
+"""A connection's bytes: what was read too early can be read again, and what ends badly still ends with a word.
+
+trio-websocket closes the transport without a CLOSE frame when the client violates the protocol, and without waiting until
+the client has read the CLOSE frame that it sent for an oversized message. Either way the client would see a lost
+connection (and come back, and do it again) instead of the code that says what it did. So trio-websocket gets this stream:
+its ``aclose`` says the missing word, and ``finish`` closes when the client has had the time to read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from wsproto.frame_protocol import FrameProtocol
+
+__all__ = ["ServerStream"]
+
+_CLOSE_FRAME = 0x88  # FIN and opcode 8; trio-websocket writes one frame at a time
+_RECEIVE_BYTES = 16 * 1024
+
+
+class ServerStream(trio.abc.Stream):
+    """A transport of which the first bytes may be given back, and whose end is orderly.
+
+    Args:
+        transport: a plain or TLS stream; owned by this one.
+    """
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self._transport = transport
+        self._given_back = b""
+        self._writing = False
+        """Also after a write that was cut short: nothing can follow it."""
+        self._close_sent = False
+        self._closed = False
+        self._linger = False
+        self.farewell: Callable[[], tuple[int, str] | None] | None = None
+        """Set on a WebSocket: the code and reason to close with, if this stream has to say them; None: none fits."""
+
+    def give_back(self, data: bytes) -> None:
+        """Let ``data`` be read again, before anything else."""
+        self._given_back = data + self._given_back
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As Trio's. After a write that was cut short by cancellation the stream is broken."""
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self._writing:
+            raise trio.BrokenResourceError("a write was cut short; nothing can follow it")
+        self._writing = True
+        await self._transport.send_all(data)
+        self._writing = False
+        if self.farewell is not None and data[0] == _CLOSE_FRAME:
+            self._close_sent = True
+            self._linger = True
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As Trio's."""
+        await self._transport.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As Trio's; what was given back comes first."""
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self._given_back:
+            await trio.lowlevel.checkpoint()
+            size = len(self._given_back) if max_bytes is None else max_bytes
+            data, self._given_back = self._given_back[:size], self._given_back[size:]
+            return data
+        return bytes(await self._transport.receive_some(max_bytes or _RECEIVE_BYTES))
+
+    async def aclose(self) -> None:
+        """No more reading and writing. The transport stays open until ``finish``, so that the last words arrive."""
+        if self._closed:
+            return
+        farewell = None if self.farewell is None or self._close_sent or self._writing else self.farewell()
+        self._linger = farewell is not None
+        try:
+            if farewell is not None:
+                await self.send_all(bytes(FrameProtocol(client=False, extensions=[]).close(*farewell)))
+        finally:
+            self._closed = True
+
+    def want_linger(self) -> None:
+        """The client may still be sending: let it read the answer before the transport is torn down."""
+        self._linger = True
+
+    async def finish(self, linger_s: float) -> None:
+        """Close the transport; if the client may still be sending, wait for its end first, reading into the void.
+
+        A socket that is closed with unread input is reset, and a reset makes the other side forget what it has not read.
+
+        Args:
+            linger_s: seconds to wait at most. Cancelled: none.
+        """
+        self._closed = True
+        try:
+            if not self._linger or self._writing:
+                return
+            # Below TLS, if there is any: its own farewell would wait for nothing.
+            socket = getattr(self._transport, "transport_stream", self._transport)
+            with trio.move_on_after(linger_s):
+                if isinstance(socket, trio.abc.HalfCloseableStream):
+                    await socket.send_eof()
+                while await socket.receive_some(_RECEIVE_BYTES):
+                    pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await self._close_transport(linger_s)
+
+    async def _close_transport(self, patience_s: float) -> None:
+        if self._writing:
+            await trio.aclose_forcefully(self._transport)
+            return
+        try:
+            with trio.move_on_after(patience_s):  # TLS says goodbye, which a client that does not read can hold up
+                await self._transport.aclose()
+        except trio.BrokenResourceError:
+            pass
+
+    async def abort(self) -> None:
+        """Tear the transport down, whoever may be reading or writing: they get ``trio.ClosedResourceError``."""
+        self._closed = True
+        self._writing = True
+        await trio.aclose_forcefully(self._transport)
