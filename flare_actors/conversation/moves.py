@@ -358,10 +358,9 @@ class Draft:
         if self.c.state is not State.ERROR:
             self.go(State.ERROR, Reason.ERROR_RECOVERY)
         # A longer back-off that is under way is not cut short.
-        pending = (self.c.deadlines.recovery, self.c.deadlines.stt_retry)
-        self.wait(
-            recovery=max(self.at + after_s, *(at for at in pending if at is not None)), stt_retry=None, initialize=None
-        )
+        due = self.c.deadlines
+        back_off = max(self.at + after_s, due.recovery or 0.0, due.stt_retry or 0.0)
+        self.wait(recovery=back_off, stt_retry=None, initialize=None)
 
     def recover(self) -> None:
         """Out of ERROR: open what is closed, start STT again, and listen."""
