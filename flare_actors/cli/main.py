@@ -1,0 +1,97 @@
+"""The group of commands, and the only place where exceptions become exit codes.
+
+0: done. 1: it failed while running. 2: the command line or the configuration is wrong. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final, NoReturn
+
+import click
+
+from flare_actors.cli.config import config
+from flare_actors.cli.diagram import diagram
+from flare_actors.cli.models import models
+from flare_actors.cli.serve import serve
+from flare_actors.cli.talk import talk
+from flare_actors.errors import ConfigError, FlareError, UnsupportedLocale
+
+__all__ = ["main"]
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+INTERRUPTED: Final = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="flare-actors", prog_name="flare-actors")
+def cli() -> None:
+    """Realtime voice conversations on Trio.
+
+    \b
+    flare-actors serve              talk to it: a page in your browser, engines on your CPU
+    flare-actors talk question.wav  let a recording ask, and see how long the answer takes
+    flare-actors config show        see every setting with its value
+
+    Nothing leaves this machine unless a configuration file says so.
+    """  # noqa: D301 # click reads \b as "do not wrap"
+
+
+for command in (serve, talk, models, config, diagram):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    Args:
+        args: what was typed after the program's name; None: take it from the process.
+    """
+    sys.exit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        result = cli.main(args, prog_name="flare-actors", standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`). Python would complain once more while it shuts down.
+        sys.stdout = None  # as the interpreter itself does
+        return OK
+    except (FlareError, BaseExceptionGroup) as fault:
+        return _tell(fault)
+    return result if isinstance(result, int) else OK
+
+
+def _tell(fault: BaseException) -> int:
+    """Say what went wrong; a bug of ours comes with its traceback, without anybody's words."""
+    leaves = list(_leaves(fault))
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return INTERRUPTED
+    if all(isinstance(leaf, FlareError) for leaf in leaves):
+        for leaf in leaves:
+            for line in str(leaf).splitlines():
+                click.echo(f"Error: {line}", err=True)
+        return WRONG if all(isinstance(leaf, (ConfigError, UnsupportedLocale)) for leaf in leaves) else FAILED
+    from flare_actors.logs import describe_exception
+
+    click.echo(describe_exception(fault), err=True)
+    click.echo(
+        "Error: this is a bug in flare-actors (or in an engine); please report it with the lines above", err=True
+    )
+    return FAILED
+
+
+def _leaves(fault: BaseException) -> Iterator[BaseException]:
+    if isinstance(fault, BaseExceptionGroup):
+        for each in fault.exceptions:
+            yield from _leaves(each)
+    else:
+        yield fault

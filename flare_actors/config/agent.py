@@ -1,0 +1,69 @@
+"""From a configuration to a loaded agent: the one place where settings become engines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol, cast, get_args, runtime_checkable
+
+from flare_actors.agent import Agent
+from flare_actors.config.model import Config
+from flare_actors.errors import Stage
+from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, VoiceActivity
+from flare_actors.providers import registry
+from flare_actors.providers.local import check_local, ensure_weights
+from flare_actors.providers.weights import ProgressCallback
+
+__all__ = ["open_agent"]
+
+
+@runtime_checkable
+class _Preparable(Protocol):
+    """A model that can read its instructions ahead of the first question."""
+
+    async def prepare(self, instructions: str, *, slots: int | None = None) -> None: ...
+
+
+@asynccontextmanager
+async def open_agent(config: Config, *, progress: ProgressCallback | None = None) -> AsyncGenerator[Agent]:
+    """Load the configured engines, fetching weights that are missing; leaving the block closes them.
+
+    Args:
+        config: what to load.
+        progress: told, in a worker thread, how far a fetch is.
+
+    Raises:
+        ConfigError: an engine is not installed, weights cannot be fetched, or a setting does not fit.
+        UnsupportedLocale: an engine does not know the configured locale.
+
+    Cancellation: a download stops within a tenth of a second; a model that is being loaded is waited for.
+    """
+    stages: tuple[Stage, ...] = get_args(Stage)
+    if all(config.providers[stage].use == registry.names(stage)[0] for stage in stages):
+        check_local()  # all that is missing in one sentence, before anything is fetched
+    needed = [
+        weights.name
+        for stage in stages
+        for weights in registry.provider(stage, config.providers[stage].use).needs(config.providers[stage].settings)
+        if weights.fetched  # what comes with an engine's package is that engine's own business
+    ]
+    await ensure_weights(needed, progress)
+    async with AsyncExitStack() as stack:
+        engines = {
+            stage: await stack.enter_async_context(
+                registry.open_provider(stage, config.providers[stage].use, config.providers[stage].settings)
+            )
+            for stage in stages
+        }
+        agent = Agent(
+            voice_activity=cast("VoiceActivity", engines["vad"]),
+            recognizer=cast("Recognizer", engines["stt"]),
+            language_model=cast("LanguageModel", engines["llm"]),
+            synthesizer=cast("Synthesizer", engines["tts"]),
+            instructions=config.agent.instructions,
+            settings=config.conversation,
+        )
+        agent.check_locale(config.conversation)
+        if isinstance(agent.language_model, _Preparable):
+            await agent.language_model.prepare(agent.instructions, slots=1)
+        yield agent
