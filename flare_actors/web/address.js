@@ -25,11 +25,29 @@ export function keepKey(key) {
   sessionStorage.setItem(KEY_STORE, key);
 }
 
+/**
+ * Why a WebSocket was refused. Browsers hide it from the page, but the server gives the same answer to a plain request.
+ *
+ * @returns {Promise<"unauthorized" | "forbidden" | "busy" | "draining" | "refused" | "unreachable">}
+ */
+export async function diagnose(key) {
+  try {
+    const headers = key ? { Authorization: `Bearer ${key}` } : {};
+    const { status } = await fetch("flare", { headers, cache: "no-store" });
+    if (status === 401) return "unauthorized";
+    if (status === 403) return "forbidden";
+    if (status === 503) return "busy";
+  } catch {
+    return "unreachable";
+  }
+  return (await health())?.status === "draining" ? "draining" : "refused";
+}
+
 /** What the server says of itself; null where it cannot be asked. */
 export async function health() {
   try {
     const answer = await fetch("healthz", { cache: "no-store" });
-    return { ok: answer.ok, ...(await answer.json()) };
+    return await answer.json();
   } catch {
     return null;
   }

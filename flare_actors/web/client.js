@@ -9,13 +9,12 @@ const STARTING_S = 10; // from the attempt to session_started
 const PING_EVERY_S = 10; // finds connections that died without a word, which a browser may not notice for minutes
 const PONG_WITHIN_S = 8;
 const MAX_BUFFERED_BYTES = 192_000; // 2 s at 48 kHz: on a congested uplink older audio helps nobody
+const FINAL = new Set(["unauthorized", "forbidden", "superseded", "failed"]); // asking again would change nothing
 const HEADER_BYTES = 8;
 const HEADER_VERSION = 1;
 
-const CLOSED_FOR_AUTH = new Set([1008, 3000, 4401, 4403]);
-const CLOSED_FOR_BUSY = new Set([1013, 4429, 4503]);
-const BUSY_CODES = new Set(["busy", "server_busy", "too_many_sessions", "overloaded"]);
-const AUTH_CODES = new Set(["unauthorized", "authentication_failed", "invalid_api_key", "auth"]);
+const SUPERSEDED = 4001; // close code: a newer connection has taken the session over
+const TEMPORARY = new Set(["busy", "draining"]); // errors after which the server may be asked again
 
 /** Seconds before attempt number `attempt` (from 0): exponential, the upper half of it by chance. */
 export function backoff(attempt, random = Math.random) {
@@ -87,18 +86,23 @@ export class Client {
 
   /** Send a control message; without a session nothing is sent, and that is told. */
   send(type, fields = {}) {
-    if (!this.isOpen) return false;
+    if (!this.#writable) return false;
     this.#socket.send(JSON.stringify({ type, ...fields }));
     return true;
   }
 
   sendAudio(buffer) {
-    if (!this.isOpen) return;
+    if (!this.#writable) return;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
       this.droppedAudioBytes += buffer.byteLength;
       return;
     }
     this.#socket.send(buffer);
+  }
+
+  /** A socket that the server is closing takes nothing more, before its end has been told. */
+  get #writable() {
+    return this.isOpen && this.#socket.readyState === WebSocket.OPEN;
   }
 
   #say(status, more = {}) {
@@ -166,9 +170,9 @@ export class Client {
       this.#ended = true;
       this.session = null;
     }
-    if (message.type === "error") {
-      if (BUSY_CODES.has(message.code)) this.#refusal = "busy";
-      if (AUTH_CODES.has(message.code)) this.#refusal = "unauthorized";
+    if (message.type === "error" && !message.recoverable) {
+      this.#refusal = TEMPORARY.has(message.code) ? message.code : "failed";
+      if (TEMPORARY.has(message.code)) return; // told with the status, and with when it tries again
     }
     this.onMessage(message);
   }
@@ -177,7 +181,7 @@ export class Client {
     const socket = this.#socket;
     this.#timers.ping = setTimeout(() => {
       this.#pings += 1;
-      socket.send(JSON.stringify({ type: "ping", id: String(this.#pings) }));
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "ping", id: String(this.#pings) }));
       this.#timers.pong = setTimeout(() => this.#closed(true, 1006), PONG_WITHIN_S * 1000);
       this.#schedulePing();
     }, PING_EVERY_S * 1000);
@@ -190,13 +194,13 @@ export class Client {
       this.#say("closed", { why: "ended" });
       return;
     }
-    let why = refusal ?? (CLOSED_FOR_BUSY.has(code) ? "busy" : CLOSED_FOR_AUTH.has(code) ? "unauthorized" : "lost");
+    let why = refusal ?? (code === SUPERSEDED ? "superseded" : "lost");
     if (!opened && refusal === null) {
       this.status = "connecting";
       why = await this.diagnose();
       if (this.status !== "connecting" || this.#socket !== null) return; // somebody has decided otherwise meanwhile
     }
-    if (why === "unauthorized" || why === "forbidden") {
+    if (FINAL.has(why)) {
       this.session = null;
       this.#say("closed", { why });
       return;

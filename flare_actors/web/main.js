@@ -2,7 +2,7 @@
 //
 // The server owns the conversation's state; this file owns only what the person wants (`wanted`) and follows.
 
-import { health, keepKey, socketUrl, takeKey } from "./address.js";
+import { diagnose, health, keepKey, socketUrl, takeKey } from "./address.js";
 import { Client } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { Diagram } from "./diagram.js";
@@ -34,7 +34,7 @@ class App {
       onStatus: (status) => this.#onStatus(status),
       onMessage: (message) => this.#onMessage(message),
       onAudio: (turn, pcm) => this.player?.push(turn, pcm),
-      diagnose: () => this.#diagnose(),
+      diagnose: () => diagnose(this.client.key),
     });
     this.client.key = takeKey();
     this.context = null;
@@ -275,7 +275,7 @@ class App {
     this.#rest();
     if (why === "unauthorized" || why === "unusable-key") {
       this.view.askForKey(this.client.key !== null, (key) => this.#useKey(key));
-    } else if (why === "forbidden") {
+    } else if (why === "forbidden" || why === "superseded") {
       this.view.notice("link", linkNotice(why));
     }
   }
@@ -329,6 +329,7 @@ class App {
         this.waterfall.add(message);
         break;
       case "error":
+        if (message.code === "resume_failed") break; // session_started says so too
         view.notice("error", {
           tone: message.recoverable ? "warning" : "error",
           title: message.recoverable ? "Something did not work" : "The conversation cannot go on",
@@ -373,14 +374,6 @@ class App {
     }
     this.#advance();
     this.#show();
-  }
-
-  /** Why a connection could not even be opened: browsers hide it, the server's health page does not. */
-  async #diagnose() {
-    const server = await health();
-    if (server === null) return "unreachable";
-    if (server.auth_required) return "unauthorized";
-    return server.ok ? "refused" : "busy";
   }
 
   async #lookAtServer() {

@@ -3,7 +3,8 @@
 // The browser's own resampler cannot be flushed, cannot say how many input samples it has used, and Firefox refuses an
 // AudioContext at another rate than the microphone's; so the page converts by itself, inside the worklets.
 
-const LOBES = 8; // zero crossings on either side: 70 dB of image rejection, 0.3 ms of delay at 24 kHz
+const LOBES = 12; // zero crossings on either side: half a millisecond of delay at 24 kHz
+const GUARD = 0.88; // of the slower Nyquist frequency, where that is the output's: room for the filter to fall
 const PHASES = 128; // kernel samples between two input samples; the error of interpolating lies below 16 bits
 
 /** Kernel values from -LOBES to LOBES crossings for a cut-off of `cutoff` (1 = the input's own Nyquist frequency). */
@@ -25,7 +26,7 @@ export class Resampler {
   constructor(inputRate, outputRate) {
     this.step = inputRate / outputRate;
     this.through = inputRate === outputRate;
-    const { half, table } = makeKernel(Math.min(1, 1 / this.step));
+    const { half, table } = makeKernel(this.step > 1 ? GUARD / this.step : 1);
     this.taps = 2 * half;
     this.table = table;
     this.reset();

@@ -11,7 +11,9 @@ export function linkNotice(why, counter) {
     busy: ["info", "The server is busy", "All its places are taken."],
     unreachable: ["error", "The server cannot be reached", "It may be stopped, or the network is away."],
     refused: ["error", "The server refused the connection", "It is running, but did not take this page's call."],
+    draining: ["info", "The server is restarting", "It takes nobody new until it is back."],
     forbidden: ["error", "This page may not use the server", "The server does not know the address under which this page was opened."],
+    superseded: ["info", "The conversation goes on elsewhere", "Another connection has taken it over."],
     lost: ["error", "The connection is lost", "The conversation waits for you on the server."],
   };
   const [tone, title, text] = notices[why] ?? notices.lost;

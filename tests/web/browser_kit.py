@@ -1,0 +1,58 @@
+"""What the page's tests share: the browser's flags, and short ways to look into a running page."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fake_server import FakeServer, Peer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+]
+# No --autoplay-policy: that the click on Start unlocks the sound is part of what is tested.
+
+TONE_HZ = 500
+"""What the fake microphone hears, in bursts: noise suppression takes away what never changes."""
+
+OpenPage = Callable[..., "Page"]
+
+
+def tone(seconds: float, hz: float = 440, *, rate: int = 24_000, level: float = 0.25) -> bytes:
+    """A sine as PCM16."""
+    count = round(seconds * rate)
+    samples = (round(32_767 * level * math.sin(2 * math.pi * hz * i / rate)) for i in range(count))
+    return struct.pack(f"<{count}h", *samples)
+
+
+def ask(page: Page, expression: str, argument: object = None) -> Any:
+    """Evaluate ``expression`` with the running page's ``app`` in scope."""
+    return page.evaluate(
+        f"async (argument) => {{ const {{app}} = await import('/main.js'); return {expression}; }}", argument
+    )
+
+
+def wait(page: Page, expression: str) -> None:
+    """Until ``expression`` about ``app`` is true."""
+    page.wait_for_function(f"async () => {{ const {{app}} = await import('/main.js'); return {expression}; }}")
+
+
+def start(page: Page, server: FakeServer) -> Peer:
+    """Press Start and wait until the page listens; the WebSocket that it opened."""
+    page.get_by_role("button", name="Start").click()
+    peer = server.peer()
+    peer.wait_for("start_conversation")
+    page.get_by_role("heading", name="Listening").wait_for()
+    return peer

@@ -1,0 +1,84 @@
+"""A page in a real browser, in front of a server that does what the test says."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browser_kit import FLAGS, TONE_HZ, OpenPage, tone
+from fake_server import FakeServer, fake_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with fake_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    # Of the module and not of the session: the blocking API keeps an asyncio loop on this thread for as long as it lives.
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=15_000)
+    recording = tmp_path_factory.mktemp("microphone") / "bursts.wav"
+    with wave.open(str(recording), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes((tone(0.25, TONE_HZ, rate=48_000, level=0.5) + bytes(24_000)) * 8)
+    flags = [
+        *FLAGS,
+        f"--use-file-for-fake-audio-capture={recording}",
+        "--host-resolver-rules=MAP insecure.test 127.0.0.1",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium_path), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: FakeServer) -> Iterator[OpenPage]:
+    """Open the page in a context of its own; whatever the browser complains of fails the test.
+
+    ``complaints``: substrings of those that the test provokes.
+    """
+    contexts = []
+    unexpected: list[str] = []
+
+    def open_it(url: str | None = None, *, complaints: tuple[str, ...] = (), script: str = "", **options: Any) -> Page:
+        options = {"permissions": ["microphone"], "viewport": {"width": 1200, "height": 900}, **options}
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def complain(text: str) -> None:
+            if not any(each in text for each in complaints):
+                unexpected.append(text)
+
+        def watch(request: Any) -> None:
+            if not request.url.startswith((server.url, f"http://insecure.test:{server.port}/")):
+                complain(f"request to {request.url}")
+
+        page.on("console", lambda message: complain(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.on("request", watch)
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI));"
+            + script
+        )
+        page.set_default_timeout(15_000)
+        page.goto(url or server.url)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert unexpected == []
