@@ -97,7 +97,10 @@ class Handle:
         # The transcript belongs to the handle and is overwritten by the next decode: copied before the handle goes home.
         lines = out.contents.lines[: out.contents.line_count] if out else []
         words = (ctypes.string_at(line.text).decode("utf-8", "replace").strip() for line in lines if line.text)
-        return Decoded(text=" ".join(filter(None, words)), cost_s=time.perf_counter() - started)
+        text = " ".join(filter(None, words))
+        if not any(map(str.isalnum, text)):  # music notes and dashes, its way to say "noise"
+            text = ""
+        return Decoded(text=text, cost_s=time.perf_counter() - started)
 
     def close(self) -> None:
         """Free the native memory. The handle is of no use afterwards."""

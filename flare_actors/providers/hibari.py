@@ -7,6 +7,7 @@ ends it with up to 0.5 s; a listener would wait for the former on every turn, so
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
@@ -15,7 +16,7 @@ import attrs
 import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE
-from flare_actors.errors import UnsupportedLocale
+from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Phrase, SpeechAudio, locale_supported
 from flare_actors.providers._extras import need
 
@@ -102,6 +103,7 @@ class HibariSynthesizer:
 
         Raises:
             UnsupportedLocale: it is not English.
+            ProviderError: the engine's rules fall over a phrase.
 
         Cancellation: at once; a sentence that is being synthesized is abandoned, and its thread comes home when it is done.
         """
@@ -124,7 +126,7 @@ class HibariSynthesizer:
             if not text:
                 continue
             tail_s = self.settings.pause_s * (1.0 if text.rstrip(CLOSERS).endswith(SENTENCE_END) else 0.5)
-            for phonemes in await self._in_thread(engine.phonemize, text):
+            for phonemes in await self._in_thread(_pronounce, engine, text):
                 pcm = await self._in_thread(self._speak, engine, phonemes, tail_s)
                 for start in range(0, len(pcm), chunk):
                     yield SpeechAudio(phrase=phrase.index, pcm=pcm[start : start + chunk])
@@ -150,8 +152,17 @@ async def open_hibari(settings: HibariSettings | None = None) -> AsyncGenerator[
 
 def speakable(text: str) -> str:
     """The text without what is written for the eye only; empty when there is nothing to pronounce."""
-    text = LINK.sub(r"\1", text).translate(MARKS).strip()
+    # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
+    text = unicodedata.normalize("NFKC", LINK.sub(r"\1", text).translate(MARKS)).strip()
     return text if any(map(str.isalnum, text)) else ""
+
+
+def _pronounce(engine: _Engine, text: str) -> list[str]:
+    try:
+        return engine.phonemize(text)
+    except (ValueError, LookupError, TypeError) as error:
+        # Its rules meet a text they do not expect. Their message quotes it, and speech belongs into no log.
+        raise ProviderError("tts", f"hibari cannot pronounce a phrase ({type(error).__name__})") from None
 
 
 def _load() -> _Engine:

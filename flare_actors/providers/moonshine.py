@@ -85,11 +85,13 @@ class MoonshineRecognizer:
 
         Raises:
             ConfigError: moonshine-voice is not installed, or is not the version that brings the model.
+            ProviderError: it was closed.
 
         Cancellation: abandons the loading; what is loaded stays for the next call.
         """
         async with self._opening:
             while not self._opened:
+                self._refuse_if_closed()
                 await trio.to_thread.run_sync(self._load, abandon_on_cancel=True)
                 self._opened = len(self._home) >= self.settings.handles
 
@@ -159,6 +161,10 @@ class MoonshineRecognizer:
         taken = utterance.take()
         return _Decode(taken=taken, job=Job(lambda: self._decode(taken.pcm), self.limiter))
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ProviderError("stt", "Moonshine was closed", critical=True)
+
     # --- In worker threads -----------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
@@ -166,8 +172,7 @@ class MoonshineRecognizer:
 
     def _decode(self, pcm: bytes) -> Decoded:
         with self._guard:
-            if self._closed:
-                raise ProviderError("stt", "Moonshine was closed", critical=True)
+            self._refuse_if_closed()
             handle = self._home.pop() if self._home else None
         if handle is None:
             handle = Handle()

@@ -1,0 +1,1 @@
+"""Benchmarks: each states its question, prints JSON, and runs as ``python -m benchmarks.NAME``."""
