@@ -58,18 +58,17 @@ export class Conversation {
     this.#append(element("p", "divider", text));
   }
 
-  speech(utterance) {
-    this.#user(utterance);
-  }
-
   /** A transcript of an utterance; the next one replaces it. */
   transcript(utterance, text, final) {
+    if (text.trim() === "") {
+      if (final) this.nothing(utterance);
+      return; // a cough is no entry
+    }
     const entry = this.#user(utterance);
     this.#write(() => {
       entry.words.textContent = text;
       entry.box.classList.toggle("partial", !final);
     });
-    if (final && text.trim() === "") this.nothing(utterance);
   }
 
   nothing(utterance) {

@@ -44,6 +44,7 @@ class App {
     this.asked = false; // start_conversation is on its way
     this.preparing = false; // the microphone's permission may be asked for
     this.muted = false;
+    this.speaking = false; // the user, as the server hears it
     this.texts = [];
     this.#wire();
     this.#show();
@@ -296,7 +297,9 @@ class App {
         this.#onTransition(message);
         break;
       case "speech_started":
-        conversation.speech(message.utterance);
+      case "speech_stopped":
+        this.speaking = message.type === "speech_started";
+        this.#show();
         break;
       case "partial_transcript":
         conversation.transcript(message.utterance, message.text, false);
@@ -340,7 +343,7 @@ class App {
       case "session_ended":
         view.notice("ended", endedNotice(message.reason));
         break;
-      default: // stt_ready, speech_stopped, and what newer servers say: nothing to show
+      default: // stt_ready, and what newer servers say: nothing to show
     }
   }
 
@@ -359,11 +362,13 @@ class App {
       }
     }
     this.state = message.state;
+    this.speaking = false;
     this.diagram.show(message.state, null);
   }
 
   #onTransition({ old_state: from, new_state: to, reason }) {
     this.state = to;
+    if (!inConversation(to)) this.speaking = false;
     this.diagram.show(to, from);
     if (to === "idle" && inConversation(from)) {
       this.conversation.divide(reason === "idle" ? "ended after a long silence" : "conversation ended");
@@ -401,6 +406,7 @@ class App {
     if (client.status === "connecting") return PAGE_WORDS.connecting;
     if (state === "listening" && this.muted) return PAGE_WORDS.muted;
     if (state === "listening" && !this.microphone.isOpen) return PAGE_WORDS.typing;
+    if (state === "listening" && this.speaking) return PAGE_WORDS.hearing;
     return WORDS[state ?? "idle"];
   }
 }

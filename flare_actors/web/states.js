@@ -23,7 +23,7 @@ export const WORDS = Object.freeze({
   initializing: { title: "Getting ready", hint: "Opening the ears." },
   preparing_welcome: { title: "About to greet you", hint: "The welcome is being put into sound." },
   playing_welcome: { title: "Speaking", hint: "Just speak to interrupt." },
-  listening: { title: "Listening", hint: "Go ahead, I hear you." },
+  listening: { title: "Listening", hint: "Go ahead." },
   processing_speech: { title: "Thinking", hint: "Your words are with the language model." },
   preparing_response: { title: "Preparing the answer", hint: "The first phrase is being put into sound." },
   playing_response: { title: "Speaking", hint: "Just speak to interrupt." },
@@ -36,6 +36,7 @@ export const PAGE_WORDS = Object.freeze({
   preparing: { title: "One moment", hint: "Allow the microphone if the browser asks." },
   connecting: { title: "Connecting", hint: "Calling the server." },
   away: { title: "Not connected", hint: "The page is trying to come back." },
+  hearing: { title: "Listening", hint: "I hear you." },
   muted: { title: "Muted", hint: "Nothing leaves your microphone." },
   typing: { title: "Your turn", hint: "Type below." },
 });

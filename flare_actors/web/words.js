@@ -62,6 +62,6 @@ export function demoBrain() {
       "answers let ",
     code("agent.toml"),
     " name a local Ollama or llama.cpp server:",
-    element("code", "block", '[llm]\nprovider = "openai"\nbase_url = "http://127.0.0.1:11434/v1"\nmodel = "llama3.2"'),
+    element("code", "block", '[providers.llm]\nuse = "openai"\nbase_url = "http://127.0.0.1:11434/v1"\nmodel = "llama3.2"'),
   ];
 }
