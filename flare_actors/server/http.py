@@ -55,6 +55,8 @@ class Request:
     raw: bytes = attrs.field(repr=False)
     """The head as it came."""
     has_body: bool
+    followed: bool
+    """More has come already: another request, or frames of a client that does not wait for the handshake's answer."""
     connection: h11.Connection = attrs.field(repr=False)
     """In the state in which a response is due."""
 
@@ -133,6 +135,7 @@ async def read_request(stream: ServerStream, *, head_bytes: int) -> Request | No
         headers=tuple((bytes(name), bytes(value)) for name, value in event.headers),
         raw=raw[: len(raw) - len(rest)],
         has_body=has_body,
+        followed=bool(rest),
         connection=connection,
     )
 

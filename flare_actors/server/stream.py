@@ -28,6 +28,10 @@ class ServerStream(trio.abc.Stream):
 
     def __init__(self, transport: trio.abc.Stream) -> None:
         self._transport = transport
+        self.most_between_messages: int | None = None
+        """Set on a WebSocket: bytes that may come without a whole message among them. trio-websocket bounds a message's
+        size, but not the number of its fragments, and keeps every one of them, the empty ones too."""
+        self._since_message = 0
         self._given_back = b""
         self._writing = False
         """Also after a write that was cut short: nothing can follow it."""
@@ -67,7 +71,15 @@ class ServerStream(trio.abc.Stream):
             size = len(self._given_back) if max_bytes is None else max_bytes
             data, self._given_back = self._given_back[:size], self._given_back[size:]
             return data
-        return bytes(await self._transport.receive_some(max_bytes or _RECEIVE_BYTES))
+        data = bytes(await self._transport.receive_some(max_bytes or _RECEIVE_BYTES))
+        self._since_message += len(data)
+        if self.most_between_messages is not None and self._since_message > self.most_between_messages:
+            raise trio.BrokenResourceError("the client sends fragments without end")
+        return data
+
+    def message_came(self) -> None:
+        """A whole message was among what was received."""
+        self._since_message = 0
 
     async def aclose(self) -> None:
         """No more reading and writing. The transport stays open until ``finish``, so that the last words arrive."""

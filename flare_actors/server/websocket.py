@@ -23,6 +23,8 @@ _log = structlog.get_logger("flare_actors.server")
 
 _VIOLATIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009})
 """Close codes that say that somebody broke the protocol, whoever closed: it would happen again."""
+_FRAGMENTS: Final = 16
+"""How many times the size of the largest message may come (as fragments, pings and pongs) without a whole message."""
 _KEY_BYTES: Final = 16  # RFC 6455, 4.2.1: Sec-WebSocket-Key
 
 
@@ -75,6 +77,8 @@ def handshake_fault(request: Request, route: Route) -> str | None:
         return "this is no WebSocket handshake: Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)"
     if "upgrade" not in (token.lower() for token in request.tokens("connection")):
         return "this is no WebSocket handshake: Connection must say Upgrade (RFC 6455)"
+    if request.followed or request.has_body:  # wsproto would lose it
+        return "send nothing after the handshake until it is answered (RFC 6455)"
     offered = request.tokens("sec-websocket-protocol")
     if not all(token.isascii() for token in offered) or (offered and route.subprotocol not in offered):
         return f"offer the subprotocol {route.subprotocol!r} (or none) at {route.path}"
@@ -117,6 +121,7 @@ class WebSocket:
         except trio_websocket.ConnectionClosed as closed:
             raise self._why(closed) from None
         self._heard_at = trio.current_time()
+        self._stream.message_came()
         return message
 
     async def send(self, message: str | bytes) -> None:
@@ -191,6 +196,7 @@ async def serve_websocket(
             return (closed.code, closed.reason or "") if closed and closed.code in _VIOLATIONS else None
 
         stream.farewell = farewell
+        stream.most_between_messages = _FRAGMENTS * limits.max_message_bytes
         websocket = WebSocket(connection, stream, limits, remote)
         nursery.start_soon(websocket.keep_alive)
         code = ClosingCode.INTERNAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,7 @@ from flare_actors.conversation import notices
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import LinkBroken, LinkClosed
+from flare_actors.observe import Observer
 from flare_actors.ports import AudioIn, AudioOut, ClientLink, ClientMessage
 from flare_actors.providers.scripted import (
     EnergyVoiceActivity,
@@ -27,6 +29,7 @@ from flare_actors.providers.scripted import (
     ScriptedSynthesizer,
 )
 from flare_actors.server import Server, ServerLimits, serve
+from flare_actors.session import Session, open_session
 from flare_actors.wire import flare
 
 LIMITS = ServerLimits(close_s=0.5)
@@ -45,6 +48,15 @@ def scripted_agent(**settings: object) -> Agent:
         voice_activity=EnergyVoiceActivity(),
         settings=Settings(**settings),  # type: ignore[arg-type]
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that nobody announces."""
+    for _ in range(300):
+        if condition():
+            return
+        await trio.sleep(0.01)
+    raise AssertionError("it never came true")
 
 
 class FakeSession:
@@ -74,10 +86,10 @@ class FakeSession:
             with scope:
                 await link.send(self.started(link, resumed=resumed))
                 await self._serve(link)
-        except LinkBroken as broken:
-            self.broken = str(broken)
+        except* LinkBroken as broken:
+            self.broken = str(broken.exceptions[0])
             self.end(Reason.TRANSPORT_ERROR)
-        except LinkClosed:
+        except* LinkClosed:
             pass
         finally:
             with trio.move_on_after(1, shield=True):
@@ -156,6 +168,21 @@ class FakeSessions:
         session = FakeSession(len(self.made) + 1, settings)
         self.made.append(session)
         yield session
+
+
+@attrs.define
+class RealSessions:
+    """Opens real sessions and remembers them, so that a test can look inside."""
+
+    agent: Agent
+    observers: Sequence[Observer] = ()
+    made: list[Session] = attrs.field(factory=list)
+
+    @asynccontextmanager
+    async def __call__(self, settings: Settings) -> AsyncIterator[Session]:
+        async with open_session(self.agent, settings=settings, observers=self.observers) as session:
+            self.made.append(session)
+            yield session
 
 
 @asynccontextmanager
@@ -306,6 +333,12 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
 
+    async def send_until_broken(self, data: bytes) -> None:
+        """Send the same again and again, until the connection is torn down."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await self.send(data)
+
     async def _fill(self) -> bool:
         data = await self.stream.receive_some(65536)
         self._buffer += data
@@ -338,11 +371,10 @@ class RawClient:
                 size, at = self._buffer[1], 2
                 if size == 126 and len(self._buffer) >= 4:
                     size, at = struct.unpack_from("!H", self._buffer, 2)[0], 4
-                if size < 126 or at == 4:
-                    if len(self._buffer) >= at + size:
-                        opcode, payload = self._buffer[0] & 15, bytes(self._buffer[at : at + size])
-                        del self._buffer[: at + size]
-                        return opcode, payload
+                if (size < 126 or at == 4) and len(self._buffer) >= at + size:
+                    opcode, payload = self._buffer[0] & 15, bytes(self._buffer[at : at + size])
+                    del self._buffer[: at + size]
+                    return opcode, payload
             try:
                 if not await self._fill():
                     return None

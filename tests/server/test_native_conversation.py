@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import trio
-from server_tools import connected, running, scripted_agent, socket_clock
+from server_tools import connected, running, scripted_agent, socket_clock, until
 
 from flare_actors.conversation import events, notices
 from flare_actors.conversation.states import Reason, State
-from flare_actors.ports import AudioOut
 from flare_actors.providers.scripted import tone
-from flare_actors.wire import flare
 
 SILENCE = bytes(2 * 16_000)
 
@@ -41,5 +38,4 @@ async def test_a_whole_conversation(clock) -> None:
         await client.hear_all()
         assert client.heard[-1] == notices.SessionEnded(reason=Reason.SESSION_ENDED)
         assert client.close_code == 1000
-        while server.statistics().sessions:
-            await trio.sleep(0.1)
+        await until(lambda: not server.statistics().sessions)
