@@ -197,7 +197,7 @@ class LogObserver(Observer):
 
     def on_session_started(self, session_id: str) -> None:
         """Write that a session is open."""
-        self._log.info("session started", session=session_id)
+        self._log.info("session_started", session_id=session_id)
 
     def on_step(
         self, session_id: str, before: Conversation, event: Event, after: Conversation, commands: tuple[Command, ...]
@@ -208,10 +208,10 @@ class LogObserver(Observer):
         match event:
             case FailureRaised() | TransportFailed():
                 self._log.warning(
-                    "failure", session=session_id, turn=turn, kind=type(event).__name__, message=event.message
+                    "failure", session_id=session_id, turn=turn, kind=type(event).__name__, message=event.message
                 )
             case SessionOverloaded():
-                self._log.warning("overloaded", session=session_id, turn=turn, queue=event.queue)
+                self._log.warning("overloaded", session_id=session_id, turn=turn, queue=event.queue)
             case _:
                 pass
         for command in commands:
@@ -221,7 +221,7 @@ class LogObserver(Observer):
                 case StateChanged() as changed:
                     self._log.info(
                         "transition",
-                        session=session_id,
+                        session_id=session_id,
                         turn=changed.turn,
                         old=changed.old.value,
                         new=changed.new.value,
@@ -231,8 +231,8 @@ class LogObserver(Observer):
                     )
                 case ErrorRaised() as told:
                     self._log.warning(
-                        "error told",
-                        session=session_id,
+                        "error_told",
+                        session_id=session_id,
                         turn=told.turn,
                         code=told.code,
                         message=told.message,
@@ -245,7 +245,7 @@ class LogObserver(Observer):
         """Write which stage failed and how, without the words of the vendor's exception."""
         self._log.warning(
             "fault",
-            session=session_id,
+            session_id=session_id,
             turn=turn,
             stage=error.stage if isinstance(error, ProviderError) else None,
             error=error,
@@ -254,10 +254,8 @@ class LogObserver(Observer):
 
     def on_lingering(self, session_id: str, turn: int, count: int) -> None:
         """Write that a provider swallowed its cancellation."""
-        self._log.warning(
-            "reply lingers: a provider swallowed its cancellation", session=session_id, turn=turn, count=count
-        )
+        self._log.warning("reply_lingers", session_id=session_id, turn=turn, count=count)
 
     def on_session_ended(self, session_id: str, reason: Reason | None) -> None:
         """Write that a session is gone."""
-        self._log.info("session ended", session=session_id, reason=reason.value if reason else "cancelled")
+        self._log.info("session_ended", session_id=session_id, reason=reason.value if reason else "cancelled")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import Final, NoReturn
 
 import click
@@ -47,9 +48,12 @@ for command in (serve, talk, models, config, diagram):
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
+    A bug flies through, and its traceback is printed without anybody's words: they may be speech, or hold a key.
+
     Args:
         args: what was typed after the program's name; None: take it from the process.
     """
+    sys.excepthook = _tell_bug
     sys.exit(_run(args))
 
 
@@ -65,28 +69,32 @@ def _run(args: Sequence[str] | None) -> int:
         # Whoever read our output has gone (`| head`). Python would complain once more while it shuts down.
         sys.stdout = None  # as the interpreter itself does
         return OK
-    except (FlareError, BaseExceptionGroup) as fault:
-        return _tell(fault)
+    except FlareError as fault:
+        return _tell([fault])
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+            return INTERRUPTED
+        faults = [leaf for leaf in leaves if isinstance(leaf, FlareError)]
+        if len(faults) < len(leaves):
+            raise
+        return _tell(faults)
     return result if isinstance(result, int) else OK
 
 
-def _tell(fault: BaseException) -> int:
-    """Say what went wrong; a bug of ours comes with its traceback, without anybody's words."""
-    leaves = list(_leaves(fault))
-    if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-        return INTERRUPTED
-    if all(isinstance(leaf, FlareError) for leaf in leaves):
-        for leaf in leaves:
-            for line in str(leaf).splitlines():
-                click.echo(f"Error: {line}", err=True)
-        return WRONG if all(isinstance(leaf, (ConfigError, UnsupportedLocale)) for leaf in leaves) else FAILED
+def _tell(faults: Sequence[FlareError]) -> int:
+    """Say what went wrong, a line per mistake."""
+    for fault in faults:
+        for line in str(fault).splitlines():
+            click.echo(f"Error: {line}", err=True)
+    return WRONG if all(isinstance(fault, (ConfigError, UnsupportedLocale)) for fault in faults) else FAILED
+
+
+def _tell_bug(_kind: type[BaseException], bug: BaseException, _trace: TracebackType | None) -> None:
     from flare_actors.logs import describe_exception
 
-    click.echo(describe_exception(fault), err=True)
-    click.echo(
-        "Error: this is a bug in flare-actors (or in an engine); please report it with the lines above", err=True
-    )
-    return FAILED
+    click.echo(describe_exception(bug), err=True)
+    click.echo("Error: this is a bug in flare-actors or in an engine; please report it with the lines above", err=True)
 
 
 def _leaves(fault: BaseException) -> Iterator[BaseException]:

@@ -31,8 +31,8 @@ __all__ = ["serve"]
 )
 @click.option("--allow-origin", multiple=True, metavar="URL", help="A foreign page that may connect. Can be repeated.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A further name of this server. Can be repeated.")
-@click.option("--max-sessions", type=int, help="Sessions at once; one more is told that it is busy. [default: 64]")
-@click.option("--drain-s", type=float, help="Seconds that turns may take to finish on SIGTERM. [default: 20]")
+@click.option("--max-sessions", type=int, help="Sessions at once; one more is told that it is busy. [default: 32]")
+@click.option("--drain-s", type=float, help="Seconds that turns may take to finish on SIGTERM. [default: 10]")
 @log_options
 def serve(
     config_file: Path | None,

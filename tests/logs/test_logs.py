@@ -68,7 +68,7 @@ def test_a_transition_is_one_line_with_session_and_turn(log):
         "event": "transition",
         "level": "info",
         "timestamp": "",
-        "session": "abc",
+        "session_id": "abc",
         "turn": 7,
         "old": "idle",
         "new": "initializing",
@@ -97,7 +97,7 @@ def test_what_is_no_stages_fault_is_a_warning(log, event, expected):
     LogObserver().on_step("abc", core, event, core, ())
     (line,) = log.lines()
     assert expected.items() <= line.items()
-    assert (line["level"], line["session"], line["turn"]) == ("warning", "abc", None)
+    assert (line["level"], line["session_id"], line["turn"]) == ("warning", "abc", None)
 
 
 def test_an_error_that_the_client_was_told_is_a_warning(log):
@@ -114,7 +114,7 @@ def test_a_sessions_start_and_end_are_a_line_each(log):
     observer.on_lingering("abc", 3, 1)
     observer.on_session_ended("abc", Reason.SHUTDOWN)
     observer.on_session_ended("def", None)
-    assert [(line["session"], line.get("reason")) for line in log.lines()] == [
+    assert [(line["session_id"], line.get("reason")) for line in log.lines()] == [
         ("abc", None),
         ("abc", None),
         ("abc", "shutdown"),
@@ -138,7 +138,7 @@ def fault() -> ProviderError:
 def test_a_fault_tells_stage_and_kind_but_not_the_vendors_words(log):
     LogObserver().on_fault("abc", 4, fault())
     (line,) = log.lines()
-    assert (line["session"], line["turn"], line["stage"]) == ("abc", 4, "llm")
+    assert (line["session_id"], line["turn"], line["stage"]) == ("abc", 4, "llm")
     assert line["error"] == "flare_actors.errors.ProviderError: the request was refused"
     assert line["cause"] == "ValueError"
 
@@ -229,7 +229,7 @@ def test_a_terminal_gets_readable_lines(log):
     LogObserver().on_fault("abc", 4, fault())
     structlog.get_logger().error("crashed", exc_info=fault())
     written = log.stream.getvalue()
-    assert "session=abc" in written
+    assert "session_id=abc" in written
     assert "which caused:" in written
     assert PHRASE not in written
     assert not written.startswith("{")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flare_actors.talk import read_wav
+
+
+def test_json_is_exactly_one_object_on_stdout(run, scripted, question, tmp_path):
+    answer = tmp_path / "answer.wav"
+    code, out, err = run("talk", question, "--config", scripted, "--fast", "--json", "--out", answer)
+    assert code == 0
+    report = json.loads(out)
+    assert list(report) == ["transcript", "answer", "answer_seconds", "turns", "states", "latency"]
+    assert report["transcript"] == "one two three four"
+    assert report["answer"] == "First answer. Second answer."
+    assert [turn["transcript"] for turn in report["turns"]] == ["one two", "three four"]
+    assert report["states"][0] == "idle"
+    assert report["states"][-1] == "ended"
+    shares = dict(report["latency"])
+    total = shares.pop("total")
+    assert list(shares) == ["endpoint_wait", "stt", "first_token", "first_phrase", "first_audio"]
+    assert sum(shares.values()) == pytest.approx(total, abs=0.001)
+    assert read_wav(answer).duration_s == pytest.approx(report["answer_seconds"], abs=0.001)
+    assert "playing" in err
+    assert "heard: one two" in err
+
+
+def test_without_json_a_person_reads_what_was_said_and_how_long_it_took(run, scripted, question):
+    code, out, _ = run("talk", question, "--config", scripted, "--fast")
+    assert code == 0
+    assert "you    one two\nagent  First answer." in out
+    for stage in ("endpoint_wait", "stt", "first_token", "first_phrase", "first_audio", "total"):
+        assert stage in out
+    assert "2 answers" in out
+
+
+def test_a_recording_without_speech_is_told_and_no_failure(run, scripted, tmp_path):
+    from flare_actors.talk import write_wav
+
+    write_wav(tmp_path / "silence.wav", bytes(16_000), 16_000)
+    code, out, err = run("talk", tmp_path / "silence.wav", "--config", scripted, "--fast", "--json")
+    assert code == 0
+    assert json.loads(out)["turns"] == []
+    assert "no speech was understood" in err
+
+
+def test_a_file_that_is_no_recording_is_exit_2(run, scripted, tmp_path):
+    (tmp_path / "in.wav").write_bytes(b"ID3" + bytes(20))
+    code, out, err = run("talk", tmp_path / "in.wav", "--config", scripted)
+    assert (code, out) == (2, "")
+    assert "in.wav: is an MP3 file; convert it: ffmpeg" in err
+
+
+def test_fast_and_barge_in_do_not_go_together(run, scripted, question):
+    code, _, err = run("talk", question, "--config", scripted, "--fast", "--barge-in")
+    assert code == 2
+    assert "leave one out" in err
+
+
+def test_a_wrong_configuration_is_exit_2_before_anything_is_played(run, question, tmp_path):
+    file = tmp_path / "agent.toml"
+    file.write_text("[conversation]\nendpoint_s = -1", encoding="utf-8")
+    code, out, err = run("talk", question, "--config", file)
+    assert (code, out) == (2, "")
+    assert err == f"Error: {file}: [conversation] endpoint_s: must be > 0, got -1\n"
+
+
+@pytest.mark.needs("local")
+def test_a_locale_that_an_engine_does_not_know_is_exit_2(run, question, tmp_path):
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[conversation]\nlocale = "sv-SE"\n'
+        + "".join(f'[providers.{stage}]\nuse = "scripted"\n' for stage in ("vad", "stt", "llm")),
+        encoding="utf-8",
+    )
+    code, _, err = run("talk", question, "--config", file)
+    assert code == 2
+    assert "does not support locale 'sv-SE'" in err
+
+
+def test_speech_is_on_the_screen_but_in_no_log(run, scripted, question):
+    _, _, err = run("talk", question, "--config", scripted, "--fast", "--log-level", "debug", "--log-format", "json")
+    logged = [line for line in err.splitlines() if line.startswith("{")]
+    assert any('"transition"' in line for line in logged)
+    assert not any("one two" in line or "First answer" in line for line in logged)
