@@ -51,6 +51,8 @@ class ServerStream(trio.abc.Stream):
             raise trio.ClosedResourceError("this stream is closed")
         if self._writing:
             raise trio.BrokenResourceError("a write was cut short; nothing can follow it")
+        # Cancelled before: nothing was written, and the stream can still say goodbye.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._writing = True
         await self._transport.send_all(data)
         self._writing = False
