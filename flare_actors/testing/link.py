@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
@@ -76,7 +77,21 @@ class MemoryClient:
         self._incoming = incoming
         self.received: list[ServerMessage] = []
         """Everything so far, in order."""
+        self.listeners: list[Callable[[ServerMessage], None]] = []
+        """Called with every message as it comes."""
+        self.closed = False
+        """The link is closed, and everything that was sent has been received."""
         self._news = trio.Event()
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """Of what ``speak`` sends."""
+        return self._link.input_format
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """Of what it gets."""
+        return self._link.output_format
 
     async def send(self, message: ClientMessage) -> None:
         """Send one message; waits while the session does not read.
@@ -99,21 +114,39 @@ class MemoryClient:
                 await trio.sleep(chunk_s)
 
     async def run(self) -> None:
-        """Receive until the session closes the link. Run it in a nursery beside the test."""
+        """Receive until the session closes the link, or the client does. Run it in a nursery beside the test."""
         try:
             async for message in self._incoming:
                 self.received.append(message)
-                self._news.set()
-                self._news = trio.Event()
+                for listener in self.listeners:
+                    listener(message)
+                self._tell()
         except trio.ClosedResourceError:
             pass  # The client itself hung up.
+        self.closed = True
+        self._tell()
 
-    async def wait_for(self, kind: type[M], *, count: int = 1) -> M:
-        """Wait for the ``count``-th message of a kind (of all that were ever received)."""
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    async def wait_for(self, kind: type[M], *, count: int = 1, where: Callable[[M], bool] = lambda _message: True) -> M:
+        """Wait for the ``count``-th message of a kind (of all that were ever received) that ``where`` accepts.
+
+        Raises:
+            LinkClosed: the link was closed, and it was not among what came before.
+        """
         while True:
-            found = self.all(kind)
+            found = [message for message in self.all(kind) if where(message)]
             if len(found) >= count:
                 return found[count - 1]
+            if self.closed:
+                raise LinkClosed(f"the link was closed before {kind.__name__} number {count} came")
+            await self._news.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until the link is closed and everything that was sent has been received."""
+        while not self.closed:
             await self._news.wait()
 
     def all(self, kind: type[M]) -> list[M]:
