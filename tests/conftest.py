@@ -56,10 +56,8 @@ def _missing_engines() -> str | None:
 def _missing_weights() -> str | None:
     if reason := _missing_engines():
         return reason
-    try:
-        from flare_actors.providers import weights
-    except ImportError:
-        return "this version fetches no weights"
+    from flare_actors.providers import weights
+
     absent = [model.name for model in weights.MODELS if not weights.is_present(model)]
     return f"weights are not fetched (flare-actors models fetch): {', '.join(absent)}" if absent else None
 

@@ -29,6 +29,14 @@ def check(file: Path) -> None:
 
 
 @config.command()
+def reference() -> None:
+    """Print every setting with its type, default and meaning, as Markdown."""
+    from flare_actors.config.describe import markdown
+
+    click.echo(markdown(), nl=False)
+
+
+@config.command()
 @config_option
 def show(config_file: Path | None) -> None:
     """Print the configuration that is in force, as a TOML file with every setting that has a value."""

@@ -18,19 +18,21 @@ from flare_actors.config.structure import FromText, Problem, structure, suggest,
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ConfigError, Stage
 
-__all__ = ["ENVIRONMENT_PREFIX", "Catalogue", "Flag", "dump", "load"]
+__all__ = ["DEFAULT_WELCOME", "ENVIRONMENT_PREFIX", "SECTIONS", "STAGES", "Catalogue", "Flag", "dump", "load"]
 
 _T = TypeVar("_T")
 
 ENVIRONMENT_PREFIX: Final = "FLARE_ACTORS_"
-_STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
-_SECTIONS: Final[Mapping[str, type]] = {
+DEFAULT_WELCOME: Final = "Hello! What would you like to talk about?"
+"""Without a file there is somebody who tries this out, and who should hear at once that it works."""
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
+SECTIONS: Final[Mapping[str, type]] = {
     "agent": AgentSection,
     "conversation": Settings,
     "server": ServerSection,
     "logs": LogsSection,
 }
-_TABLES: Final = (*_SECTIONS, "providers")
+_TABLES: Final = (*SECTIONS, "providers")
 
 
 class Catalogue(Protocol):
@@ -62,7 +64,7 @@ def load(
     """Put the layers together.
 
     Args:
-        file: the agent's TOML file; None: defaults are the lowest layer.
+        file: the agent's TOML file; None: the lowest layer is the defaults and a welcome.
         catalogue: the providers that can be named.
         environ: environment variables; None: none.
         flags: what the command line adds.
@@ -70,7 +72,7 @@ def load(
     Raises:
         ConfigError: naming the file, variable or flag, the key, the value and the fix, a line per mistake.
     """
-    data: dict[str, Any] = {} if file is None else _read(file)
+    data: dict[str, Any] = {"conversation": {"welcome": DEFAULT_WELCOME}} if file is None else _read(file)
     sources: dict[tuple[str, ...], str] = {}
     problems: list[Problem] = []
     for path, value, source in _overlays(environ or {}, flags, problems):
@@ -79,7 +81,7 @@ def load(
         sources[path] = source
 
     base = Path() if file is None else file.parent
-    sections = {name: _section(data, name, cls, base, problems) for name, cls in _SECTIONS.items()}
+    sections = {name: _section(data, name, cls, base, problems) for name, cls in SECTIONS.items()}
     providers = _providers(data.get("providers", {}), catalogue, base, problems)
     problems += [
         Problem((name,), f"unknown table; {suggest(name, _TABLES)}", unknown=True)
@@ -87,7 +89,7 @@ def load(
         if name not in _TABLES
     ]
     if problems:
-        known = {**_SECTIONS, **{f"providers.{stage}": type(each.settings) for stage, each in providers.items()}}
+        known = {**SECTIONS, **{f"providers.{stage}": type(each.settings) for stage, each in providers.items()}}
         lines = [_tell(problem, sources, file, known) for problem in problems]
         raise ConfigError("\n".join(dict.fromkeys(lines)))
     return Config(providers=providers, **cast("dict[str, Any]", sections))
@@ -95,7 +97,7 @@ def load(
 
 def dump(config: Config) -> dict[str, Any]:
     """Give the plain data of a TOML file that would load as ``config``."""
-    data = {name: unstructure(getattr(config, name)) for name in _SECTIONS}
+    data = {name: unstructure(getattr(config, name)) for name in SECTIONS}
     data["providers"] = {
         stage: {"use": choice.use, **unstructure(choice.settings)} for stage, choice in config.providers.items()
     }
@@ -165,10 +167,10 @@ def _providers(data: object, catalogue: Catalogue, base: Path, problems: list[Pr
         problems.append(Problem(("providers",), "must be a table"))
         return {}
     problems += [
-        Problem(("providers", name), f"unknown stage; {suggest(name, _STAGES)}") for name in data if name not in _STAGES
+        Problem(("providers", name), f"unknown stage; {suggest(name, STAGES)}") for name in data if name not in STAGES
     ]
     choices: dict[Stage, ProviderChoice] = {}
-    for stage in _STAGES:
+    for stage in STAGES:
         path = ("providers", stage)
         table = data.get(stage, {})
         if not isinstance(table, Mapping):

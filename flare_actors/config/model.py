@@ -69,6 +69,7 @@ class LogsSection:
     format: Literal["auto", "terminal", "json"] = "auto"
     """``auto``: readable on a terminal, JSON otherwise."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is written."""
     speech: bool = False
     """Also log what is said. Off, no line holds any speech."""
 

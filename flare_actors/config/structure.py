@@ -23,11 +23,16 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from flare_actors.config.secret import Secret, looks_secret
 
-__all__ = ["FromText", "Problem", "structure", "suggest", "unstructure"]
+__all__ = ["FromText", "Problem", "no_number", "structure", "suggest", "unstructure"]
 
 _T = TypeVar("_T")
-NEVER: Final = "never"
-"""How a file, which has no null, says None where a number is optional."""
+NO_NUMBER: Final = ("none", "never")
+"""How a file, which has no null, says None where a number is optional; which of them is a matter of style."""
+
+
+def no_number(key: str) -> str:
+    """Give the word for None that suits a key: durations are ``never`` over, other numbers are ``none``."""
+    return "never" if key.endswith("_s") else "none"
 
 
 @attrs.frozen
@@ -178,13 +183,13 @@ def _optional(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], An
     inner: Any = Union.__getitem__(tuple(each for each in get_args(kind) if each is not NoneType))
 
     def hook(value: object, _: object) -> object:
-        if value is None or (inner in (int, float) and value == NEVER) or (inner is str and value == ""):
+        if value is None or (inner in (int, float) and value in NO_NUMBER) or (inner is str and value == ""):
             return None
         try:
             return converter.structure(value, inner)
         except _WrongTypeError as wrong:
             if inner in (int, float):
-                raise _WrongTypeError(f"{wrong} (or {NEVER!r})") from None
+                raise _WrongTypeError(f"{wrong} (or {' or '.join(map(repr, NO_NUMBER))})") from None
             raise
 
     return hook
@@ -374,7 +379,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 # plain data has no narrower t
     for field in attrs.fields(cast("type[attrs.AttrsInstance]", type(value))):
         each = _plain(getattr(value, field.name))
         if each is None and _is_optional(field.type) and {int, float} & set(get_args(field.type)):
-            each = NEVER
+            each = no_number(field.name)
         if each is not None:
             made[field.name] = each
     return made

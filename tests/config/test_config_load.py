@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flare_actors.config import Config, Flag, dump, load
+from flare_actors.config.load import DEFAULT_WELCOME
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ConfigError
 
@@ -76,7 +77,7 @@ def refused(file, catalogue, **layers) -> list[str]:
 
 def test_nothing_at_all_is_the_embedded_agent_with_every_default(catalogue):
     config = load(None, catalogue=catalogue)
-    assert config.conversation == Settings()
+    assert config.conversation == Settings(welcome=DEFAULT_WELCOME)
     assert {stage: choice.use for stage, choice in config.providers.items()} == dict.fromkeys(STAGES, "embedded")
     assert config.server.host == "127.0.0.1"
 
@@ -100,7 +101,10 @@ def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
         ('[conversation]\nendpoint_s = "0.5"', "[conversation] endpoint_s: must be a number, got '0.5'"),
         ("[conversation]\nendpoint_s = true", "[conversation] endpoint_s: must be a number, got true"),
         ("[conversation]\nendpoint_s = nan", "[conversation] endpoint_s: must be a finite number, got nan"),
-        ("[conversation]\nidle_end_s = false", "[conversation] idle_end_s: must be a number, got false (or 'never')"),
+        (
+            "[conversation]\nidle_end_s = false",
+            "[conversation] idle_end_s: must be a number, got false (or 'none' or 'never')",
+        ),
         ("[conversation]\nwelcome = 5", "[conversation] welcome: must be a text, got 5"),
         ('[conversation]\nlocale = "e"', "[conversation] locale: must have a length >= 2, got 'e'"),
         (
