@@ -37,7 +37,7 @@ LIMITS = ServerLimits(close_s=0.5)
 
 def socket_clock() -> MockClock:
     """Virtual time for tests with real sockets: it only jumps when nothing has moved for a while, as loopback may."""
-    return MockClock(autojump_threshold=0.05)
+    return MockClock(autojump_threshold=0.01)
 
 
 def scripted_agent(**settings: object) -> Agent:
