@@ -118,7 +118,10 @@ def remember(history: tuple[HistoryItem, ...], item: HistoryItem, limit: int) ->
 
 
 def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
-    """The history as a model wants it: neighbours of one role merged, nothing empty."""
+    """The history as a model wants it: neighbours of one role merged, nothing empty, the user's words last.
+
+    What was heard of an answer that is asked for again is left out: the model starts that answer anew.
+    """
     messages: list[ChatMessage] = []
     for item in history:
         role = "user" if isinstance(item, UserSaid) else "assistant"
@@ -131,6 +134,8 @@ def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
             messages.append(ChatMessage(role="user", content=text))
         else:
             messages.append(ChatMessage(role="assistant", content=text))
+    if messages and messages[-1].role == "assistant":
+        messages.pop()
     return tuple(messages)
 
 

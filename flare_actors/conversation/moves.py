@@ -360,14 +360,14 @@ class Draft:
         # A longer back-off that is under way is not cut short.
         due = self.c.deadlines
         back_off = max(self.at + after_s, due.recovery or 0.0, due.stt_retry or 0.0)
-        self.wait(recovery=back_off, stt_retry=None, initialize=None)
+        self.wait(recovery=back_off, stt_retry=None)
 
     def recover(self) -> None:
         """Out of ERROR: open what is closed, start STT again, and listen."""
         self.wait(recovery=None)
         if self.c.hearing is Hearing.FAILED:
             self.set(hearing=Hearing.STOPPED)
-        if not self.c.listener_open:
+        if not self.c.listener_open and self.c.deadlines.initialize is None:
             self.emit(OpenListener(settings=self.c.settings))
             self.wait(initialize=self.at + self.c.settings.timeouts.initialize_s)
         self.listen(Reason.ERROR_RECOVERY)

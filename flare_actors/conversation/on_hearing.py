@@ -55,6 +55,7 @@ def lose_listener(d: Draft, *, critical: bool = False) -> None:
     """The ear broke, or did not open in time: close it, and open it again out of ERROR."""
     d.emit(CloseListener(reason=Reason.ERROR_RECOVERY))
     d.set(listener_open=False, hearing=Hearing.STOPPED)
+    d.wait(initialize=None)
     if d.count_failure("vad", critical=critical):
         return
     d.complain("vad_failed", "hearing failed; it is started again in a moment")
@@ -62,8 +63,8 @@ def lose_listener(d: Draft, *, critical: bool = False) -> None:
 
 
 def on_speech_started(d: Draft, e: SpeechStarted) -> None:
-    if d.c.state not in ACTIVE or e.utterance <= d.c.utterance:
-        d.drop()
+    if not (d.c.listener_open and d.c.attached) or e.utterance <= d.c.utterance:
+        d.drop()  # Of an ear that is closed, or of audio whose sender has gone.
         return
     spoken_at = d.c.spoken_at
     d.set(

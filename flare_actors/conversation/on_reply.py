@@ -25,8 +25,11 @@ from flare_actors.errors import Stage
 
 
 def live(d: Draft, turn: int) -> Turn | None:
-    """The live turn, if it is this one; anything else is late and is counted. Every fact of generation passes here."""
-    if d.c.turn is None or d.c.turn.number != turn:
+    """The live turn, if it is this one and was started; anything else is late and is counted.
+
+    Every fact of generation passes here.
+    """
+    if d.c.turn is None or d.c.turn.number != turn or d.c.turn.waiting:
         d.drop()
         return None
     return d.c.turn
