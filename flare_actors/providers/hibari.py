@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
@@ -35,8 +35,9 @@ BUNDLED_VOICE: Final = "heart"  # every other voice would be downloaded by the e
 QUIET: Final = 10 ** (-50 / 20)  # -50 dBFS: where a listener begins to hear
 CHUNK_S: Final = 0.2
 # Written for the eye; the engine would pronounce it ("asterisk"), or take the link's target for phonemes.
-LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+LINK: Final = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
 MARKS: Final = str.maketrans({"*": "", "`": "", "#": "", "~": "", "_": " ", "|": " ", "\\": " "})
+MAX_PHONEMES: Final = 400  # 25 s of speech; unbounded, a run-on text takes gigabytes
 SENTENCE_END: Final = (".", "!", "?", "…", ":")
 CLOSERS: Final = "\"')]\u201d\u2019"
 
@@ -125,18 +126,18 @@ class HibariSynthesizer:
             text = speakable(phrase.text)
             if not text:
                 continue
-            tail_s = self.settings.pause_s * (1.0 if text.rstrip(CLOSERS).endswith(SENTENCE_END) else 0.5)
             for phonemes in await self._in_thread(_pronounce, engine, text):
-                pcm = await self._in_thread(self._speak, engine, phonemes, tail_s)
+                pcm = await self._in_thread(self._speak, engine, phonemes)
                 for start in range(0, len(pcm), chunk):
                     yield SpeechAudio(phrase=phrase.index, pcm=pcm[start : start + chunk])
 
     async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(call, *args, limiter=self.limiter, abandon_on_cancel=True)
 
-    def _speak(self, engine: _Engine, phonemes: str, tail_s: float) -> bytes:
+    def _speak(self, engine: _Engine, phonemes: str) -> bytes:
         import numpy as np
 
+        tail_s = self.settings.pause_s * (1.0 if phonemes.rstrip(CLOSERS).endswith(SENTENCE_END) else 0.5)
         audio = engine.from_phonemes(phonemes, speed=self.settings.speed)
         pcm = np.clip(_trim(audio, self.settings.onset_s, tail_s) * 32767.0, -32768, 32767).astype("<i2")
         return bytes(pcm.tobytes())
@@ -153,16 +154,28 @@ async def open_hibari(settings: HibariSettings | None = None) -> AsyncGenerator[
 def speakable(text: str) -> str:
     """The text without what is written for the eye only; empty when there is nothing to pronounce."""
     # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
-    text = unicodedata.normalize("NFKC", LINK.sub(r"\1", text).translate(MARKS)).strip()
+    text = LINK.sub(r"\1", unicodedata.normalize("NFKC", text)).translate(MARKS).strip()
     return text if any(map(str.isalnum, text)) else ""
 
 
 def _pronounce(engine: _Engine, text: str) -> list[str]:
     try:
-        return engine.phonemize(text)
+        sentences = engine.phonemize(text)
     except (ValueError, LookupError, TypeError) as error:
         # Its rules meet a text they do not expect. Their message quotes it, and speech belongs into no log.
         raise ProviderError("tts", f"hibari cannot pronounce a phrase ({type(error).__name__})") from None
+    return [part for sentence in sentences for part in _split(sentence)]
+
+
+def _split(sentence: str) -> Iterator[str]:
+    """At spaces, in stretches that the engine speaks in bounded time and memory; it cuts at clauses only."""
+    while len(sentence) > MAX_PHONEMES:
+        at = sentence.rfind(" ", 1, MAX_PHONEMES)
+        at = MAX_PHONEMES if at < 0 else at
+        yield sentence[:at]
+        sentence = sentence[at:].lstrip()
+    if sentence:
+        yield sentence
 
 
 def _load() -> _Engine:
