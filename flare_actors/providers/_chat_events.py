@@ -1,4 +1,4 @@
-"""What the data of a chat completion's server-sent events means. Pure: text in, values out."""
+"""Server-sent events and what a chat completion says in them. Pure: bytes in, values out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import attrs
 from flare_actors.errors import ProviderError
 from flare_actors.ports import TextDelta, Usage
 
-__all__ = ["ErrorEvent", "Finished", "StreamOutput", "error_code", "read_event"]
+__all__ = ["ErrorEvent", "EventReader", "Finished", "StreamOutput", "error_code", "read_event"]
 
 DONE: Final = "[DONE]"
+MAX_EVENT_BYTES: Final = 1 << 20  # a token's event has a few hundred
 # Error codes are words; anything longer may quote the user, or the key.
 CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
 
@@ -36,6 +37,43 @@ class ErrorEvent:
 
 
 StreamOutput: TypeAlias = Union[TextDelta, Usage, Finished, ErrorEvent]
+
+
+class EventReader:
+    """The data of server-sent events, out of bytes that may be cut anywhere.
+
+    httpx2 has a reader of its own, but where that refuses an oversized event it leaves the generators underneath open.
+    """
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The events that are complete with this chunk.
+
+        Raises:
+            ProviderError: an event is longer than any sane one.
+        """
+        self._size += len(chunk)
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self._line += line
+            yield from self._end_line(bytes(self._line).removesuffix(b"\r"))
+            self._line.clear()
+        self._line += rest
+        if self._size > MAX_EVENT_BYTES + len(chunk):
+            raise ProviderError("llm", "the event stream holds an event without end")
+
+    def _end_line(self, line: bytes) -> Iterator[str]:
+        if not line:
+            if self._data:
+                yield b"\n".join(self._data).decode("utf-8", "replace")
+                self._data.clear()
+            self._size = 0
+        elif line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
 
 
 def read_event(data: str) -> Iterator[StreamOutput]:

@@ -24,7 +24,7 @@ import trio
 
 from flare_actors.errors import ConfigError, ProviderError
 from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
-from flare_actors.providers._chat_events import ErrorEvent, Finished, error_code, read_event
+from flare_actors.providers._chat_events import ErrorEvent, EventReader, Finished, error_code, read_event
 
 if TYPE_CHECKING:
     import ssl
@@ -175,12 +175,13 @@ class OpenAIChat:
                 f"{self._url} answered {_short(kind) or 'without a type'} instead of an event stream",
                 critical=True,
             )
-        events = aiter(httpx2.EventSource(response))
+        chunks = response.aiter_bytes()
+        reader = EventReader()
         finished = done = False
         usage: Usage | None = None
         try:
-            async for event in events:
-                for output in read_event(event.data):
+            async for chunk in chunks:
+                for output in (each for data in reader.feed(chunk) for each in read_event(data)):
                     match output:
                         case TextDelta():
                             yield output
@@ -199,7 +200,7 @@ class OpenAIChat:
         except httpx2.HTTPError as error:
             raise ProviderError("llm", f"{self._url} broke off its answer: {type(error).__name__}") from None
         finally:
-            await _let_end(events, DRAIN_S if done else 0)
+            await _let_end(chunks, DRAIN_S if done else 0)
             await response.aclose()
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:

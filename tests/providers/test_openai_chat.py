@@ -1,0 +1,555 @@
+"""The client of the OpenAI-compatible API, against a strict server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import h11
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flare_actors.errors import ConfigError, ProviderError
+from flare_actors.ports import LanguageModel, Message, ModelOutput, TextDelta, Usage
+from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings, open_openai
+
+KEY = "sk-canary-KEY"
+SPEECH = "canary speech"
+ASK = [Message(role="system", content="Be short."), Message(role="user", content=SPEECH)]
+SSE = "text/event-stream; charset=utf-8"
+
+Answer = Callable[["Exchange"], Awaitable[None]]
+
+
+@attrs.define
+class Exchange:
+    """One request at the server, and the raw wire for the answer."""
+
+    stream: trio.SocketStream
+    request: h11.Request
+    body: bytes
+    gone: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.request.headers}
+
+    async def head(self, status: int = 200, kind: str = SSE, *more: str) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", "transfer-encoding: chunked", *more, "", ""]
+        await self.stream.send_all("\r\n".join(lines).encode())
+
+    async def send(self, data: str | bytes) -> None:
+        data = data.encode() if isinstance(data, str) else data
+        await self.stream.send_all(b"%x\r\n%s\r\n" % (len(data), data))
+
+    async def end(self) -> None:
+        await self.stream.send_all(b"0\r\n\r\n")
+
+    async def until_gone(self) -> None:
+        """Wait for the client to close its side."""
+        while await self.stream.receive_some(4096):
+            pass
+        self.gone.set()
+
+
+@attrs.define
+class Server:
+    """Answers each request with the next script; the last one repeats."""
+
+    scripts: list[Answer]
+    exchanges: list[Exchange] = attrs.field(factory=list)
+    connections: int = 0
+    url: str = ""
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        wire = h11.Connection(h11.SERVER)
+        with trio.CancelScope():
+            try:
+                while True:
+                    request, body = None, b""
+                    while not isinstance(event := wire.next_event(), h11.EndOfMessage):
+                        match event:
+                            case h11.Request():
+                                request = event
+                            case h11.Data():
+                                body += bytes(event.data)
+                            case h11.NEED_DATA:
+                                wire.receive_data(await stream.receive_some(65_536))
+                            case h11.ConnectionClosed():
+                                return
+                    assert request is not None
+                    exchange = Exchange(stream, request, body)
+                    self.exchanges.append(exchange)
+                    await self.scripts[min(len(self.exchanges), len(self.scripts)) - 1](exchange)
+                    # Whatever was written by hand is a complete response, as far as h11 needs to know.
+                    wire = h11.Connection(h11.SERVER)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                if self.exchanges:
+                    self.exchanges[-1].gone.set()
+            finally:
+                await trio.aclose_forcefully(stream)
+
+
+@asynccontextmanager
+async def serving(*scripts: Answer, **settings: object) -> AsyncGenerator[tuple[OpenAIChat, Server]]:
+    server = Server(list(scripts))
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, host="127.0.0.1")
+        listeners = await nursery.start(serve, server.serve, 0)
+        server.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
+        async with open_openai(OpenAISettings(base_url=server.url, model="m", **settings), api_key=KEY) as chat:
+            yield chat, server
+        nursery.cancel_scope.cancel()
+
+
+def event(content: str | None = None, **more: object) -> str:
+    delta = {} if content is None else {"content": content}
+    choice = {"index": 0, "delta": delta, "finish_reason": more.pop("finish_reason", None)}
+    return f"data: {json.dumps({'choices': [choice], **more}, ensure_ascii=False)}\n\n"
+
+
+STOP = event(finish_reason="stop")
+COUNTS = 'data: {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 2}}\n\n'
+DONE = "data: [DONE]\n\n"
+
+
+def script(*parts: str | bytes, status: int = 200, kind: str = SSE, end: bool = True) -> Answer:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.head(status, kind)
+        for part in parts:
+            await exchange.send(part)
+        if end:
+            await exchange.end()
+
+    return answer
+
+
+async def ask(chat: OpenAIChat, messages: Sequence[Message] = ASK) -> list[ModelOutput]:
+    async with chat.generate(messages, locale="en") as outputs:
+        return [each async for each in outputs]
+
+
+def text(outputs: Sequence[ModelOutput]) -> str:
+    return "".join(each.text for each in outputs if isinstance(each, TextDelta))
+
+
+async def refused(*scripts: Answer, **settings: object) -> ProviderError:
+    """The one clear error of an answer that is none."""
+    async with serving(*scripts, **{"retries": 0, **settings}) as (chat, _):
+        with pytest.raises(ProviderError) as caught:
+            await ask(chat)
+    gc.collect()  # a foreign generator that was left open would complain here
+    error = caught.value
+    assert error.stage == "llm"
+    assert "canary" not in "".join(traceback.format_exception(error)), "an exception behind it quotes what was said"
+    assert "\n" not in str(error)
+    return error
+
+
+# --- What is asked ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_request_is_what_the_api_wants():
+    async with serving(
+        script(event("Hi."), STOP, DONE), temperature=0.5, max_tokens=9, extra={"seed": 1, "model": "other"}
+    ) as (chat, server):
+        await ask(chat)
+
+    (exchange,) = server.exchanges
+    assert exchange.request.method == b"POST"
+    assert exchange.request.target == b"/v1/chat/completions"
+    assert exchange.headers["authorization"] == f"Bearer {KEY}"
+    assert exchange.headers["content-type"] == "application/json"
+    assert exchange.headers["accept-encoding"] == "identity"
+    assert json.loads(exchange.body) == {
+        "model": "other",
+        "messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": SPEECH}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "seed": 1,
+    }
+
+
+async def test_what_the_server_shall_decide_is_not_sent():
+    async with serving(script(event("Hi."), STOP, DONE), max_tokens=0, usage=False) as (chat, server):
+        await ask(chat)
+
+    assert set(json.loads(server.exchanges[0].body)) == {"model", "messages", "stream"}
+
+
+async def test_no_proxy_stands_between_us_and_a_server_on_this_machine(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with serving(script(event("Hi."), STOP, DONE)) as (chat, _):
+        assert text(await ask(chat)) == "Hi."
+
+
+# --- What is answered ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_comes_token_by_token_and_its_cost_last():
+    parts = [event("", role="assistant"), event("Hel"), event("lo."), STOP, COUNTS, DONE]
+    async with serving(script(*parts)) as (chat, _):
+        assert await ask(chat) == [
+            TextDelta(text="Hel"),
+            TextDelta(text="lo."),
+            Usage(input_tokens=12, output_tokens=2),
+        ]
+
+
+async def test_a_token_is_given_on_before_the_next_one_comes():
+    more = trio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.send(event("One"))
+        await more.wait()
+        await exchange.send(event(" two.") + STOP + DONE)
+        await exchange.end()
+
+    async with serving(answer) as (chat, _), chat.generate(ASK, locale="en") as outputs:
+        assert await anext(outputs) == TextDelta(text="One")
+        more.set()
+        assert text([each async for each in outputs]) == " two."
+
+
+_STREAM = (
+    ": a comment\r\n\r\n" + event("Gr\u00fc\u00dfe, ") + event("\u4f60\u597d \U0001f44d").replace("\n", "\r\n")
+    + 'event: message\nid: 7\ndata: {"choices":\ndata: [{"delta": {"content": "!"}}]}\n\n'
+    + 'data: {"choices": [{"delta": {"content": null, "reasoning_content": "hm"}}]}\n\n' + STOP + COUNTS + DONE
+).encode()  # fmt: skip
+
+
+@settings(max_examples=15)
+@given(st.sets(st.integers(1, len(_STREAM) - 1), max_size=30))
+async def test_an_answer_may_arrive_in_any_pieces_even_inside_a_letter(cuts):
+    edges = [0, *sorted(cuts), len(_STREAM)]
+    pieces = [_STREAM[a:b] for a, b in itertools.pairwise(edges)]
+    async with serving(script(*pieces)) as (chat, _):
+        outputs = await ask(chat)
+
+    assert text(outputs) == "Gr\u00fc\u00dfe, \u4f60\u597d \U0001f44d!"
+    assert outputs[-1] == Usage(input_tokens=12, output_tokens=2)
+
+
+async def test_counts_with_every_token_are_told_once():
+    counted = (
+        event("a", usage={"prompt_tokens": 1, "completion_tokens": 1}),
+        event("b", usage={"prompt_tokens": 1, "completion_tokens": 2}),
+    )
+    async with serving(script(*counted, STOP)) as (chat, _):
+        assert (await ask(chat))[-1:] == [Usage(input_tokens=1, output_tokens=2)]
+        assert sum(isinstance(each, Usage) for each in await ask(chat)) == 1
+
+
+async def test_a_server_that_ends_without_saying_done_has_still_answered():
+    async with serving(script(event("Hi."), STOP)) as (chat, _):
+        assert text(await ask(chat)) == "Hi."
+
+
+async def test_the_next_turn_uses_the_same_connection():
+    async with serving(script(event("Hi."), STOP, DONE)) as (chat, server):
+        for _ in range(3):
+            await ask(chat)
+
+    assert server.connections == 1
+
+
+async def test_a_server_that_stays_on_the_line_after_its_answer_does_not_hold_it_up():
+    async with serving(script(event("Hi."), STOP, DONE, end=False)) as (chat, server):
+        assert text(await ask(chat)) == "Hi."
+        assert text(await ask(chat)) == "Hi."
+
+    assert server.connections == 2
+
+
+# --- What is no answer -----------------------------------------------------------------------------------------------------
+
+
+def complaint(**error: object) -> str:
+    return json.dumps({"error": {"message": f"You said {SPEECH} with {KEY}", **error}})
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "critical"),
+    [
+        (400, "refuses the request (400 invalid_request_error)", False),
+        (401, "refuses the API key (401", True),
+        (403, "refuses the API key (403", True),
+        (404, "knows no model 'm', or base_url is wrong (404", True),
+        (429, "limits our rate or quota (429", False),
+        (302, "redirects (302)", True),
+        (500, "failed (500", False),
+        (503, "failed (503", False),
+    ],
+)
+async def test_a_refusal_says_what_it_means_and_quotes_nobody(status, says, critical):
+    error = await refused(script(complaint(type="invalid_request_error"), status=status, kind="application/json"))
+
+    assert says in str(error)
+    assert error.critical is critical
+
+
+async def test_an_error_code_that_is_no_code_is_not_repeated():
+    error = await refused(script(complaint(code=f"{SPEECH} {KEY}"), status=500, kind="application/json"))
+
+    assert str(error).endswith("failed (500)")
+
+
+async def test_a_refusal_that_never_ends_is_read_only_so_far():
+    async def answer(exchange: Exchange) -> None:
+        await exchange.head(500)
+        while True:
+            await exchange.send(b"x" * 50_000)
+
+    assert "500" in str(await refused(answer))
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ("data: {not json}\n\n", "no JSON"),
+        ("data: [1, 2]\n\n", "not a chat completion chunk's"),
+        ('data: {"choices": {"a": 1}}\n\n', "'choices'"),
+        ('data: {"choices": ["canary"]}\n\n', "'choices[0]'"),
+        ('data: {"choices": [{"delta": "canary"}]}\n\n', "'delta'"),
+        ('data: {"choices": [{"delta": {"content": ["canary"]}}]}\n\n', "'content'"),
+        ('data: {"choices": [], "usage": {"prompt_tokens": "canary"}}\n\n', "'usage'"),
+        (f"data: {complaint(code='overloaded')}\n\n", "failed while answering overloaded"),
+        (f"data: {complaint(code=7)}\n\n", "failed while answering"),
+        ("data: " + "x" * 3_000_000, "an event without end"),
+    ],
+)
+async def test_a_foreign_event_is_an_error_and_what_came_before_stays(bad, says):
+    error = await refused(script(event("Well,"), bad, STOP, DONE))
+    assert says in str(error)
+
+    async with (
+        serving(script(event("Well,"), bad, STOP, DONE)) as (chat, _),
+        chat.generate(ASK, locale="en") as outputs,
+    ):
+        assert await anext(outputs) == TextDelta(text="Well,")
+        with pytest.raises(ProviderError):
+            await anext(outputs)
+
+
+async def test_an_answer_that_is_no_stream_is_an_error():
+    error = await refused(script('{"choices": []}', kind="application/json"))
+
+    assert "application/json instead of an event stream" in str(error)
+    assert error.critical
+
+
+@pytest.mark.parametrize("end", [True, False])
+async def test_an_answer_that_breaks_off_is_an_error(end):
+    async def answer(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.send(event("Well,"))
+        if end:
+            await exchange.end()
+        else:
+            await exchange.stream.aclose()
+
+    assert "broke off its answer" in str(await refused(answer))
+
+
+async def test_a_connection_closed_without_an_answer_is_an_error():
+    async def answer(exchange: Exchange) -> None:
+        await exchange.stream.aclose()
+
+    assert "lost before an answer" in str(await refused(answer))
+
+
+async def test_a_server_that_is_not_there_is_an_error():
+    chat = OpenAIChat(OpenAISettings(base_url="http://127.0.0.1:9/v1", retries=0))
+    with pytest.raises(ProviderError, match="is the server running") as caught:
+        await ask(chat)
+    await chat.aclose()
+
+    assert not caught.value.critical
+
+
+# --- Trying again ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_passing_trouble_before_the_answer_is_tried_again(status):
+    async with serving(script("{}", status=status), script(event("Hi."), STOP, DONE)) as (chat, server):
+        assert text(await ask(chat)) == "Hi."
+
+    assert len(server.exchanges) == 2
+
+
+async def test_a_connection_lost_before_the_answer_is_tried_again():
+    async def lost(exchange: Exchange) -> None:
+        await exchange.stream.aclose()
+
+    async with serving(lost, script(event("Hi."), STOP, DONE)) as (chat, _):
+        assert text(await ask(chat)) == "Hi."
+
+
+async def test_nothing_is_tried_again_once_the_answer_has_begun():
+    async with serving(script(event("Well,"))) as (chat, server):
+        with pytest.raises(ProviderError):
+            await ask(chat)
+
+    assert len(server.exchanges) == 1
+
+
+async def test_trying_again_has_an_end():
+    async with serving(script("{}", status=503), retries=2) as (chat, server):
+        with pytest.raises(ProviderError, match="503"):
+            await ask(chat)
+
+    assert len(server.exchanges) == 3
+
+
+async def test_a_wrong_key_is_not_tried_again():
+    async with serving(script("{}", status=401), retries=2) as (chat, server):
+        with pytest.raises(ProviderError):
+            await ask(chat)
+
+    assert len(server.exchanges) == 1
+
+
+# --- Leaving ---------------------------------------------------------------------------------------------------------------
+
+
+async def endless(exchange: Exchange) -> None:
+    """Writes a word at a time and watches the client, as inference servers do."""
+    await exchange.head()
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            await exchange.until_gone()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        await exchange.send(event("word "))
+        await trio.sleep_forever()
+    raise trio.BrokenResourceError
+
+
+async def test_leaving_the_stream_closes_the_connection_and_the_server_sees_it():
+    async with serving(endless) as (chat, server):
+        async with chat.generate(ASK, locale="en") as outputs:
+            await anext(outputs)
+        await server.exchanges[0].gone.wait()
+    gc.collect()
+
+
+async def test_cancelling_closes_the_connection_and_later_requests_are_fine():
+    async with serving(endless, script(event("Hi."), STOP, DONE)) as (chat, server):
+        async with trio.open_nursery() as nursery:
+
+            async def listen(task_status: trio.TaskStatus[None]) -> None:
+                async with chat.generate(ASK, locale="en") as outputs:
+                    async for _ in outputs:
+                        task_status.started()
+
+            await nursery.start(listen)
+            nursery.cancel_scope.cancel()
+        await server.exchanges[0].gone.wait()
+        assert text(await ask(chat)) == "Hi."
+    gc.collect()
+
+
+async def test_cancelling_before_the_first_token_closes_the_connection_too():
+    async def silent(exchange: Exchange) -> None:
+        await exchange.until_gone()
+
+    async with serving(silent, script(event("Hi."), STOP, DONE)) as (chat, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, chat)
+            while not server.exchanges:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await server.exchanges[0].gone.wait()
+        assert text(await ask(chat)) == "Hi."
+
+
+async def test_an_exception_of_the_consumer_comes_out_as_it_is():
+    async with serving(endless) as (chat, server):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 # where it is raised is the point
+            async with chat.generate(ASK, locale="en") as outputs:
+                async for _ in outputs:
+                    raise ZeroDivisionError
+        await server.exchanges[0].gone.wait()
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:11434", "ftp://x/v1", "http://", "https://user:sk-canary@host/v1"])
+def test_a_url_that_cannot_work_is_refused_without_being_quoted(url):
+    with pytest.raises(ValueError, match="must") as caught:
+        OpenAISettings(base_url=url)
+
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_in_place_of_a_variables_name_is_refused_without_being_quoted():
+    with pytest.raises(ValueError, match="not the key itself") as caught:
+        OpenAISettings(api_key_env="sk-canary")
+
+    assert "canary" not in str(caught.value)
+
+
+async def test_the_key_comes_from_where_the_settings_say(monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_KEY", " from-variable\n")
+    file = tmp_path / "key"
+    file.write_text("from-file\n")
+
+    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"))._key == "from-variable"
+    assert OpenAIChat(OpenAISettings(api_key_file=file))._key == "from-file"
+    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"), api_key="given")._key == "given"
+    assert OpenAIChat()._key is None
+
+
+def test_a_missing_key_says_where_it_should_be(monkeypatch, tmp_path):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    (tmp_path / "empty").write_text("\n")
+
+    for wrong, says in (
+        (OpenAISettings(api_key_env="MY_KEY"), "MY_KEY is not set"),
+        (OpenAISettings(api_key_file=tmp_path / "absent"), "cannot read"),
+        (OpenAISettings(api_key_file=tmp_path / "empty"), "is empty"),
+        (OpenAISettings(api_key_file=tmp_path), "cannot read"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            OpenAIChat(wrong)
+
+
+async def test_no_repr_holds_the_key():
+    async with serving(script(event("Hi."), STOP, DONE)) as (chat, _):
+        for each in (chat, chat.settings, chat._client, vars(chat)["_client"]):
+            assert KEY not in repr(each)
+
+
+async def test_check_lists_the_models_that_the_server_has():
+    async with serving(script('{"data": [{"id": "a"}, {"id": "b"}]}', kind="application/json")) as (chat, server):
+        assert await chat.check() == ("a", "b")
+
+    assert server.exchanges[0].request.target == b"/v1/models"
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", '{"data": [1]}', '{"models": []}'])
+async def test_check_tells_when_there_is_something_else_at_that_address(body):
+    async with serving(script(body, kind="text/html")) as (chat, _):
+        with pytest.raises(ProviderError, match="is base_url right"):
+            await chat.check()
+
+
+def test_it_is_a_language_model():
+    assert isinstance(OpenAIChat(), LanguageModel)
