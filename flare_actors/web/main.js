@@ -272,7 +272,7 @@ class App {
   #onClosed(why) {
     this.state = why === "ended" ? "ended" : null;
     this.diagram.show(this.state);
-    this.player?.reset(null);
+    this.player?.stop();
     this.#rest();
     if (why === "unauthorized" || why === "unusable-key") {
       this.view.askForKey(this.client.key !== null, (key) => this.#useKey(key));

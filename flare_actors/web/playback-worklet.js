@@ -49,6 +49,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   }
 
   add(turn, samples) {
+    if (samples.length === 0) return; // the queue has no empty chunks: its first one always has a next sample
     if (this.flushed.has(turn) || this.queued > LONGEST_S * this.rate) {
       this.refused += samples.length;
       return;

@@ -21,7 +21,6 @@ export class Player {
     this.#context = context;
     this.report = report;
     this.analyser = new AnalyserNode(context, { fftSize: 1024 });
-    this.playing = false;
   }
 
   /** Load the worklet. Where there is none (an insecure page) this throws, and answers can only be read. */
@@ -37,8 +36,13 @@ export class Player {
     clearTimeout(this.#timer);
     this.#sampleRate = sampleRate;
     this.#textDone.clear();
-    this.playing = false;
     this.#node?.port.postMessage({ type: "reset", sampleRate });
+  }
+
+  /** The session is over: fall silent, and take no more audio until the next one. */
+  stop() {
+    if (this.#sampleRate !== null) this.reset(this.#sampleRate);
+    this.#sampleRate = null;
   }
 
   /** Queue a frame of a turn: PCM16 at the session's output rate. */
@@ -48,7 +52,6 @@ export class Player {
     const samples = new Float32Array(pcm.length);
     for (let index = 0; index < pcm.length; index += 1) samples[index] = pcm[index] / 0x8000;
     this.#node.port.postMessage({ type: "audio", turn, samples }, [samples.buffer]);
-    this.playing = true;
   }
 
   /** The turn's text is complete: once its queue is empty, the turn has been heard. */
@@ -82,13 +85,9 @@ export class Player {
     if (type === "statistics") {
       this.#asked.get(message.id)?.(message);
       this.#asked.delete(message.id);
-    } else if (type === "progress") {
-      this.#progress(turn, playedS - this.#latency);
-    } else if (type === "flushed") {
-      this.playing = false;
+    } else if (type === "progress" || type === "flushed") {
       this.#progress(turn, playedS - this.#latency);
     } else if (type === "ran-dry") {
-      this.playing = false;
       const wait = this.#textDone.has(turn) ? this.#latency * 1000 : STAYS_EMPTY_MS;
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.report("audio_playback_completed", { turn }), wait);

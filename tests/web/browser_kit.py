@@ -44,9 +44,19 @@ def ask(page: Page, expression: str, argument: object = None) -> Any:
     )
 
 
-def wait(page: Page, expression: str) -> None:
-    """Until ``expression`` about ``app`` is true."""
-    page.wait_for_function(f"async () => {{ const {{app}} = await import('/main.js'); return {expression}; }}")
+def wait(page: Page, expression: str, *, patience_s: float = 20) -> None:
+    """Until ``expression`` about ``app`` is true. (Playwright's own ``wait_for_function`` takes a promise for true.)"""
+    page.evaluate(
+        f"""async (patience) => {{
+          const {{app}} = await import('/main.js');
+          const since = performance.now();
+          while (!({expression})) {{
+            if (performance.now() - since > patience) throw new Error('waited in vain');
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }}
+        }}""",
+        patience_s * 1000,
+    )
 
 
 def start(page: Page, server: FakeServer) -> Peer:

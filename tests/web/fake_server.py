@@ -264,6 +264,9 @@ class FakeServer:
                 resumed = self.resumable and message.get("resume", {}).get("token") == self.token
                 if not resumed:
                     self.state = "idle"
+                if not resumed and "resume" in message:
+                    words = "no such session; this is a new one"
+                    peer.tell("error", code="resume_failed", message=words, recoverable=True, turn=None, field="resume")
                 started = {
                     "session_id": "session-0123456789abcd",
                     "resume_token": self.token,

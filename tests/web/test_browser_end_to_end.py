@@ -37,7 +37,7 @@ pytestmark = pytest.mark.needs("chromium")
 
 RATE = 48_000
 LOUD = "(await import('/view.js')).levelOf(app.player?.analyser) > -35"
-REAL_ENGINES_MS = 120_000  # for a language model on two busy cores
+REAL_ENGINES_S = 120  # for a language model on two busy cores
 # In short bursts: the browser's noise suppression takes away what lasts.
 WHISTLE = (tone(0.15, 500, rate=RATE, level=0.5) + bytes(2 * RATE // 20)) * 5
 ANSWER = "This is a long answer, and somebody will not hear all of it. " * 3
@@ -187,14 +187,14 @@ def test_a_human_voice_is_understood_and_answered_audibly(chromium_path: Path, t
             assert url.startswith("http://"), (tmp_path / "log").read_text()
             with open_page(chromium_path, url, record(tmp_path / "human.wav", speech)) as page:
                 expect(page.get_by_text("A demo brain is answering")).to_be_visible()
-                page.set_default_timeout(REAL_ENGINES_MS)
+                page.set_default_timeout(REAL_ENGINES_S * 1000)
                 page.get_by_role("button", name="Start").click()
                 expect(page.locator(".entry.user:not(.partial)").first).to_contain_text(
-                    re.compile("best of times", re.IGNORECASE), timeout=REAL_ENGINES_MS
+                    re.compile("best of times", re.IGNORECASE), timeout=REAL_ENGINES_S * 1000
                 )
-                wait(page, LOUD)
+                wait(page, LOUD, patience_s=REAL_ENGINES_S)
                 expect(page.locator(".entry.agent .words").first).to_have_text(re.compile("[a-z]"))
-                expect(page.get_by_role("heading", name="Listening")).to_be_visible(timeout=REAL_ENGINES_MS)
+                expect(page.get_by_role("heading", name="Listening")).to_be_visible(timeout=REAL_ENGINES_S * 1000)
                 assert ask(page, "await app.player.statistics()")["playedS"] > 0.3
                 expect(page.locator("#waterfall .turn")).not_to_have_count(0)
         finally:

@@ -136,12 +136,13 @@ def test_a_new_session_may_use_the_numbers_of_flushed_turns_again(open_page: Ope
 def test_frames_of_another_version_are_let_pass(open_page: OpenPage, server: FakeServer) -> None:
     page = open_page()
     peer = start(page, server)
-    for data in (b"", b"\x01", b"\x02" + bytes(100), b"\x01" + bytes(8)):
+    for data in (b"", b"\x01", b"\x02" + bytes(100), b"\x01" + bytes(7), b"\x01" + bytes(8)):
         server.run(peer._out.send_nowait, data)
     peer.send("something_new", turn=1)
     peer.speak(1, tone(0.2))
     peer.wait_for("audio_playback_completed")
-    assert ask(page, "await app.player.statistics()")["playedS"] == pytest.approx(0.2)
+    heard = ask(page, "await app.player.statistics()")
+    assert (heard["turn"], heard["playedS"], heard["queuedS"]) == (1, pytest.approx(0.2), 0)
 
 
 RESAMPLE = """async ([from, to, hz]) => {

@@ -159,6 +159,10 @@ def test_what_is_understood_grows_and_settles(open_page: OpenPage, server: FakeS
     expect(words).to_have_count(2)
     peer.send("nothing_heard", utterance=2)
     expect(words).to_have_count(1)
+    peer.send("partial_transcript", utterance=3, text="uh")
+    expect(words).to_have_count(2)
+    peer.send("transcript", utterance=3, text="")
+    expect(words).to_have_count(1)
 
 
 def test_the_heard_part_of_an_interrupted_answer_is_told_from_the_rest(open_page: OpenPage, server: FakeServer) -> None:
@@ -174,7 +178,7 @@ def test_the_heard_part_of_an_interrupted_answer_is_told_from_the_rest(open_page
     expect(page.locator(".entry.agent .note")).to_have_text("interrupted")
     peer.send("turn_started", turn=2, kind="response")
     peer.send("response_text_done", turn=2, text="All of it.")
-    peer.send("turn_ended", turn=2, reason=None, heard="All of it.")
+    peer.send("turn_ended", turn=2, reason=None, heard="All of")  # said to its end: nothing is struck out
     expect(page.locator(".entry.agent").last.locator(".words")).to_have_text("All of it.")
     expect(page.locator("s.unheard")).to_have_count(1)
     peer.send("turn_started", turn=3, kind="response")
