@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
+from string import ascii_letters
 from typing import Final
 
 import attrs
@@ -28,7 +30,8 @@ EXAMPLES: Final = (
     Message(role="assistant", content="You're welcome! Is there anything else you would like to know?"),
 )
 
-BYTES_PER_TOKEN: Final = 2.5  # English has about 4; other scripts fewer
+# English has about four letters to a token. Digits, signs and the bytes of other scripts may cost one each.
+LETTER_TOKENS: Final = 0.4
 MESSAGE_TOKENS: Final = 6  # the chat template's own
 # The oldest turns are dropped several at a time: were it one by one, every request would begin differently and the KV
 # cache would never match.
@@ -37,7 +40,7 @@ BLOCK: Final = 8
 
 def tokens_at_most(messages: Sequence[Message]) -> int:
     """A cautious estimate of the tokens that messages cost."""
-    return sum(MESSAGE_TOKENS + round(len(each.content.encode()) / BYTES_PER_TOKEN) for each in messages)
+    return sum(MESSAGE_TOKENS + ceil(_tokens(each.content)) for each in messages)
 
 
 def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message] = EXAMPLES) -> list[Message]:
@@ -54,9 +57,14 @@ def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message]
     if tokens_at_most(head) > budget // 2:
         head = instructions
     left = budget - tokens_at_most(head)
-    start = 0
-    while start < len(turns) - 1 and tokens_at_most(turns[start:]) > left:
-        start = min(start + BLOCK, len(turns) - 1)
+    kept = 0
+    spent = 0
+    for each in reversed(turns):  # newest first, so that a long history costs no more than a short one
+        spent += tokens_at_most([each])
+        if spent > left:
+            break
+        kept += 1
+    start = min(ceil((len(turns) - kept) / BLOCK) * BLOCK, len(turns) - 1)
     rest = turns[start:]
     if len(rest) == 1:
         rest = [_cut_begin(rest[0], left)]
@@ -64,12 +72,26 @@ def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message]
 
 
 def _cut_end(message: Message, budget: int) -> Message:
-    return attrs.evolve(message, content=message.content.encode()[: _bytes(budget)].decode(errors="ignore"))
+    return attrs.evolve(message, content=message.content[: _chars_within(message.content, budget)])
 
 
 def _cut_begin(message: Message, budget: int) -> Message:
-    return attrs.evolve(message, content=message.content.encode()[-_bytes(budget) :].decode(errors="ignore"))
+    kept = _chars_within(message.content[::-1], budget)
+    return attrs.evolve(message, content=message.content[len(message.content) - kept :])
 
 
-def _bytes(budget: int) -> int:
-    return max(1, int((budget - MESSAGE_TOKENS - 1) * BYTES_PER_TOKEN))
+def _chars_within(text: str, budget: int) -> int:
+    left = budget - MESSAGE_TOKENS - 1.0
+    for count, char in enumerate(text):
+        left -= _tokens(char)
+        if left < 0:
+            return count
+    return len(text)
+
+
+def _tokens(text: str) -> float:
+    others = text.translate(_NO_LETTERS)
+    return (len(text) - len(others)) * LETTER_TOKENS + len(others.encode(errors="replace"))
+
+
+_NO_LETTERS: Final = dict.fromkeys(map(ord, f"{ascii_letters} "))

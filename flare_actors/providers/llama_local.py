@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from flare_actors.providers.catalog import SMOLLM2
 from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings
 from flare_actors.providers.weights import path_of
 
-__all__ = ["LlamaLocal", "LlamaSettings", "open_llama_local"]
+__all__ = ["LlamaLocal", "LlamaSettings", "LlamaStatistics", "open_llama_local"]
 
 # A prompt is computed in steps of this many tokens, between which other answers go on and a cancelled one stops.
 BATCH_TOKENS: Final = 256
@@ -52,7 +52,8 @@ class LlamaSettings:
     """Tokens less likely than this share of the likeliest one are never chosen."""
     repeat_penalty: float = attrs.field(default=1.1, validator=[attrs.validators.ge(1), attrs.validators.le(2)])
     threads: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(256)])
-    """CPU threads; 0: one per core, four at most."""
+    """CPU threads; 0: one less than there are cores, four at most. llama.cpp's threads spin while they wait for each other:
+    where something else wants the cores too, as a recogniser does, more of them make every token later."""
     examples: bool = True
     """Show the model three example turns before the conversation; a small model needs them."""
 
@@ -62,17 +63,30 @@ class LlamaSettings:
             raise ValueError("must be at least twice max_tokens")
 
 
+@attrs.frozen(kw_only=True)
+class LlamaStatistics:
+    """What the server has done since it was started, and what it does now."""
+
+    tokens_written: int
+    answering: int
+    """Requests at work."""
+    waiting: int
+    """Requests that wait for a slot."""
+
+
 class LlamaLocal:
     """llama.cpp in this process, for all sessions. Made by ``open_llama_local``.
 
     Args:
         chat: asks the server.
+        metrics: the server's counters as Prometheus text; blocks for up to one step of its work.
         settings: as given.
     """
 
-    def __init__(self, chat: OpenAIChat, settings: LlamaSettings) -> None:
+    def __init__(self, chat: OpenAIChat, metrics: Callable[[], str], settings: LlamaSettings) -> None:
         self.settings = settings
         self._chat = chat
+        self._metrics = metrics
 
     @asynccontextmanager
     async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
@@ -97,6 +111,16 @@ class LlamaLocal:
             async with self._chat.generate(prompt, locale="en", extra={"id_slot": slot, "max_tokens": 1}) as outputs:
                 async for _ in outputs:
                     pass
+
+    async def statistics(self) -> LlamaStatistics:
+        """Ask the server what it does."""
+        lines = (await trio.to_thread.run_sync(self._metrics)).splitlines()
+        counters = dict(line.split() for line in lines if line and not line.startswith("#"))
+        return LlamaStatistics(
+            tokens_written=int(float(counters["llamacpp:tokens_predicted_total"])),
+            answering=int(float(counters["llamacpp:requests_processing"])),
+            waiting=int(float(counters["llamacpp:requests_deferred"])),
+        )
 
     def _prompt(self, messages: Sequence[Message]) -> list[Message]:
         budget = self.settings.context_tokens - self.settings.max_tokens
@@ -131,7 +155,7 @@ async def open_llama_local(settings: LlamaSettings | None = None) -> AsyncGenera
         )
         try:
             await chat.open()
-            yield LlamaLocal(chat, settings)
+            yield LlamaLocal(chat, lambda: str(servers[0].handle_metrics()), settings)
         finally:
             # Connections first: the server's destructor waits for open answers (up to half a minute), holding the GIL.
             with trio.CancelScope(shield=True):
@@ -143,7 +167,7 @@ async def open_llama_local(settings: LlamaSettings | None = None) -> AsyncGenera
 
 def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN401 - the wheel has no types
     xllamacpp = need("xllamacpp")
-    threads = settings.threads or min(4, os.cpu_count() or 1)
+    threads = settings.threads or max(1, min(4, (os.cpu_count() or 1) - 1))
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {path.stem}
@@ -160,6 +184,7 @@ def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN40
     params.api_keys = [key]
     params.ui = False
     params.cors_origins = ""
+    params.endpoint_metrics = True  # behind the key, like all the rest
     params.endpoint_slots = False
     params.endpoint_props = False
     params.verbosity = -1
