@@ -17,6 +17,7 @@ __all__ = ["ServerStream"]
 
 _CLOSE_FRAME = 0x88  # FIN and opcode 8; trio-websocket writes one frame at a time
 _RECEIVE_BYTES = 16 * 1024
+_FAREWELL_S = 1.0
 
 
 class ServerStream(trio.abc.Stream):
@@ -33,8 +34,9 @@ class ServerStream(trio.abc.Stream):
         size, but not the number of its fragments, and keeps every one of them, the empty ones too."""
         self._since_message = 0
         self._given_back = b""
-        self._writing = False
-        """Also after a write that was cut short: nothing can follow it."""
+        self._writing = trio.Lock()
+        self._cut_short = False
+        """A write was: nothing can follow it."""
         self._close_sent = False
         self._closed = False
         self._linger = False
@@ -49,13 +51,20 @@ class ServerStream(trio.abc.Stream):
         """As Trio's. After a write that was cut short by cancellation the stream is broken."""
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
-        if self._writing:
+        self._writing.acquire_nowait()  # trio-websocket takes care that there is one writer at a time
+        try:
+            await self._write(data)
+        finally:
+            self._writing.release()
+
+    async def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._cut_short:
             raise trio.BrokenResourceError("a write was cut short; nothing can follow it")
         # Cancelled before: nothing was written, and the stream can still say goodbye.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._writing = True
+        self._cut_short = True
         await self._transport.send_all(data)
-        self._writing = False
+        self._cut_short = False
         if self.farewell is not None and data[0] == _CLOSE_FRAME:
             self._close_sent = True
             self._linger = True
@@ -87,13 +96,19 @@ class ServerStream(trio.abc.Stream):
         """No more reading and writing. The transport stays open until ``finish``, so that the last words arrive."""
         if self._closed:
             return
-        farewell = None if self.farewell is None or self._close_sent or self._writing else self.farewell()
-        self._linger = farewell is not None
-        try:
-            if farewell is not None:
-                await self.send_all(bytes(FrameProtocol(client=False, extensions=[]).close(*farewell)))
-        finally:
-            self._closed = True
+        self._closed = True
+        self._linger = False
+        await self._say_farewell()
+
+    async def _say_farewell(self) -> None:
+        words = None if self.farewell is None or self._close_sent else self.farewell()
+        if words is None:
+            return
+        # Shielded: the one who closes is usually cancelled in the same moment, by the one who learned of the violation.
+        with trio.move_on_after(_FAREWELL_S, shield=True):
+            async with self._writing:  # another frame may be on its way: let it pass
+                if not (self._close_sent or self._cut_short):
+                    await self._write(bytes(FrameProtocol(client=False, extensions=[]).close(*words)))
 
     def want_linger(self) -> None:
         """The client may still be sending: let it read the answer before the transport is torn down."""
@@ -109,7 +124,8 @@ class ServerStream(trio.abc.Stream):
         """
         self._closed = True
         try:
-            if not self._linger or self._writing:
+            await self._say_farewell()  # `aclose` may have been cancelled: whoever called it was done
+            if not self._linger or self._cut_short:
                 return
             # Below TLS, if there is any: its own farewell would wait for nothing.
             socket = getattr(self._transport, "transport_stream", self._transport)
@@ -124,7 +140,7 @@ class ServerStream(trio.abc.Stream):
             await self._close_transport(linger_s)
 
     async def _close_transport(self, patience_s: float) -> None:
-        if self._writing:
+        if self._cut_short:
             await trio.aclose_forcefully(self._transport)
             return
         try:
@@ -136,5 +152,5 @@ class ServerStream(trio.abc.Stream):
     async def abort(self) -> None:
         """Tear the transport down, whoever may be reading or writing: they get ``trio.ClosedResourceError``."""
         self._closed = True
-        self._writing = True
+        self._cut_short = True
         await trio.aclose_forcefully(self._transport)

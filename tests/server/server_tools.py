@@ -397,7 +397,11 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw(server: Server) -> AsyncIterator[RawClient]:
-    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
-    async with stream:
+async def raw(server: Server, *, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
+    """Connect; a small ``receive_buffer`` (bytes) shows early that nothing is read."""
+    socket = trio.socket.socket()
+    if receive_buffer is not None:
+        socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+    await socket.connect(("127.0.0.1", server.port))
+    async with trio.SocketStream(socket) as stream:
         yield RawClient(stream)
