@@ -252,7 +252,7 @@ class LogObserver(Observer):
             cause=error.__cause__,
         )
 
-    def on_lingering(self, session_id: str, turn: int, count: int) -> None:
+    def on_lingering(self, session_id: str, turn: int | None, count: int) -> None:
         """Write that a provider swallowed its cancellation."""
         self._log.warning("reply_lingers", session_id=session_id, turn=turn, count=count)
 

@@ -30,8 +30,11 @@ class Observer:
         Causes may hold speech content or secrets of the vendor's making: log their types, not their texts.
         """
 
-    def on_lingering(self, session_id: str, turn: int, count: int) -> None:
-        """A provider swallowed its cancellation: the turn's reply is still running, as one of ``count``."""
+    def on_lingering(self, session_id: str, turn: int | None, count: int) -> None:
+        """A provider swallowed its cancellation: the turn's reply is still running, as one of ``count``.
+
+        ``turn`` is None where it is the recogniser's.
+        """
 
     def on_session_ended(self, session_id: str, reason: Reason | None) -> None:
-        """A session is gone, with everything in it; None: it was cancelled from outside."""
+        """A session is gone, with everything in it; None: it was cancelled from outside. A bug is a critical error."""

@@ -26,11 +26,13 @@ from flare_actors.actors.orchestrator import Orchestrator
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.reply import Reply
 from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.supervision import Lingering
 from flare_actors.agent import Agent
+from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.conversation import commands as do
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.notices import SessionEnded, SessionStarted
+from flare_actors.conversation.notices import ErrorRaised, SessionEnded, SessionStarted
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import LinkBroken, LinkClosed, ProviderError, SessionClosed, SessionError
@@ -68,7 +70,6 @@ class Session:
     """
 
     DRAIN_S: Final = 1.0  # The last notices get this long to leave; a client that does not read cannot hold an end up.
-    LINGERING: Final = 4  # Replies whose provider swallowed its cancellation; one more and the session ends.
 
     def __init__(
         self,
@@ -89,7 +90,10 @@ class Session:
         self._inbox = Inbox(self._clock)
         self._outbox = Outbox(self._inbox.overload)
         self._speaker = Speaker(self._clock, self._inbox, self._outbox)
-        self._recognizer = RecognizerActor(agent.recognizer, settings.timeouts, self._inbox, self._fault)
+        self._lingering = Lingering(self._tell_lingering, self._give_up_on_lingering)
+        self._recognizer = RecognizerActor(
+            agent.recognizer, settings.timeouts, self._inbox, self._lingering, self._fault
+        )
         self._ear = Ear(
             agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_level_db, self._fault
         )
@@ -102,6 +106,8 @@ class Session:
             observers=observers,
         )
         self._replies: dict[int, Reply] = {}
+        self._starting = False
+        self._crashed = False
         self._link_scope: trio.CancelScope | None = None
         self._link_gone = trio.Event()
         self._ended = trio.Event()
@@ -115,8 +121,8 @@ class Session:
 
     @property
     def ended(self) -> Reason | None:
-        """Why the session ended; None while it lives."""
-        return self.conversation.ended
+        """Why the session ended; None while it lives, and if it was cancelled from outside."""
+        return self.conversation.ended or (Reason.CRITICAL_ERROR if self._crashed else None)
 
     def start_conversation(self) -> None:
         """Start to talk.
@@ -125,6 +131,7 @@ class Session:
             SessionClosed: the session has ended.
         """
         self._ask(ev.ConversationStartRequested())
+        self._starting = True
 
     def end_conversation(self) -> None:
         """Stop talking; the session stays.
@@ -141,7 +148,7 @@ class Session:
             SessionClosed: the session has ended.
             SessionError: no conversation is going on, or there is nothing to say.
         """
-        if self.conversation.state is State.IDLE:
+        if self.conversation.state is State.IDLE and not self._starting:
             raise SessionError("no conversation is going on; call start_conversation() first")
         if not text.strip():
             raise SessionError("there is nothing to say; give at least one word")
@@ -198,26 +205,27 @@ class Session:
                 return
             if self._link_scope is not None:
                 self._link_scope.cancel(reason="a newer link took its place")
-                self._inbox.put(ev.ClientDetached())
+                self._disconnect()
             self._link_scope, self._link_gone = scope, trio.Event()
-            self._connect(link, resumed=resumed)
+            connection = self._connect(link, resumed=resumed)
             with scope:
-                await carry(link, inbox=self._inbox, outbox=self._outbox, ear=self._ear, speaker=self._speaker)
+                await carry(
+                    link, connection, inbox=self._inbox, outbox=self._outbox, ear=self._ear, speaker=self._speaker
+                )
         finally:
             if self._link_scope is scope:
                 self._link_scope = None
                 self._link_gone.set()
-                self._outbox.disconnect()
-                self._inbox.put(ev.ClientDetached())
+                self._disconnect()
             with trio.move_on_after(self.DRAIN_S, shield=True):
                 await link.aclose()
 
-    def _connect(self, link: ClientLink, *, resumed: bool) -> None:
+    def _connect(self, link: ClientLink, *, resumed: bool) -> int:
         settings = self.conversation.settings
         rate = link.output_format.sample_rate
-        self._ear.attach(link.input_format.sample_rate)
+        self._ear.attach(link.input_format.sample_rate, realtime=link.realtime)
         self._speaker.attach(rate, realtime=link.realtime)
-        self._outbox.connect(rate * 2)
+        connection = self._outbox.connect(rate * BYTES_PER_SAMPLE)
         self._outbox.put(
             SessionStarted(
                 session_id=self.id,
@@ -233,6 +241,13 @@ class Session:
             )
         )
         self._inbox.put(ev.ClientAttached(reports_playback=link.reports_playback))
+        return connection
+
+    def _disconnect(self) -> None:
+        """The link is gone: nothing is sent from here on, and nothing more was played than until now."""
+        self._speaker.detach()
+        self._outbox.disconnect()
+        self._inbox.put(ev.ClientDetached())
 
     async def _refuse(self, link: ClientLink) -> None:
         """The session has ended: say so and nothing else."""
@@ -245,13 +260,22 @@ class Session:
     # --- Inside -----------------------------------------------------------------------------------------------------------
 
     def _ask(self, event: ev.Event) -> None:
-        if self.ended is not None:
-            raise SessionClosed(f"the session has ended ({self.ended.value}); open a new one")
+        if self.ended is not None or self._ended.is_set():
+            why = self.ended.value if self.ended is not None else "cancelled"
+            raise SessionClosed(f"the session has ended ({why}); open a new one")
         self._inbox.put(event)
 
     def _fault(self, error: ProviderError, turn: int | None = None) -> None:
         for observer in self._observers:
             observer.on_fault(self.id, turn, error)
+
+    def _tell_lingering(self, turn: int | None, count: int) -> None:
+        for observer in self._observers:
+            observer.on_lingering(self.id, turn, count)
+
+    def _give_up_on_lingering(self) -> None:
+        message = f"more than {Lingering.MOST} cancelled provider streams do not end"
+        self._inbox.put(ev.FailureRaised(message=message, critical=True))
 
     def _perform(self, command: do.Command) -> None:
         """Carry out one command; none of them waits."""
@@ -270,6 +294,7 @@ class Session:
             case do.StopStt():
                 self._recognizer.stop()
             case do.OpenListener(settings=settings):
+                self._starting = False
                 self._ear.open(settings)
             case do.CloseListener():
                 self._ear.close()
@@ -303,18 +328,16 @@ class Session:
         try:
             await reply.run()
         finally:
+            reply.ended.set()
             del self._replies[reply.turn]
 
     def _cancel_reply(self, turn: int, reason: Reason) -> None:
         reply = self._replies.get(turn)
-        if reply is not None:
-            reply.cancel(reason)
-        lingering = [each for each in self._replies.values() if each.closed and each is not reply]
-        for each in lingering:
-            for observer in self._observers:
-                observer.on_lingering(self.id, each.turn, len(lingering))
-        if len(lingering) > self.LINGERING:
-            self._inbox.put(ev.FailureRaised(message="too many replies do not let go", critical=True))
+        if reply is None or reply.closed:
+            return
+        reply.cancel(reason)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._lingering.watch, reply.ended, turn, name=f"watch {turn}")
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""
@@ -324,15 +347,37 @@ class Session:
                 self._nursery.start_soon(self._recognizer.run, name="recognizer")
                 self._nursery.start_soon(self._speaker.run, name="speaker")
                 reason = await self._orchestrator.run()
-                if self._link_scope is not None:
-                    with trio.move_on_after(self.DRAIN_S):
-                        await self._link_gone.wait()
+                await self._drain()
                 self._nursery.cancel_scope.cancel(reason=reason.value)
+        except BaseException as exc:
+            if _is_bug(exc):
+                # It goes on to whoever opened the session. The client is told that it is over, not what it was.
+                self._crashed = True
+                self._outbox.put(
+                    ErrorRaised(code="internal_error", message="the session failed; start a new one", recoverable=False)
+                )
+                self._outbox.put(SessionEnded(reason=Reason.CRITICAL_ERROR))
+                self._outbox.close()
+                await self._drain()
+            raise
         finally:
             self._outbox.close()
             self._ended.set()
             if self._link_scope is not None:
                 self._link_scope.cancel(reason="the session is over")
+
+    async def _drain(self) -> None:
+        """Let what is in the closed outbox leave, for a moment."""
+        if self._link_scope is not None:
+            with trio.move_on_after(self.DRAIN_S):
+                await self._link_gone.wait()
+
+
+def _is_bug(exc: BaseException) -> bool:
+    """Is there anything in it but cancellation and interrupts?"""
+    if isinstance(exc, BaseExceptionGroup):
+        return any(map(_is_bug, exc.exceptions))
+    return isinstance(exc, Exception)
 
 
 @asynccontextmanager
@@ -364,16 +409,26 @@ async def open_session(
     reason: Reason | None = None
     for observer in observers:
         observer.on_session_started(session_id)
+    caller: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             session = Session(agent, settings=settings, session_id=session_id, observers=observers)
             nursery.start_soon(session._run, name=f"session {session_id}")  # noqa: SLF001 - its owner
             try:
-                yield session
+                try:
+                    yield session
+                except BaseException as exc:
+                    caller = exc
+                    raise
                 session.end()
-                await session.wait_ended()
+                await session._ended.wait()  # noqa: SLF001 - a session that crashed raises by itself
             finally:
                 reason = session.ended
+    except BaseExceptionGroup as group:
+        # What the block itself raised comes out as it was, if the session had no trouble of its own.
+        if caller is not None and group.exceptions == (caller,):
+            raise caller from None
+        raise
     finally:
         for observer in observers:
             observer.on_session_ended(session_id, reason)

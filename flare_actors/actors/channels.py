@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from flare_actors.conversation.events import Event, SessionOverloaded
-from flare_actors.conversation.notices import Notice, ResponseTextDelta
+from flare_actors.conversation.notices import ErrorRaised, Notice, ResponseTextDelta, SessionEnded
 from flare_actors.ports import AudioOut, ServerMessage
 
 __all__ = ["Clock", "Inbox", "Outbox"]
@@ -42,26 +42,26 @@ class Inbox:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._send, self._receive = trio.open_memory_channel[Event](self.SIZE)
-        self._overloaded = False
+        self._overloaded: str | None = None
+        """The queue that was full, until that is told."""
 
     def put(self, event: Event) -> None:
         """Stamp and enqueue."""
         try:
             self._send.send_nowait(attrs.evolve(event, at=self._clock.now()))
         except trio.WouldBlock:
-            self._overloaded = True
+            self._overloaded = self._overloaded or "inbox"
 
-    def overload(self) -> None:
+    def overload(self, queue: str) -> None:
         """Something else that a session cannot lose was full."""
-        self._overloaded = True
         # Wakes a waiting orchestrator; if there is no room, it is awake.
-        self.put(SessionOverloaded(queue="outbox"))
+        self.put(SessionOverloaded(queue=queue))
 
     def get_nowait(self) -> Event | None:
         """The next event, or None."""
-        if self._overloaded:
-            self._overloaded = False
-            return SessionOverloaded(at=self._clock.now(), queue="inbox")
+        if self._overloaded is not None:
+            queue, self._overloaded = self._overloaded, None
+            return SessionOverloaded(at=self._clock.now(), queue=queue)
         try:
             return self._receive.receive_nowait()
         except trio.WouldBlock:
@@ -79,41 +79,47 @@ class Outbox:
     """Messages on their way to the client: notices and audio in one order, each with its own bound.
 
     Audio belongs to a turn and leaves only while that turn is open: ``flush`` takes back what has not left, at once.
-    Without a link notices are dropped: whoever attaches is told where things stand.
+    Without a link notices are dropped: whoever attaches is told where things stand. One writer reads at a time, the newest
+    connection's: one that was superseded gets nothing more, even if it had been woken already.
 
     Args:
         on_overload: called when more notices wait than a living client would ever leave unread.
     """
 
     NOTICES: Final = 512  # A turn makes a few dozen; the link's write timeout strikes long before.
-    AUDIO_S: Final = 1.0  # Paced audio runs 0.2 s ahead; more than this unwritten means a congested link.
+    LAST_WORDS: Final = 8  # Room for the news that this was too much.
+    AUDIO_S: Final = 1.0  # Of a turn that is not paced (a paced one runs 0.2 s ahead); more waits for the link.
 
-    def __init__(self, on_overload: Callable[[], None]) -> None:
+    def __init__(self, on_overload: Callable[[str], None]) -> None:
         self._on_overload = on_overload
+        self.on_audio_left: Callable[[int], None] = lambda _bytes: None
+        """Called as audio of the open turn is handed to the link: the speaker's clock goes by it."""
         self._queue: deque[ServerMessage] = deque()
         self._notices = 0
         self._audio_bytes = 0
         self._audio_limit = 0
         self._open_turn: int | None = None
         self._wanted = trio.Event()
-        self._room = trio.Event()
+        self._connection = 0
         self._connected = False
+        self._overloaded = False
         self._closed = False
 
-    def connect(self, bytes_per_second: int) -> None:
-        """A link is attached: forget what the one before was not sent."""
-        self._queue.clear()
-        self._notices = self._audio_bytes = 0
+    def connect(self, bytes_per_second: int) -> int:
+        """A link is attached: forget what the one before was not sent. Gives the connection's number, for ``get``."""
+        self.disconnect()
         self._audio_limit = int(bytes_per_second * self.AUDIO_S)
+        self._connection += 1
         self._connected = True
-        self._room.set()
+        return self._connection
 
     def disconnect(self) -> None:
         """No link: nothing is kept."""
         self._connected = False
         self._queue.clear()
         self._notices = self._audio_bytes = 0
-        self._room.set()
+        self._open_turn = None
+        self._wanted.set()
 
     def put(self, notice: Notice) -> None:
         """Enqueue a notice; pieces of text that follow each other become one."""
@@ -122,12 +128,15 @@ class Outbox:
         last = self._queue[-1] if self._queue else None
         if isinstance(notice, ResponseTextDelta) and isinstance(last, ResponseTextDelta) and last.turn == notice.turn:
             self._queue[-1] = ResponseTextDelta(turn=notice.turn, text=last.text + notice.text)
-        elif self._notices >= self.NOTICES:
-            self._on_overload()
             return
-        else:
-            self._queue.append(notice)
-            self._notices += 1
+        final = isinstance(notice, ErrorRaised | SessionEnded)
+        if self._notices >= self.NOTICES + (self.LAST_WORDS if final else 0):
+            if not self._overloaded:
+                self._overloaded = True
+                self._on_overload("outbox")
+            return
+        self._queue.append(notice)
+        self._notices += 1
         self._wanted.set()
 
     def open_turn(self, turn: int) -> None:
@@ -139,6 +148,11 @@ class Outbox:
         """No room for audio now."""
         return self._connected and self._audio_bytes >= self._audio_limit
 
+    @property
+    def unsent_audio_bytes(self) -> int:
+        """Audio that has not been handed to the link."""
+        return self._audio_bytes
+
     def put_audio(self, turn: int, pcm: bytes) -> None:
         """Enqueue audio; that of a turn which is not open, or without a link, is dropped."""
         if turn != self._open_turn or not self._connected or self._closed:
@@ -147,27 +161,17 @@ class Outbox:
         self._audio_bytes += len(pcm)
         self._wanted.set()
 
-    async def wait_room(self) -> None:
-        """Wait until there is room for audio, or a flush, or no link."""
-        if self.congested:
-            self._room = trio.Event()
-            await self._room.wait()
-
-    def flush(self, turn: int) -> int:
-        """Close the turn and take back its audio; gives the bytes that never left."""
+    def flush(self, turn: int) -> None:
+        """Close the turn and take back its audio."""
         if self._open_turn == turn:
             self._open_turn = None
-        taken = 0
         kept: deque[ServerMessage] = deque()
         for message in self._queue:
             if isinstance(message, AudioOut) and message.turn == turn:
-                taken += len(message.pcm)
+                self._audio_bytes -= len(message.pcm)
             else:
                 kept.append(message)
         self._queue = kept
-        self._audio_bytes -= taken
-        self._room.set()
-        return taken
 
     def get_nowait(self) -> ServerMessage | None:
         """The next message to write, or None. Audio of a turn that is no longer open is dropped here, at the last step."""
@@ -175,31 +179,30 @@ class Outbox:
             message = self._queue.popleft()
             if isinstance(message, AudioOut):
                 self._audio_bytes -= len(message.pcm)
-                if not self.congested:
-                    self._room.set()
                 if message.turn != self._open_turn:
                     continue
+                self.on_audio_left(len(message.pcm))
             else:
                 self._notices -= 1
             return message
         return None
 
-    async def get(self) -> ServerMessage | None:
-        """Wait for the next message to write; None: closed, and everything was taken."""
-        while True:
+    async def get(self, connection: int) -> ServerMessage | None:
+        """Wait for the next message to write; None: superseded, or closed and everything was taken."""
+        while connection == self._connection and self._connected:
             message = self.get_nowait()
             if message is not None:
                 return message
             if self._closed:
-                return None
+                break
             self._wanted = trio.Event()
             await self._wanted.wait()
+        return None
 
     def close(self) -> None:
         """Nothing more goes in; what is in may still leave."""
         self._closed = True
         self._wanted.set()
-        self._room.set()
 
     def __len__(self) -> int:
         return len(self._queue)

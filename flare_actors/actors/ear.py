@@ -7,6 +7,7 @@ feed of its own, which a recogniser reads when it can.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -45,11 +46,10 @@ class Ear:
         on_fault: told of what a provider raised.
     """
 
-    BACKLOG_S: Final = (
-        2.0  # More unheard microphone audio than this is worthless to a live conversation: drop the oldest.
-    )
-    LOST_S: Final = (
-        1.0  # No audio at all for endpoint_s and this much longer, amid an utterance: the microphone is gone.
+    BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
+    LOST_S: Final = 1.0  # Amid an utterance no audio for endpoint_s and this much longer: the microphone is gone.
+    FASTEST: Final = (
+        1.25  # Times real time: no sound card's clock is that wrong, so who sends more is not a microphone.
     )
 
     def __init__(
@@ -82,6 +82,9 @@ class Ear:
         self._feed: UtteranceFeed | None = None
         self._muted = False
         self._commit = False
+        self._realtime = True
+        self._due_at = -math.inf
+        """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
         self.utterances = 0
         """Utterances so far; the latest one's number."""
         self.dropped_s = 0.0
@@ -89,10 +92,16 @@ class Ear:
 
     # --- Synchronous: the reader's and the orchestrator's side ------------------------------------------------------------
 
-    def attach(self, sample_rate: int) -> None:
+    def attach(self, sample_rate: int, *, realtime: bool) -> None:
         """A new link: its audio has this rate, and nothing of the old one's is continued."""
         self._resampler = Resampler(sample_rate, self._rate)
+        self._realtime = realtime
+        self._due_at = -math.inf
         self._backlog.clear()
+        # Who speaks now begins to speak: the utterance that the old link broke off has no end any more.
+        self._forget_utterance()
+        self._endpointing.stop()
+        self._drained.set()
 
     def feed(self, pcm: bytes) -> None:
         """Take microphone audio. Dropped while muted or closed; too much of it drops the oldest, counted."""
@@ -154,17 +163,25 @@ class Ear:
             if self._wanted is not None and self._detector is None:
                 await self._open()
                 continue
-            if self._detector is not None:
-                if self._commit and len(self._backlog) < self._chunk_bytes:
-                    self._commit = False
-                    self._apply(self._endpointing.stop())
+            if self._detector is not None and len(self._backlog) >= self._chunk_bytes:
+                if self._due_at > trio.current_time():
+                    await self._pause()
+                    continue
+                self._hear_chunk()
                 if len(self._backlog) >= self._chunk_bytes:
-                    self._hear_chunk()
-                    if len(self._backlog) >= self._chunk_bytes:
-                        await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
-                        continue
+                    await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
+                    continue
+            if self._commit:
+                self._commit = False
+                self._apply(self._endpointing.stop())
             self._drained.set()
             await self._sleep()
+
+    async def _pause(self) -> None:
+        """Audio comes faster than anybody speaks: hear it at a bearable pace, while ``feed`` drops the rest."""
+        self._wake = trio.Event()
+        with trio.move_on_at(self._due_at):
+            await self._wake.wait()
 
     async def _sleep(self) -> None:
         """Until there is a chunk, or something is asked; a microphone that falls silent amid an utterance ends it."""
@@ -194,6 +211,7 @@ class Ear:
         if self._wanted is not settings:
             return  # Closed, or opened anew, in the meantime.
         self._detector, self._settings = detector, settings
+        self._commit = False
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
         self._preroll = deque(maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
         self._inbox.put(ListenerOpened())
@@ -203,9 +221,12 @@ class Ear:
         assert self._settings is not None
         chunk = bytes(self._backlog[: self._chunk_bytes])
         del self._backlog[: self._chunk_bytes]
+        if self._realtime:
+            # What comes late (a network that stalled) may be caught up with, as far as the backlog keeps it.
+            self._due_at = max(self._due_at, trio.current_time() - self.BACKLOG_S) + self._chunk_s / self.FASTEST
         try:
             with port_guard("vad"):
-                probability = self._detector.process(chunk)
+                probability = float(self._detector.process(chunk))
         except ProviderError as error:
             self._on_fault(error)
             self.close()

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 import trio
 
 from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.speaker import Speaker
+from flare_actors.audio import BYTES_PER_SAMPLE, split_frames
 from flare_actors.conversation.events import PlaybackCompleted, PlaybackProgressed, TransportFailed
 from flare_actors.errors import LinkBroken, LinkClosed
 from flare_actors.ports import AudioIn, ClientLink
 
 __all__ = ["carry"]
 
+# A recording may come in one message; the ear takes it in pieces that never fill its backlog (0.17 s at 48 kHz).
+_PIECE_BYTES: Final = 16_384
 
-async def carry(link: ClientLink, *, inbox: Inbox, outbox: Outbox, ear: Ear, speaker: Speaker) -> None:
+
+async def carry(link: ClientLink, connection: int, *, inbox: Inbox, outbox: Outbox, ear: Ear, speaker: Speaker) -> None:
     """Carry messages both ways until the link closes or breaks, or the outbox is closed and empty.
+
+    Args:
+        link: the client's.
+        connection: the outbox's number for it.
+        inbox: where what the client sends goes.
+        outbox: what the client is sent.
+        ear: where its audio goes.
+        speaker: knows what was sent, by which the client's reports are held.
 
     Returns when there is nothing more to carry; a broken link is told to the session. Cancelling stops at once and
     leaves the closing of the link to the caller.
@@ -34,7 +48,7 @@ async def carry(link: ClientLink, *, inbox: Inbox, outbox: Outbox, ear: Ear, spe
 
         async def write() -> None:
             try:
-                while (message := await outbox.get()) is not None:
+                while (message := await outbox.get(connection)) is not None:
                     await link.send(message)
             except LinkBroken as error:
                 inbox.put(TransportFailed(message=str(error)))
@@ -51,8 +65,13 @@ async def _read(link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker) -> N
     while True:
         message = await link.receive()
         if isinstance(message, AudioIn):
-            ear.feed(message.pcm)
-            if not link.realtime:
+            if len(message.pcm) % BYTES_PER_SAMPLE:
+                raise LinkBroken("audio of half a sample; messages must hold whole PCM16 samples")
+            if link.realtime:
+                ear.feed(message.pcm)
+                continue
+            for piece in split_frames(message.pcm, _PIECE_BYTES):
+                ear.feed(piece)
                 await ear.wait_room()
         elif isinstance(message, PlaybackProgressed):
             # Nobody can have played what was not sent.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flare_actors.actors.supervision import Guarded, Patience
+from flare_actors.actors.supervision import Guarded, Patience, expect
 from flare_actors.conversation.events import LanguageModelFailed
 from flare_actors.errors import ProviderError
-from flare_actors.ports import Message, ModelOutput, TextDelta
+from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
 
 if TYPE_CHECKING:
     from flare_actors.actors.reply import Reply
@@ -36,15 +36,19 @@ async def write_answer(reply: Reply) -> None:
     messages += [Message(role=message.role, content=message.content) for message in reply.command.messages]
     try:
         with Patience("llm") as patience:
-            patience.until(timeouts.connect_s + timeouts.llm_first_s, "connect and first token")
-            manager = reply.agent.language_model.generate(messages, locale=reply.command.locale)
-            async with Guarded[ModelOutput]("llm", manager) as outputs:
+            patience.until(timeouts.connect_s, "connect")
+            model, locale = reply.agent.language_model, reply.command.locale
+            async with Guarded[ModelOutput](
+                "llm", lambda: model.generate(messages, locale=locale), gives=(TextDelta, Usage)
+            ) as outputs:
+                patience.until(timeouts.llm_first_s, "first token")
                 first = True
                 async for output in outputs:
                     if reply.closed:
                         return  # The provider swallowed its cancellation: its output is refused.
                     if not isinstance(output, TextDelta):
                         continue
+                    expect("llm", isinstance(output.text, str), "a piece of text that is no str")
                     if first:
                         first = False
                         reply.mark_first_token()

@@ -1,7 +1,8 @@
 """The recogniser: opens the provider's stream ahead of the user's words, one utterance a stream, and tells transcripts.
 
 It runs from the first StartStt until StopStt or a failure. Hearing does not wait for it: utterances queue up while it is
-busy, and when it falls too far behind the oldest are given up.
+busy, and when it falls too far behind the oldest are given up. Each stream is a task of its own, so that one which does not
+let go (a slow close, a swallowed cancellation) does not keep the next one waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 import trio
 
 from flare_actors.actors.channels import Inbox
-from flare_actors.actors.supervision import Guarded, Patience
+from flare_actors.actors.supervision import Guarded, Lingering, Patience, expect
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import Resampler
 from flare_actors.conversation.commands import StartStt
@@ -32,6 +33,7 @@ class RecognizerActor:
         recognizer: the provider.
         timeouts: ``connect_s`` and ``stt_final_s`` apply.
         inbox: where facts go.
+        lingering: counts streams that do not end when they are cancelled.
         on_fault: told of what the provider raised.
     """
 
@@ -42,32 +44,38 @@ class RecognizerActor:
         recognizer: Recognizer,
         timeouts: Timeouts,
         inbox: Inbox,
+        lingering: Lingering,
         on_fault: Callable[[ProviderError], None],
     ) -> None:
         self._recognizer = recognizer
         self._timeouts = timeouts
         self._inbox = inbox
+        self._lingering = lingering
         self._on_fault = on_fault
         self._wanted: StartStt | None = None
         self._asked = False
         """A StartStt has not been answered yet."""
-        self._ready = False
-        self._scope: trio.CancelScope | None = None
-        self._waiting: deque[UtteranceFeed] = deque(maxlen=self.WAITING)
+        self._waiting: deque[UtteranceFeed] = deque()
+        self._stream: _Stream | None = None
+        """The stream that the next transcript comes from; None: there is none, or it is about to be opened."""
+        self._dropped: list[_Stream] = []
+        """Cancelled streams that nobody watches yet."""
         self._wake = trio.Event()
-        self._source: _Source | None = None
-        """The open stream's input."""
+        self.given_up = 0
+        """Utterances that were too old to be understood."""
 
     # --- Synchronous: the orchestrator's and the ear's side ---------------------------------------------------------------
 
     def start(self, command: StartStt) -> None:
         """Be open for the next utterance; answered with RecognizerReady or RecognizerFailed."""
-        old, self._wanted = self._wanted, command
+        self._wanted = command
         self._asked = True
-        if old is not None and (old.locale, old.mode) != (command.locale, command.mode) and self._ready:
-            self._reopen()
-        elif self._ready:
-            self._announce()
+        stream = self._stream
+        if stream is not None and stream.source.feed is None:
+            if (stream.command.locale, stream.command.mode) != (command.locale, command.mode):
+                self._drop()
+            elif stream.ready:
+                self._announce()
         self._wake.set()
 
     def stop(self) -> None:
@@ -75,20 +83,23 @@ class RecognizerActor:
         self._wanted = None
         self._asked = False
         self._waiting.clear()
-        self._reopen()
+        self._drop()
 
     def begin(self, feed: UtteranceFeed) -> None:
         """An utterance to be understood, from its pre-roll on."""
         if self._wanted is None:
             return
         self._waiting.append(feed)
+        if len(self._waiting) > self.WAITING:
+            self._waiting.popleft()
+            self.given_up += 1
         self._assign()
 
-    def _reopen(self) -> None:
-        self._ready = False
-        self._source = None
-        if self._scope is not None:
-            self._scope.cancel()
+    def _drop(self) -> None:
+        if self._stream is not None:
+            self._stream.scope.cancel(reason="the recogniser is stopped")
+            self._dropped.append(self._stream)
+            self._stream = None
         self._wake.set()
 
     def _announce(self) -> None:
@@ -96,59 +107,92 @@ class RecognizerActor:
             self._asked = False
             self._inbox.put(RecognizerReady())
 
-    # --- Its own task -----------------------------------------------------------------------------------------------------
+    # --- Its own tasks ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Understand one utterance after the other, for as long as the session lives."""
-        while True:
-            if self._wanted is None:
+        """Keep a stream open while one is wanted, for as long as the session lives."""
+        async with trio.open_nursery() as nursery:
+            while True:
                 self._wake = trio.Event()
+                for stream in self._dropped:
+                    nursery.start_soon(self._lingering.watch, stream.ended)
+                self._dropped.clear()
+                if self._wanted is not None and self._stream is None:
+                    self._stream = _Stream(self._wanted, _Source(self._recognizer.sample_rate))
+                    nursery.start_soon(self._serve, self._stream)
                 await self._wake.wait()
-                continue
-            try:
-                with trio.CancelScope() as self._scope:
-                    await self._understand(self._wanted)
-            except ProviderError as error:
-                self._on_fault(error)
-                # What the orchestrator did not ask for is not reported as failed.
-                if self._wanted is not None:
-                    self._inbox.put(RecognizerFailed(message=error.message, critical=error.critical))
-                self._wanted = None
-                self._waiting.clear()
-            finally:
-                self._scope = self._source = None
-                self._ready = False
 
-    async def _understand(self, command: StartStt) -> None:
-        """One stream: open it, wait for an utterance, tell what was said."""
-        final = False
+    async def _serve(self, stream: _Stream) -> None:
+        """One stream, and what becomes of it."""
+        try:
+            with stream.scope:
+                await self._understand(stream)
+        except ProviderError as error:
+            self._on_fault(error)
+            if stream is self._stream:
+                # What nobody waits for any more is not reported as failed.
+                self._stream = self._wanted = None
+                self._waiting.clear()
+                self._inbox.put(RecognizerFailed(message=error.message, critical=error.critical))
+        finally:
+            stream.ended.set()
+
+    async def _understand(self, stream: _Stream) -> None:
+        """Open the stream, wait for an utterance, tell what was said."""
+        source, command = stream.source, stream.command
         with Patience("stt") as patience:
             patience.until(self._timeouts.connect_s, "connect")
-            source = _Source(self._recognizer.sample_rate)
-            manager = self._recognizer.transcribe(source, locale=command.locale, mode=command.mode)
-            async with Guarded[Transcript]("stt", manager) as transcripts:
+            async with Guarded[Transcript](
+                "stt",
+                lambda: self._recognizer.transcribe(source, locale=command.locale, mode=command.mode),
+                gives=(Transcript,),
+            ) as transcripts:
+                if stream is not self._stream:
+                    return  # The provider swallowed its cancellation.
                 patience.rest()
                 source.on_end = lambda: patience.until(self._timeouts.stt_final_s, "final transcript")
-                self._source = source
-                self._ready = True
+                stream.ready = True
                 self._announce()
                 self._assign()
                 async for transcript in transcripts:
-                    if source.feed is None:
-                        raise ProviderError("stt", "stt provider gave a transcript before it got any audio")
-                    if transcript.final:
-                        final = True
-                        self._inbox.put(TranscriptFinished(utterance=source.feed.number, text=transcript.text))
-                        break
-                    self._inbox.put(TranscriptUpdated(utterance=source.feed.number, text=transcript.text))
-        if not final:
+                    if stream is not self._stream:
+                        return
+                    expect("stt", source.feed is not None, "a transcript before it got any audio")
+                    expect("stt", isinstance(transcript.text, str), "a transcript whose text is no str")
+                    assert source.feed is not None
+                    number = source.feed.number
+                    if not transcript.final:
+                        self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text))
+                        continue
+                    # Some providers have their own idea of an endpoint; ours is the ear's.
+                    await source.feed.wait_closed()
+                    if stream is self._stream:
+                        self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
+                        # The next stream need not wait until this one is closed.
+                        self._stream = None
+                        self._wake.set()
+                    return
+        if stream is self._stream:
             raise ProviderError("stt", "stt provider ended without a final transcript")
 
     def _assign(self) -> None:
         """Give the next utterance to the open stream, if it has none."""
-        if self._source is not None and self._source.feed is None and self._waiting:
-            self._ready = False
-            self._source.assign(self._waiting.popleft())
+        stream = self._stream
+        if stream is not None and stream.ready and stream.source.feed is None and self._waiting:
+            stream.source.assign(self._waiting.popleft())
+
+
+class _Stream:
+    """One stream of the provider's: opened, given an utterance, ended."""
+
+    def __init__(self, command: StartStt, source: _Source) -> None:
+        self.command = command
+        self.source = source
+        self.scope = trio.CancelScope()
+        self.ready = False
+        """It is open."""
+        self.ended = trio.Event()
+        """Everything of it is gone."""
 
 
 class _Source:
@@ -161,6 +205,7 @@ class _Source:
         self._sample_rate = sample_rate
         self._resampler: Resampler | None = None
         self._arrived = trio.Event()
+        self._silence_s = 0.0
         self.feed: UtteranceFeed | None = None
         self.on_end: Callable[[], None] = lambda: None
 
@@ -180,15 +225,19 @@ class _Source:
     async def __anext__(self) -> HeardAudio:
         await self._arrived.wait()
         assert self.feed is not None
-        try:
-            piece = await anext(self.feed)
-        except StopAsyncIteration:
+        while True:
+            try:
+                piece = await anext(self.feed)
+            except StopAsyncIteration:
+                if self._resampler is None:
+                    raise
+                tail, self._resampler = self._resampler.feed(b"", last=True), None
+                if not tail:
+                    raise
+                return HeardAudio(pcm=tail, silence_s=self._silence_s)
             if self._resampler is None:
-                raise
-            tail, self._resampler = self._resampler.feed(b"", last=True), None
-            if not tail:
-                raise
-            return HeardAudio(pcm=tail)
-        if self._resampler is None:
-            return piece
-        return HeardAudio(pcm=self._resampler.feed(piece.pcm), silence_s=piece.silence_s)
+                return piece
+            self._silence_s = piece.silence_s
+            pcm = self._resampler.feed(piece.pcm)
+            if pcm:  # The filter may keep the first milliseconds to itself.
+                return HeardAudio(pcm=pcm, silence_s=piece.silence_s)

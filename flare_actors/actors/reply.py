@@ -66,6 +66,8 @@ class Reply:
         """Phrases so far."""
         self.closed = False
         """Cancelled: whatever still comes of it is refused."""
+        self.ended = trio.Event()
+        """Everything of it is gone."""
 
     def cancel(self, reason: Reason) -> None:
         """Cancel model and synthesizer, and refuse whatever a stubborn one still gives."""
@@ -74,6 +76,8 @@ class Reply:
 
     async def run(self) -> None:
         """Generate the turn. Ends with GenerationFinished, unless it is cancelled: then it just ends."""
+        if self.closed:
+            return  # Cancelled before it began: ask nobody, tell nothing.
         with self._scope, self._phrases_in, self._phrases_out:
             spoken = self.command.output is Output.AUDIO
             if self.command.text is not None:

@@ -1,11 +1,13 @@
 """The speaker: keeps the client a little ahead of its loudspeaker, and knows what was played.
 
-Audio leaves when the client has less than ``LEAD_S`` of it in hand, so that a flush takes back all but that, and a clock
-that counts from the first frame tells what the user has heard when the client itself does not.
+Audio leaves when the client has less than ``LEAD_S`` of it in hand, so that a flush takes back all but that. A clock tells
+what the user has heard when the client itself does not: it starts with the first frame that the link takes, stands still
+while the client has nothing in hand (a gap, a congested link), and never runs ahead of what has really left.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -32,6 +34,7 @@ class Speaker:
         self._clock = clock
         self._inbox = inbox
         self._outbox = outbox
+        outbox.on_audio_left = self._on_left
         self.sample_rate = 16_000
         """Hz of what is played: the attached link's."""
         self._realtime = True
@@ -39,25 +42,53 @@ class Speaker:
         self._buffer = bytearray()
         self._queued = 0
         self._sent = 0
+        """Bytes given to the outbox."""
+        self._left = 0
+        """Bytes that the link has taken of them."""
         self._anchor_at = 0.0
         self._anchor_s = 0.0
         self._finished = False
+        self._cut_off: tuple[int, float] | None = None
+        """The turn that was playing when its link went away, and how much of it had been played then."""
         self._work = trio.Event()
+        self._looks_at = math.inf
+        """When the pacing task looks again by itself."""
         self._room = trio.Event()
         self._levels: deque[tuple[float, float]] = deque(maxlen=512)  # 10 s of 20 ms pieces.
 
+    # --- The link's side -------------------------------------------------------------------------------------------------
+
     def attach(self, sample_rate: int, *, realtime: bool) -> None:
         """A new link: its format, and whether somebody listens in real time."""
+        self.detach()
         self.sample_rate = sample_rate
         self._realtime = realtime
+
+    def detach(self) -> None:
+        """Nobody listens any more: what was played until now is all that will have been played of the turn."""
+        if self._turn is not None:
+            self._cut_off = (self._turn, self._played_s())
+            self._close(self._turn)
+
+    def _on_left(self, count: int) -> None:
+        """The link has taken audio of the open turn."""
+        now = self._clock.now()
+        left_s = self._seconds(self._left)
+        if self._played_s(now) >= left_s:
+            # The client had nothing in hand (the first frame, or a gap): its clock starts (again) here.
+            self._anchor_at, self._anchor_s = now, left_s
+        self._left += count
+        if self._looks_at == math.inf:
+            self._work.set()
 
     # --- The reply's side ------------------------------------------------------------------------------------------------
 
     def open(self, turn: int) -> None:
         """Make ready for a turn's audio."""
         self._turn = turn
+        self._cut_off = None
         self._buffer.clear()
-        self._queued = self._sent = 0
+        self._queued = self._sent = self._left = 0
         self._finished = False
         self._outbox.open_turn(turn)
 
@@ -71,7 +102,7 @@ class Speaker:
         self._buffer += pcm
         self._queued += len(pcm)
         self._pump()
-        if self._buffer:
+        if self._buffer and self._looks_at == math.inf:
             self._work.set()
         while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:
             self._room = trio.Event()
@@ -79,7 +110,7 @@ class Speaker:
 
     def finish(self, turn: int) -> float:
         """No more audio will come. Gives the seconds of the turn's audio in all."""
-        if turn != self._turn:
+        if turn != self._turn or not self._queued:
             return 0.0
         self._finished = True
         self._work.set()
@@ -90,20 +121,24 @@ class Speaker:
     def flush(self, turn: int) -> None:
         """Forget the turn's audio wherever it still is, and tell how much had been played."""
         played_s = 0.0
-        unsent = self._outbox.flush(turn)
         if turn == self._turn:
-            played_s = min(self._played_s(), self._seconds(self._sent - unsent))
-            self._turn = None
-            self._buffer.clear()
-            self._room.set()
-            self._work.set()
+            played_s = self._played_s()
+            self._close(turn)
+        elif self._cut_off is not None and self._cut_off[0] == turn:
+            played_s = self._cut_off[1]
         self._inbox.put(PlaybackStopped(turn=turn, played_s=played_s))
+
+    def _close(self, turn: int) -> None:
+        self._turn = None
+        self._buffer.clear()
+        self._outbox.flush(turn)
+        self._room.set()
 
     def sent_s(self, turn: int | None) -> float | None:
         """Seconds of a turn's audio that have left; None: nothing is known of it (any more)."""
         if self._turn is None or (turn is not None and turn != self._turn):
             return None
-        return self._seconds(self._sent)
+        return self._seconds(self._left)
 
     def recent_level_db(self, within_s: float) -> float:
         """The loudest 20 ms that the client may have played in the last ``within_s`` seconds, in dBFS."""
@@ -121,27 +156,31 @@ class Speaker:
     async def run(self) -> None:
         """Pace the open turn's audio out, for as long as the session lives."""
         while True:
-            if self._turn is None or not (self._buffer or self._finished):
-                self._work = trio.Event()
+            self._work = trio.Event()
+            self._looks_at = self._advance()
+            with trio.move_on_at(self._clock.trio_time(self._looks_at)):
                 await self._work.wait()
-                continue
-            turn = self._turn
-            if self._buffer:
-                await self._outbox.wait_room()
-                self._pump()
-                if self._buffer and turn == self._turn and self._realtime:
-                    await self._sleep_until(self._sent_s() - self.LEAD_S + self.FRAME_S)
-            elif self._sent_s() - self._played_s() > _INSTANT_S and self._realtime:
-                await self._sleep_until(self._sent_s())
-            else:
-                self._finished = False
-                self._inbox.put(PlaybackFinished(turn=turn, played_s=self._sent_s()))
 
-    async def _sleep_until(self, played_s: float) -> None:
-        """Wait until the clock has played this much of the turn, or something changes."""
-        self._work = trio.Event()
-        with trio.move_on_at(self._clock.trio_time(self._anchor_at + played_s - self._anchor_s)):
-            await self._work.wait()
+    def _advance(self) -> float:
+        """Do what is due now. Gives the time at which more will be, inf where something else must happen first."""
+        turn = self._turn
+        if turn is None:
+            return math.inf
+        self._pump()
+        now = self._clock.now()
+        played_s, left_s = self._played_s(now), self._seconds(self._left)
+        in_hand_s = self._seconds(self._sent) - played_s
+        if self._buffer:
+            # Wait for room for a whole frame: no more wake-ups than messages.
+            wait_s = in_hand_s - self.LEAD_S + self.FRAME_S
+            return now + wait_s if self._realtime and wait_s <= left_s - played_s else math.inf
+        if not self._finished or self._sent > self._left:
+            return math.inf
+        if in_hand_s > _INSTANT_S:
+            return now + in_hand_s
+        self._finished = False
+        self._inbox.put(PlaybackFinished(turn=turn, played_s=left_s))
+        return math.inf
 
     def _pump(self) -> None:
         """Send what the client may have now. Synchronous: the first audio leaves in the very call that brings it."""
@@ -149,38 +188,33 @@ class Speaker:
         if turn is None:
             return
         frame = seconds_to_bytes(self.FRAME_S, self.sample_rate)
+        now = self._clock.now()
         while self._buffer and not self._outbox.congested:
-            now = self._clock.now()
-            ahead_s = self._sent_s() - self._played_s(now)
-            if self._realtime and ahead_s >= self.LEAD_S:
+            in_hand_s = self._seconds(self._sent) - self._played_s(now)
+            if self._realtime and in_hand_s >= self.LEAD_S:
                 break
-            if ahead_s <= 0:
-                # The client has nothing in hand (the first frame, or a gap): its clock starts (again) here.
-                self._anchor_at, self._anchor_s = now, self._sent_s()
             piece = bytes(self._buffer[:frame])
             del self._buffer[: len(piece)]
             if self._sent == 0:
                 self._inbox.put(AudioStarted(turn=turn))
-            self._remember_levels(piece)
+            self._remember_levels(piece, now + in_hand_s)
             self._sent += len(piece)
             self._outbox.put_audio(turn, piece)
         if self._seconds(len(self._buffer)) <= self.AHEAD_S:
             self._room.set()
 
-    def _remember_levels(self, piece: bytes) -> None:
-        at = self._anchor_at + self._sent_s() - self._anchor_s
+    def _remember_levels(self, piece: bytes, at: float) -> None:
         for part in split_frames(piece, seconds_to_bytes(self.LEVEL_S, self.sample_rate)):
             self._levels.append((at, level_db(part)))
             at += self.LEVEL_S
 
     def _played_s(self, now: float | None = None) -> float:
-        if not self._realtime:
-            return self._sent_s()
+        """Seconds of the turn that have been heard: never more than has left."""
+        left_s = self._seconds(self._left)
+        if not self._realtime or not self._left:
+            return left_s
         now = self._clock.now() if now is None else now
-        return min(self._sent_s(), self._anchor_s + max(0.0, now - self._anchor_at)) if self._sent else 0.0
-
-    def _sent_s(self) -> float:
-        return self._seconds(self._sent)
+        return min(left_s, self._anchor_s + max(0.0, now - self._anchor_at))
 
     def _seconds(self, count: int) -> float:
         return bytes_to_seconds(count, self.sample_rate)

@@ -1,23 +1,23 @@
-"""What stands between a session and its providers: the port guard, and patience that ends.
+"""What stands between a session and its providers: the port guard, patience that ends, and a count of who does not let go.
 
 ``Guarded`` wraps a provider's stream so that every exception out of it becomes a ``ProviderError`` at exactly the calls
 that are the provider's; exceptions of our own code keep flying through. ``Patience`` is the one cancel scope around a
-stream, whose deadline is moved as the stream goes on.
+stream, whose deadline is moved as the stream goes on. ``Lingering`` watches what was cancelled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import trio
 
 from flare_actors.errors import ProviderError, ProviderTimeout, Stage
 
-__all__ = ["Guarded", "Patience", "port_guard"]
+__all__ = ["Guarded", "Lingering", "Patience", "expect", "port_guard"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def port_guard(stage: Stage) -> Iterator[None]:
     """
     try:
         yield
-    except (ProviderError, StopAsyncIteration):
+    except ProviderError:
         raise
     except BaseExceptionGroup as group:
         # A provider's own nursery: cancellation in it is still ours to obey, whatever else failed beside it.
@@ -43,6 +43,16 @@ def port_guard(stage: Stage) -> Iterator[None]:
         raise _translate(stage, exc) from exc
 
 
+def expect(stage: Stage, holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
+    """What a provider gives must make sense; if it does not, that is the provider's failure: it gave ``what``.
+
+    Raises:
+        ProviderError: it does not hold.
+    """
+    if not holds:
+        raise ProviderError(stage, f"{stage} provider gave {what}")
+
+
 def _translate(stage: Stage, exc: BaseException) -> ProviderError:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
@@ -51,43 +61,76 @@ def _translate(stage: Stage, exc: BaseException) -> ProviderError:
     return ProviderError(stage, f"{stage} provider raised {type(exc).__name__}")
 
 
-def _contains(exc: BaseException, wanted: BaseException) -> bool:
-    if isinstance(exc, BaseExceptionGroup):
-        return any(_contains(each, wanted) for each in exc.exceptions)
-    return exc is wanted
-
-
 class Guarded(Generic[T]):
-    """A provider's stream behind the port guard: ``async with Guarded(...) as stream: async for item in stream``."""
+    """A provider's stream behind the port guard: ``async with Guarded(...) as stream: async for item in stream``.
 
-    def __init__(self, stage: Stage, manager: AbstractAsyncContextManager[AsyncIterator[T]]) -> None:
+    Args:
+        stage: whose provider it is.
+        ask: makes the stream; this call, too, is the provider's.
+        gives: what its items must be; anything else is the provider's failure.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        ask: Callable[[], AbstractAsyncContextManager[AsyncIterator[T]]],
+        *,
+        gives: tuple[type[T], ...],
+    ) -> None:
         self._stage: Stage = stage
-        self._manager = manager
+        self._ask = ask
+        self._gives = gives
+        self._manager: AbstractAsyncContextManager[AsyncIterator[T]] | None = None
         self._iterator: AsyncIterator[T] | None = None
 
     async def __aenter__(self) -> Self:
         with port_guard(self._stage):
-            self._iterator = aiter(await self._manager.__aenter__())
+            self._manager = self._ask()
+            stream = await self._manager.__aenter__()
+            try:
+                self._iterator = aiter(stream)
+            except TypeError as exc:  # Entered, but nothing to iterate: what was opened must be closed all the same.
+                await self._manager.__aexit__(type(exc), exc, exc.__traceback__)
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        assert self._manager is not None
         try:
             with port_guard(self._stage):
-                await self._manager.__aexit__(kind, exc, traceback)
-        except ProviderError as error:
-            # What our own code raised inside the block comes back wrapped by the provider's nursery, if it has one.
-            if exc is None or not (error is exc or (error.__cause__ is not None and _contains(error.__cause__, exc))):
-                raise
+                suppressed = await self._manager.__aexit__(kind, exc, traceback)
+        except ProviderError:
+            # What our own code raised inside goes on, whatever the provider made of it. Cancellation is another matter:
+            # it may have been the provider's own nursery's, of which only the provider's error is left.
+            if isinstance(exc, Exception):
+                return False
+            raise
+        if exc is None or isinstance(exc, Exception) or not suppressed:
+            return False
+        # A cancellation that went no further: either it was ours, then the next checkpoint finds it again, or the
+        # provider has cancelled its own nursery under our hands.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise ProviderError(self._stage, f"{self._stage} provider broke off its stream") from None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
         assert self._iterator is not None
+        ended = False
         with port_guard(self._stage):
-            return await self._iterator.__anext__()
+            try:
+                item = await self._iterator.__anext__()
+            except StopAsyncIteration:
+                ended = True
+        if ended:
+            raise StopAsyncIteration
+        if not isinstance(item, self._gives):
+            wanted = " or ".join(each.__name__ for each in self._gives)
+            raise ProviderError(self._stage, f"{self._stage} provider gave {type(item).__name__} instead of {wanted}")
+        return item
 
 
 class Patience:
@@ -134,3 +177,40 @@ class Patience:
     def rest(self) -> None:
         """Nothing is waited for from the provider."""
         self._scope.deadline = math.inf
+
+
+class Lingering:
+    """Who was cancelled and does not end: a provider that swallows cancellation cannot be killed, only counted.
+
+    Args:
+        on_lingering: told the turn (None: the recogniser) and how many linger now, it included.
+        on_too_many: told when more than ``MOST`` do: each holds memory, perhaps a thread or a connection.
+    """
+
+    AFTER_S: Final = 1.0  # An honest clean-up (closing a connection) takes milliseconds.
+    MOST: Final = 4
+
+    def __init__(self, on_lingering: Callable[[int | None, int], None], on_too_many: Callable[[], None]) -> None:
+        self._on_lingering = on_lingering
+        self._on_too_many = on_too_many
+        self.count = 0
+        """How many linger now."""
+
+    async def watch(self, ended: trio.Event, turn: int | None = None) -> None:
+        """Wait for the end of what was just cancelled, and tell if it is long in coming.
+
+        Shielded from cancellation: it ends with what it watches, which whoever owns both waits for anyway, and what holds
+        up the end of a session should be told too.
+        """
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(self.AFTER_S):
+                await ended.wait()
+                return
+            self.count += 1
+            self._on_lingering(turn, self.count)
+            if self.count > self.MOST:
+                self._on_too_many()
+            try:
+                await ended.wait()
+            finally:
+                self.count -= 1

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from flare_actors.actors.supervision import Guarded, Patience
-from flare_actors.audio import Resampler, bytes_to_seconds
+from flare_actors.actors.supervision import Guarded, Patience, expect
+from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds
 from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed
 from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError
@@ -29,6 +29,10 @@ async def speak(reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> Non
         reply.tell(SynthesizerFailed(turn=reply.turn, message=error.message, critical=error.critical))
 
 
+def _is_pcm(pcm: object) -> bool:
+    return isinstance(pcm, bytes) and len(pcm) % BYTES_PER_SAMPLE == 0
+
+
 class _Voice:
     """One synthesizer stream, and the iterator that the provider takes its phrases from.
 
@@ -44,10 +48,16 @@ class _Voice:
         self._current: int | None = None
         """The phrase whose audio is coming in."""
         self._started_s = 0.0
-        self._hungry = False
-        """The provider waits for the next phrase, so we do not wait for the provider."""
+        self._given = -1
+        """The last phrase that the provider was given."""
         self._told = -1
         """The last phrase of which PhraseSpoken was told."""
+        self._all_given = False
+        self._hungry = False
+        """The provider waits for the next phrase, so we do not wait for the provider."""
+        self._busy = False
+        """The audio that came last is being played: what the provider does meanwhile (it may take phrases ahead, in a task
+        of its own) is nobody's delay."""
 
     async def run(self) -> None:
         reply = self._reply
@@ -55,23 +65,40 @@ class _Voice:
         rate = synthesizer.sample_rate
         resampler = Resampler(rate, reply.speaker.sample_rate)
         self._patience.until(self._timeouts.connect_s, "connect")
-        manager = synthesizer.synthesize(self, locale=reply.command.locale)
-        async with Guarded[SpeechAudio]("tts", manager) as chunks:
-            self._patience.until(self._timeouts.tts_first_s, "first audio")
+        async with Guarded[SpeechAudio](
+            "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
+        ) as chunks:
+            self._expect(self._timeouts.tts_first_s, "first audio")
             async for chunk in chunks:
                 if reply.closed:
                     return  # The provider swallowed its cancellation: its output is refused.
-                if len(chunk.pcm) % 2:
-                    raise ProviderError("tts", "tts provider gave half a sample; chunks must be whole PCM16 samples")
+                self._check(chunk)
                 self._turn_to(chunk.phrase)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
-                self._patience.rest()  # The speaker's backpressure is not the provider's delay.
-                await reply.speaker.play(reply.turn, resampler.feed(chunk.pcm))
-                if not self._hungry:
-                    self._patience.until(self._timeouts.tts_gap_s, "next audio")
-            self._patience.rest()
-            await reply.speaker.play(reply.turn, resampler.feed(b"", last=True))
+                await self._play(resampler.feed(chunk.pcm))
+                self._expect(self._timeouts.tts_gap_s, "next audio")
+            if not self._all_given:
+                raise ProviderError("tts", "tts provider ended before it had taken all phrases")
+            await self._play(resampler.feed(b"", last=True))
+            self._patience.until(self._timeouts.connect_s, "close")
         self._turn_to(None)
+
+    def _check(self, chunk: SpeechAudio) -> None:
+        expect("tts", _is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
+        first = 0 if self._current is None else self._current
+        expect("tts", first <= chunk.phrase <= self._given, "audio of a phrase that is not its turn")
+
+    async def _play(self, pcm: bytes) -> None:
+        """Hand audio on; the speaker's backpressure is not the provider's delay."""
+        self._patience.rest()
+        self._busy = True
+        await self._reply.speaker.play(self._reply.turn, pcm)
+        self._busy = False
+
+    def _expect(self, seconds: float, what: str) -> None:
+        """Audio is due now, unless the provider has nothing to speak, or we are not ready for more."""
+        if not self._hungry and not self._busy:
+            self._patience.until(seconds, what)
 
     def _turn_to(self, phrase: int | None) -> None:
         """Audio of another phrase begins (None: of none any more): the ones before it are spoken."""
@@ -97,11 +124,13 @@ class _Voice:
             try:
                 phrase = await self._next_phrase()
             except trio.EndOfChannel:
-                self._patience.until(self._timeouts.tts_first_s, "end of speech")
+                self._all_given = True
+                self._expect(self._timeouts.tts_first_s, "end of speech")
                 raise StopAsyncIteration from None
             text = speakable(phrase.text)
             if text.strip():
-                self._patience.until(self._timeouts.tts_first_s, "first audio of a phrase")
+                self._given = phrase.index
+                self._expect(self._timeouts.tts_first_s, "first audio of a phrase")
                 return Phrase(index=phrase.index, text=text)
 
     async def _next_phrase(self) -> Phrase:

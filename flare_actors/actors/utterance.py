@@ -29,6 +29,7 @@ class UtteranceFeed:
         """Called at the endpoint."""
         self._pieces: deque[HeardAudio] = deque()
         self._more = trio.Event()
+        self._all_in = trio.Event()
 
     def put(self, piece: HeardAudio) -> None:
         """The utterance goes on."""
@@ -39,8 +40,13 @@ class UtteranceFeed:
         """The endpoint: the iterator ends after what is in."""
         self.closed = True
         self._more.set()
+        self._all_in.set()
         if self.on_close is not None:
             self.on_close()
+
+    async def wait_closed(self) -> None:
+        """Wait for the endpoint."""
+        await self._all_in.wait()
 
     def __aiter__(self) -> UtteranceFeed:
         return self

@@ -31,7 +31,7 @@ class EventLog(Observer):
         """Where it stands."""
         self.faults: list[tuple[int | None, BaseException]] = []
         """What providers failed with, and in which turn."""
-        self.lingering: list[tuple[int, int]] = []
+        self.lingering: list[tuple[int | None, int]] = []
         """Turns whose provider swallowed its cancellation, and how many there were then."""
         self.started = 0
         """Sessions opened."""
@@ -59,7 +59,7 @@ class EventLog(Observer):
         del session_id
         self.faults.append((turn, error))
 
-    def on_lingering(self, session_id: str, turn: int, count: int) -> None:
+    def on_lingering(self, session_id: str, turn: int | None, count: int) -> None:
         """See ``Observer``."""
         del session_id
         self.lingering.append((turn, count))
