@@ -308,12 +308,17 @@ async def test_an_error_code_that_is_no_code_is_not_repeated():
 
 
 async def test_a_refusal_that_never_ends_is_read_only_so_far():
+    sent = 0
+
     async def answer(exchange: Exchange) -> None:
+        nonlocal sent
         await exchange.head(500)
         while True:
             await exchange.send(b"x" * 50_000)
+            sent += 50_000
 
     assert "500" in str(await refused(answer))
+    assert sent < 20_000_000, "what the sockets hold, and no more"
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,9 @@ def test_a_short_conversation_is_shown_whole_behind_the_examples():
 
 
 def test_the_beginning_stays_the_same_from_turn_to_turn_so_that_the_cache_matches():
-    turns = [Message(role="user" if i % 2 == 0 else "assistant", content="word " * 30) for i in range(200)]
-    firsts = [fit(turns[: n + 1], budget=944)[len(EXAMPLES) :][0] for n in range(0, 200, 2)]
-    starts = [len(fit(turns[: n + 1], budget=944)) for n in range(0, 200, 2)]
+    turns = [Message(role="user" if i % 2 == 0 else "assistant", content="word " * 30 + str(i)) for i in range(200)]
+    firsts = [fit(turns[: n + 1], budget=944)[len(EXAMPLES)] for n in range(0, 200, 2)]
 
     assert all(first.role == "user" for first in firsts)
-    shrinks = sum(1 for before, now in itertools.pairwise(starts) if now < before)
-    assert shrinks <= 100 / 4 + 1, "eight messages are dropped at a time, not two with every turn"
+    changes = sum(1 for before, now in itertools.pairwise(firsts) if now != before)
+    assert 10 <= changes <= 100 / 4 + 1, "eight messages are dropped at a time, not two with every turn"
