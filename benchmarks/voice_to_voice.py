@@ -57,9 +57,9 @@ async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every ben
                 report = await talk(agent, clip)
                 await trio.lowlevel.checkpoint()
                 for turn in report.turns[:1]:
-                    for name in found:
+                    for name, values in found.items():
                         value = getattr(turn.latency, name)
                         if value is not None:
-                            found[name].append(value)
+                            values.append(value)
                     print(f"run {run + 1}, clip {number + 1}: {turn.latency.total} s  {turn.transcript}", file=sys.stderr)
     return {f"fixed.{name}_s": summary(values, "s") for name, values in found.items() if values}
