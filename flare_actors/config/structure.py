@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -101,8 +102,9 @@ def unstructure(value: object) -> dict[str, Any]:
 # --- There ---------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=2)
 def _converter(base: Path) -> cattrs.Converter:
-    # A converter for each call: its hooks know the folder, and configuration is read once in a process's life.
+    # One for each folder: its hooks know where relative paths begin.
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
 
     def take(kind: type, name: str) -> None:

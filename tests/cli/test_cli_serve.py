@@ -84,6 +84,17 @@ def test_what_cannot_be_served_is_exit_2_with_what_to_do(run, scripted, flags, t
     assert told in err
 
 
+@pytest.mark.parametrize("flags", [("--host", "0.0.0.0"), ("--tls-cert", "none.pem")])
+def test_what_cannot_be_served_is_told_before_anything_is_fetched_or_loaded(run, scripted, monkeypatch, flags):
+    import flare_actors.config.agent
+
+    def loaded(*_, **__):
+        raise AssertionError("it loaded the engines first")
+
+    monkeypatch.setattr(flare_actors.config.agent, "open_agent", loaded)
+    assert run("serve", "--config", scripted, *flags)[0] == 2
+
+
 def test_an_empty_key_file_is_no_key(run, scripted, tmp_path):
     (tmp_path / "key.txt").write_text(" \n", encoding="utf-8")
     code, _, err = run("serve", "--config", scripted, "--api-key-file", tmp_path / "key.txt")

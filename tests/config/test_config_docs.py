@@ -18,7 +18,7 @@ def test_the_page_holds_the_reference_as_the_classes_have_it():
     page = PAGE.read_text(encoding="utf-8")
     _, _, rest = page.partition("<!-- reference: begin")
     generated = rest.partition("-->\n")[2].partition("<!-- reference: end -->")[0]
-    assert generated.strip() == markdown().strip(), "flare-actors config reference, and paste it into the page"
+    assert generated.strip() == markdown().strip(), "run: python .ci/update_docs.py"
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.name)

@@ -302,6 +302,12 @@ _values = st.recursive(
 )
 
 
+@pytest.fixture(scope="module")
+def junkyard(tmp_path_factory):
+    """One folder for all examples of a property."""
+    return tmp_path_factory.mktemp("junk")
+
+
 def outcome(file: Path | None, **layers) -> Config | str:
     """What comes of it; anything but a configuration or a ConfigError flies."""
     try:
@@ -311,8 +317,8 @@ def outcome(file: Path | None, **layers) -> Config | str:
 
 
 @given(data=st.dictionaries(_keys, _values, max_size=5))
-def test_junk_gives_a_configuration_or_lines_that_name_the_file(tmp_path_factory, data):
-    file = tmp_path_factory.mktemp("junk") / "agent.toml"
+def test_junk_gives_a_configuration_or_lines_that_name_the_file(junkyard, data):
+    file = junkyard / "agent.toml"
     file.write_text(tomli_w.dumps(data), encoding="utf-8")
     made = outcome(file)
     assert isinstance(made, Config) or str(file) in made

@@ -228,6 +228,17 @@ def test_what_was_not_played_when_it_was_cleared_was_not_heard():
     assert listener.turns()[0].answer_seconds == pytest.approx(0.75)
 
 
+def test_what_leads_the_first_sound_within_a_frame_is_waited_for():
+    client = Client()
+    listener = client.listener()
+    listener.take(UserSpeechStopped(utterance=1, speech_s=0.5))
+    listener.take(TranscriptReceived(utterance=1, text="hello", final=True))
+    listener.take(TurnStarted(turn=1, kind=TurnKind.RESPONSE))
+    client.now = 1.0
+    listener.take(AudioOut(1, silence(0.25) + tone(0.5)))
+    assert listener.turns()[0].latency.total == pytest.approx(1.25, abs=0.001)
+
+
 def test_an_underrun_is_a_gap_and_not_heard_audio():
     client = Client()
     listener = client.listener()
