@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 from session_kit import SILENCE, listening, talking
 from trio.testing import MockClock
 
@@ -141,7 +142,7 @@ async def test_nothing_is_sent_of_a_conversation_that_has_ended(autojump_clock: 
         await talk.client.wait_for(AudioOut, count=5)
         await talk.client.send(ConversationEndRequested())
         await talk.wait_state(S.IDLE)
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         received = len(talk.client.received)
         await trio.sleep(10)
         assert len(talk.client.received) == received
