@@ -33,6 +33,23 @@ def test_the_answer_is_heard_and_reported(open_page: OpenPage, server: FakeServe
     wait(page, SILENT)
 
 
+def test_what_the_level_shows_goes_to_the_loudspeaker(open_page: OpenPage, server: FakeServer) -> None:
+    page = open_page(
+        script="""
+        window.wires = [];
+        const connect = AudioNode.prototype.connect;
+        AudioNode.prototype.connect = function (to, ...rest) {
+          wires.push([this, to]);
+          return connect.call(this, to, ...rest);
+        };
+        """
+    )
+    start(page, server)
+    into = "window.wires.filter(([, to]) => to === {}).map(([from]) => from.constructor.name)"
+    assert ask(page, into.format("app.context.destination")) == ["AnalyserNode"]
+    assert ask(page, into.format("app.player.analyser")) == ["AudioWorkletNode"]
+
+
 def test_it_sounds_at_the_pitch_at_which_it_was_spoken(open_page: OpenPage, server: FakeServer) -> None:
     page = open_page()
     peer = start(page, server)
@@ -64,8 +81,11 @@ def test_turns_that_follow_each_other_are_reported_in_order(open_page: OpenPage,
         peer.send("response_text_done", turn=turn, text="Hum.")
         peer.speak(turn, tone(0.4))
     peer.wait_for("audio_playback_completed", 2)
+    peer.send("response_text_done", turn=3, text="Hum.")
+    peer.speak(3, tone(0.1))
+    peer.wait_for("audio_playback_completed", 3)
     reports = [message for message in peer.messages if "turn" in message]
-    assert [each["turn"] for each in peer.of("audio_playback_completed")] == [1, 2]
+    assert [each["turn"] for each in peer.of("audio_playback_completed")] == [1, 2, 3]
     assert [each["turn"] for each in reports] == sorted(each["turn"] for each in reports)
 
 

@@ -318,3 +318,7 @@ def test_a_sound_that_the_system_has_paused_can_be_resumed(open_page: OpenPage, 
     expect(page.locator(".notice")).to_have_count(0)
     peer.speak(1, tone(2.0))
     wait(page, "(await import('/view.js')).levelOf(app.player.analyser) > -20")
+    page.get_by_role("button", name="End", exact=True).click()
+    ask(page, "await app.context.suspend()")
+    page.get_by_role("button", name="Start").click()
+    wait(page, "app.context.state === 'running'")
