@@ -1,0 +1,213 @@
+"""What was heard, what is remembered, what is echo, and what the model is shown."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flare_actors.conversation.history import (
+    AgentSaid,
+    HistoryItem,
+    SpokenPhrase,
+    UserSaid,
+    build_messages,
+    heard_text,
+    is_echo,
+    remember,
+)
+
+WORDS = st.lists(st.sampled_from(["tea", "is", "ready", "now,", "oh", "naturally"]), min_size=1, max_size=6)
+
+
+@st.composite
+def measured(draw: st.DrawFn) -> tuple[SpokenPhrase, ...]:
+    """Phrases one after the other; the last ones may not be measured yet, some have no sound."""
+    phrases: list[SpokenPhrase] = []
+    start = 0.0
+    known = draw(st.integers(0, 5))
+    for index, words in enumerate(draw(st.lists(WORDS, max_size=5))):
+        text = " ".join(words) + " "
+        if index < known:
+            end = start + draw(st.sampled_from([0.0, 0.5, 1.0, 2.5]))
+            phrases.append(SpokenPhrase(text=text, start_s=start, end_s=end))
+            start = end
+        else:
+            phrases.append(SpokenPhrase(text=text))
+    return tuple(phrases)
+
+
+def written(phrases: tuple[SpokenPhrase, ...]) -> str:
+    return "".join(phrase.text for phrase in phrases)
+
+
+SECONDS = st.floats(0, 20)
+
+
+@given(measured(), SECONDS)
+def test_heard_text_is_whole_words_from_the_start(phrases: tuple[SpokenPhrase, ...], played_s: float) -> None:
+    heard = heard_text(phrases, played_s)
+    rest = written(phrases)[len(heard) :]
+    assert written(phrases).startswith(heard)
+    assert rest == "" or heard == "" or rest[0].isspace()
+
+
+@given(measured(), SECONDS, SECONDS)
+def test_who_hears_longer_hears_no_less(phrases: tuple[SpokenPhrase, ...], one: float, other: float) -> None:
+    shorter, longer = sorted([one, other])
+    assert heard_text(phrases, longer).startswith(heard_text(phrases, shorter))
+
+
+@given(measured())
+def test_nothing_played_is_nothing_heard(phrases: tuple[SpokenPhrase, ...]) -> None:
+    assert heard_text(phrases, 0.0) == ""
+
+
+@given(measured(), SECONDS)
+def test_no_phrase_is_heard_before_its_sound_began(phrases: tuple[SpokenPhrase, ...], played_s: float) -> None:
+    may = written(tuple(p for p in phrases if p.start_s is None or p.start_s < played_s or p.start_s == p.end_s))
+    assert may.startswith(heard_text(phrases, played_s))
+
+
+@given(measured())
+def test_all_that_was_measured_and_played_is_heard(phrases: tuple[SpokenPhrase, ...]) -> None:
+    known = tuple(phrase for phrase in phrases if phrase.end_s is not None)
+    total = max((phrase.end_s or 0.0 for phrase in known), default=0.0)
+    if total > 0:
+        assert heard_text(known, total) == written(known).rstrip()
+
+
+@given(measured(), st.floats(0, 1000))
+def test_the_last_word_of_a_phrase_that_is_still_being_made_is_never_heard(
+    phrases: tuple[SpokenPhrase, ...], played_s: float
+) -> None:
+    open_phrases = [phrase for phrase in phrases if phrase.end_s is None]
+    if open_phrases:
+        assert heard_text(phrases, played_s) != written(phrases).rstrip()
+
+
+@pytest.mark.parametrize(
+    ("played_s", "heard"),
+    [
+        (0.1, ""),
+        (0.3, "It"),
+        (0.6, "It is"),
+        (1.0, "It is late."),
+        (1.4, "It is late."),
+        (1.6, "It is late. Very"),
+        (2.0, "It is late. Very late."),
+    ],
+)
+def test_a_phrase_played_in_part_counts_by_words_in_proportion(played_s: float, heard: str) -> None:
+    phrases = (
+        SpokenPhrase(text="It is late. ", start_s=0.0, end_s=1.0),
+        SpokenPhrase(text="Very late. ", start_s=1.0, end_s=2.0),
+    )
+    assert heard_text(phrases, played_s) == heard
+
+
+def test_a_phrase_without_sound_does_not_end_what_was_heard() -> None:
+    phrases = (
+        SpokenPhrase(text="It is late. ", start_s=0.0, end_s=1.0),
+        SpokenPhrase(text="---\n"),
+        SpokenPhrase(text="Very late. ", start_s=1.0, end_s=2.0),
+    )
+    assert heard_text(phrases, 2.0) == "It is late. ---\nVery late."
+
+
+def test_a_phrase_still_being_made_is_measured_by_the_voice_so_far() -> None:
+    slow = (SpokenPhrase(text="It is late. ", start_s=0.0, end_s=4.0), SpokenPhrase(text="Very very very late. "))
+    fast = (SpokenPhrase(text="It is late. ", start_s=0.0, end_s=0.4), SpokenPhrase(text="Very very very late. "))
+    assert heard_text(slow, 5.0) == "It is late. "[:-1]
+    assert heard_text(slow, 6.0) == "It is late. Very"
+    assert heard_text(fast, 0.9) == "It is late. Very very very"
+
+
+# --- Memory -----------------------------------------------------------------------------------------------------------------
+
+ITEMS = st.lists(
+    st.one_of(
+        st.builds(UserSaid, text=st.sampled_from(["", "a", "b c"])),
+        st.builds(AgentSaid, turn=st.integers(1, 9), text=st.sampled_from(["", "x", "y z"])),
+    ),
+    max_size=12,
+)
+
+
+@given(ITEMS, st.integers(2, 5))
+def test_the_newest_items_are_remembered(items: list[HistoryItem], limit: int) -> None:
+    history: tuple[HistoryItem, ...] = ()
+    for item in items:
+        history = remember(history, item, limit)
+    assert history == tuple(items[-limit:])
+
+
+@given(ITEMS)
+def test_the_model_is_shown_turns_of_one_side_and_the_other_and_the_user_last(items: list[HistoryItem]) -> None:
+    messages = build_messages(items)
+    roles = [message.role for message in messages]
+    assert all(one != other for one, other in itertools.pairwise(roles))
+    assert roles[-1:] in ([], ["user"])
+    assert all(message.content.strip() for message in messages)
+    said = [item.text for item in items if isinstance(item, UserSaid) and item.text]
+    assert " ".join(message.content for message in messages if message.role == "user") == " ".join(said)
+
+
+# --- Echo -------------------------------------------------------------------------------------------------------------------
+
+ANSWER = "Well, the capital of France is Paris, and the one of Turkey is Ankara; it lies in the middle of the country."
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        "the capital of France is Paris",
+        "capital of friends is Paris and the",  # One word in seven misheard.
+        "one of Turkey is Ankara",
+        "AND THE ONE OF TURKEY, IS ANKARA",
+    ],
+)
+def test_a_piece_of_the_agents_words_is_echo(heard: str) -> None:
+    assert is_echo(heard, ANSWER)
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        "",
+        "Paris",
+        "is Paris",  # Short answers repeat words.
+        "what is the capital of Spain",
+        "no it is not in the middle of Italy",
+        "the the the of the",  # Anybody's words, all over the answer.
+        "Ankara is Paris of capital the",  # The wrong way round.
+    ],
+)
+def test_words_that_are_no_piece_of_the_agents_are_the_users(heard: str) -> None:
+    assert not is_echo(heard, ANSWER)
+
+
+def test_common_words_scattered_over_a_long_answer_are_no_echo() -> None:
+    long = (
+        "What I like is tea. " + "Indeed, naturally. " * 20 + "So the time we had, it passed. " + "Oh. " * 20 + "Is it?"
+    )
+    assert not is_echo("what is the time it is", long)
+
+
+def test_a_misheard_word_that_comes_late_in_the_answer_does_not_hide_the_echo() -> None:
+    assert is_echo("country the capital of France is Paris", ANSWER)
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=3, max_size=30), st.data())
+def test_any_piece_of_three_words_or_more_is_echo(words: list[str], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(words) - 3))
+    end = data.draw(st.integers(start + 3, len(words)))
+    assert is_echo(" ".join(words[start:end]), " ".join(words))
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_strangers_words_are_no_echo_of_others(one: str, other: str) -> None:
+    if not set(one.casefold().split()) & set(other.casefold().split()):
+        is_echo(one, other)  # Whatever the script: it does not raise.

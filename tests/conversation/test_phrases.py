@@ -1,0 +1,193 @@
+"""Tokens to phrases, and phrases to what is spoken."""
+
+# ruff: noqa: RUF001 - the marks of many scripts look alike, and are meant.
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flare_actors.conversation.phrases import PhraseSplitter, speakable
+
+MARKS = st.sampled_from(
+    [*"abI1 ,.!?:;…\n\"'”*)_-—。、！」你é|#[]()<>`", ". ", "Dr. ", "3.14", "e.g. ", "http://a.b/c?d", "\n\n- "]
+)
+TEXTS = st.one_of(st.lists(MARKS, max_size=120).map("".join), st.text(max_size=80))
+
+
+def phrases(text: str, **sizes: int) -> list[str]:
+    splitter = PhraseSplitter(**sizes)
+    return splitter.feed(text) + splitter.flush()
+
+
+@given(TEXTS, st.integers(1, 40), st.integers(1, 60))
+def test_phrases_together_are_the_text(text: str, first_chars: int, max_chars: int) -> None:
+    assert "".join(phrases(text, first_chars=first_chars, max_chars=max_chars)) == text
+
+
+@given(TEXTS, st.lists(st.integers(1, 9), min_size=1), st.integers(1, 40), st.integers(1, 60))
+def test_phrases_do_not_depend_on_where_tokens_end(
+    text: str, sizes: list[int], first_chars: int, max_chars: int
+) -> None:
+    splitter = PhraseSplitter(first_chars=first_chars, max_chars=max_chars)
+    got: list[str] = []
+    start = turn = 0
+    while start < len(text):
+        end = start + sizes[turn % len(sizes)]
+        got += splitter.feed(text[start:end])
+        start, turn = end, turn + 1
+    got += splitter.flush()
+    assert got == phrases(text, first_chars=first_chars, max_chars=max_chars)
+
+
+@given(TEXTS, st.integers(1, 60))
+def test_no_phrase_is_empty_or_longer_than_the_limit(text: str, max_chars: int) -> None:
+    assert all(0 < len(phrase) <= max_chars for phrase in phrases(text, max_chars=max_chars))
+
+
+@given(TEXTS)
+def test_a_phrase_is_given_out_before_the_next_one_is_complete(text: str) -> None:
+    """Nothing waits in the splitter but the phrase in progress."""
+    splitter = PhraseSplitter()
+    given_out: list[str] = []
+    for char in text:
+        new = splitter.feed(char)
+        assert len(new) <= 2  # A cut of what is too long, at a sentence's end.
+        given_out += new
+    assert given_out + splitter.flush() == phrases(text)
+
+
+def test_a_splitter_that_was_flushed_is_as_new() -> None:
+    splitter = PhraseSplitter()
+    first = splitter.feed("Once upon a time, there was ") + splitter.flush()
+    assert splitter.feed("Once upon a time, there was ") + splitter.flush() == first
+    assert splitter.flush() == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # The first phrase may end at a comma, once it is long enough to be worth it.
+        ["Hello there my friend, ", "how are you doing today, my very best friend of all, and your family?"],
+        ["Well, hello there, ", "friend."],
+        ["Yes. ", "It is late. ", "Go home! ", "Or not? ", "Well."],
+        # Later phrases are whole sentences, unless they become long.
+        ["It is late, I think, ", "and time to go."],
+        ["One. ", "It has leaves, flowers, roots and a stem, and it grows."],
+        # Abbreviations, initials, numbers.
+        ["Dr. Smith met Mrs. Jones e.g. at St. Mary's. ", "Then they left."],
+        ["J. R. R. Tolkien wrote it. ", "So did U.S. citizens, i.e. some."],
+        ["Pi is 3.14 and not 3,14. ", "It costs 1,000.50 dollars."],
+        ["Take No. 5. ", "No. ", "Never."],
+        ["We met at 5 p.m. ", "Then we ate, around 8 a.m. or so."],
+        ["It was in 1990. ", "Then came 1991."],
+        ["So did I. ", "Then he left."],
+        # Addresses.
+        ["Go to www.example.com/a.html?b=c. ", "Then look."],
+        ["Write to a.b@example.org! ", "Please."],
+        # Ellipses.
+        ["Well... maybe not. ", "Hm… ", "Then no... ", "Yes."],
+        # Quotation marks and brackets after the mark.
+        ['"Stop!" he said. ', '"Go." ', "She went. ", "(Really.) ", "Yes."],
+        ["“Stop.” ", "‘Go!’ ", "**Bold.** ", "_End._ ", "So."],
+        # Lines, lists, headings.
+        ["# Title\n\n", "First\n", "- one\n", "- two\n", "1. three\n", "2. four"],
+        ["There are two:\n", "1. One. ", "Really. ", "More.\n", "2. Two."],
+        # Chinese, Japanese, Turkish, Arabic, Hindi.
+        ["你好。", "我很好！", "你呢？", "“好。”", "再见"],
+        ["「はい。」", "そう言いました。", "終わり"],
+        ["Bugün hava güzel mi? ", "Evet, Doç. Dr. Yılmaz 19. yüzyılı vb. anlattı. ", "Tamam."],
+        ["كيف حالك؟ ", "بخير۔ ", "شكرا"],
+        ["नमस्ते। ", "ठीक है।"],
+        # Dashes.
+        ["I wanted to say— ", "no."],
+    ],
+)
+def test_phrases_end_where_a_voice_would_pause(said: list[str]) -> None:
+    assert phrases("".join(said)) == said
+
+
+def test_a_sentence_ends_only_when_the_next_character_is_known() -> None:
+    splitter = PhraseSplitter()
+    assert splitter.feed("It costs 3.") == []
+    assert splitter.feed("14 dollars. ") == []
+    assert splitter.feed("O") == ["It costs 3.14 dollars. "]
+
+
+def test_each_next_phrase_must_be_longer_before_a_comma_may_end_it() -> None:
+    text = "aaaa bbb, " * 60
+    lengths = [len(phrase) for phrase in phrases(text, first_chars=16, max_chars=220)]
+    assert lengths[0] == 20
+    assert lengths[1] == 70
+    assert min(lengths[2:-1]) > 200
+
+
+def test_a_long_run_without_marks_is_cut_at_a_space_and_after_a_clause_if_there_is_one() -> None:
+    assert all(phrase.endswith("word ") for phrase in phrases("word " * 200)[:-1])
+    text = "word " * 30 + "word, " + "word " * 20
+    assert phrases(text, first_chars=219)[0] == "word " * 30 + "word, "
+    assert [len(phrase) for phrase in phrases("x" * 500)] == [220, 220, 60]
+
+
+def test_a_character_is_not_cut_from_what_belongs_to_it() -> None:
+    assert phrases("e\u0301" * 10, max_chars=5) == ["e\u0301" * 2] * 5
+
+
+@pytest.mark.parametrize("sizes", [{"first_chars": 0}, {"max_chars": 0}])
+def test_sizes_that_make_no_phrase_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        PhraseSplitter(**sizes)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "spoken"),
+    [
+        ("Hello there. ", "Hello there."),
+        ("**Bold** and *slanted* and __this__ and `code`.", "Bold and slanted and this and code."),
+        ("half **bold", "half bold"),
+        ("## A title\n", "A title"),
+        ("- an item\n", "an item"),
+        ("* an item\n", "an item"),
+        ("1. an item\n", "1. an item"),
+        ("- [x] done\n", "done"),
+        ("> quoted", "quoted"),
+        ("See [the docs](https://example.com/a_(b)) now.", "See the docs now."),
+        ("the docs](https://example.com/a) now.", "the docs now."),
+        ("![a cat](cat.png)", "a cat"),
+        ("Visit https://www.example.com/a/b?c=d#e.", "Visit example.com."),
+        ("Visit www.example.com/a, please.", "Visit example.com, please."),
+        ("<https://example.com:8080/a>", "example.com"),
+        ("| a | b |\n", "a, b"),
+        ("|---|:-:|\n", ""),
+        ("a<br>b", "a b"),
+        ("Great! 🎉👍🏽", "Great!"),
+        ("👨‍👩‍👧 family", "family"),
+        ("2 * 3 is 6", "2 × 3 is 6"),
+        ("snake_case", "snake case"),
+        ("#Python and C# are #1", "Python and C# are #1"),
+        (r"3 \* 4", "3 × 4"),
+        ("```python\n", ""),
+        ("---\n", ""),
+        ("…", ""),
+        ("  \n ", ""),
+        ("你好。", "你好。"),
+        ("3 < 4 and 5 > 2", "3 < 4 and 5 > 2"),
+        ("AT&T's 5% of $3.50", "AT&T's 5% of $3.50"),
+    ],
+)
+def test_marks_that_are_not_for_the_ear_are_not_spoken(phrase: str, spoken: str) -> None:
+    assert speakable(phrase) == spoken
+
+
+@given(TEXTS)
+def test_what_is_spoken_of_anything_has_words_and_no_marks(text: str) -> None:
+    spoken = speakable(text)
+    assert spoken == "" or any(map(str.isalnum, spoken))
+    assert not set("*_`|[]\n") & set(spoken)
+    assert spoken == spoken.strip()
+
+
+@given(st.text(alphabet=st.characters(categories=("Lu", "Ll", "Nd")), min_size=1, max_size=40))
+def test_plain_words_are_spoken_as_they_are(word: str) -> None:
+    assert speakable(f"{word} {word}.") == f"{word} {word}."
