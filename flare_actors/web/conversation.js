@@ -86,6 +86,11 @@ export class Conversation {
     this.#agent(turn, kind);
   }
 
+  /** What caused the turn, as far as it is known. */
+  kind(turn) {
+    return this.#turns.get(turn)?.kind;
+  }
+
   delta(turn, text) {
     const entry = this.#agent(turn);
     this.#write(() => entry.words.append(text));
@@ -152,6 +157,7 @@ export class Conversation {
       remember(this.#turns, turn, entry);
       this.#append(entry.box);
     }
+    entry.kind ??= kind;
     if (kind === "welcome") entry.name.textContent = "Agent, welcome";
     return entry;
   }

@@ -329,7 +329,7 @@ class App {
         conversation.ended(message.turn, message.reason, message.heard);
         break;
       case "turn_metrics":
-        this.waterfall.add(message);
+        this.waterfall.add(message, conversation.kind(message.turn));
         break;
       case "error":
         if (message.code === "resume_failed") break; // session_started says so too

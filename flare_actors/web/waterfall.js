@@ -29,14 +29,19 @@ export class Waterfall {
     this.summary = summary;
   }
 
-  /** Add a turn's metrics (a `turn_metrics` message); the newest stands first and open. */
-  add(metrics) {
+  /**
+   * Add a turn's metrics; the newest stands first and open.
+   *
+   * @param {object} metrics a `turn_metrics` message
+   * @param {string} [kind] of the turn, from `turn_started`
+   */
+  add(metrics, kind = "response") {
     const stages = STAGES.map(([field, key, label]) => ({ key, label, seconds: metrics[field] })).filter(
       ({ seconds }) => typeof seconds === "number",
     );
     const shares = stages.reduce((sum, { seconds }) => sum + seconds, 0);
     const total = metrics.total_s ?? shares;
-    if (!(total > 0)) return; // nothing was timed, e.g. a welcome
+    if (!(total > 0)) return;
     const bars = [];
     const bar = ({ key, seconds }, from) => {
       const made = element("span", `bar ${key}`);
@@ -57,13 +62,14 @@ export class Waterfall {
     const details = element(
       "details",
       "turn",
-      element("summary", "", `Turn ${metrics.turn}`, stacked, element("span", "figure", milliseconds(total))),
+      element("summary", "", kind === "welcome" ? "Welcome" : `Turn ${metrics.turn}`, stacked, element("span", "figure", milliseconds(total))),
       rows,
     );
     const newest = this.#turns[0];
     if (newest?.openedByUs) newest.details.open = false;
     details.open = true;
-    const turn = { total, bars, details, openedByUs: true };
+    const spoken = typeof metrics.endpoint_wait_s === "number"; // else nobody's speech was waited for
+    const turn = { total, spoken, bars, details, openedByUs: true };
     details.addEventListener("click", () => {
       turn.openedByUs = false;
     });
@@ -85,9 +91,10 @@ export class Waterfall {
         made.style.setProperty("--width", `${(100 * seconds) / longest}%`);
       }
     }
-    const totals = this.#turns.map(({ total }) => total);
+    const totals = this.#turns.filter(({ spoken }) => spoken).map(({ total }) => total);
+    if (totals.length === 0) return;
     this.summary.textContent =
       `Median ${milliseconds(median(totals))}, slowest ${milliseconds(Math.max(...totals))} ` +
-      `in ${totals.length} ${totals.length === 1 ? "turn" : "turns"}`;
+      `of ${totals.length} ${totals.length === 1 ? "answer" : "answers"}`;
   }
 }

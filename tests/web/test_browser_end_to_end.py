@@ -43,13 +43,13 @@ WHISTLE = (tone(0.15, 500, rate=RATE, level=0.5) + bytes(2 * RATE // 20)) * 5
 ANSWER = "This is a long answer, and somebody will not hear all of it. " * 3
 
 
-def record(path: Path, speech: bytes) -> Path:
-    """A microphone that hears two seconds of nothing, ``speech``, and nothing more."""
+def record(path: Path, speech: bytes, *, silence_s: int = 2) -> Path:
+    """A microphone that hears nothing for a while, ``speech``, and nothing more."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes(bytes(2 * 2 * RATE) + speech + bytes(2 * 60 * RATE))
+        file.writeframes(bytes(2 * silence_s * RATE) + speech + bytes(2 * 60 * RATE))
     return path
 
 
@@ -185,17 +185,20 @@ def test_a_human_voice_is_understood_and_answered_audibly(chromium_path: Path, t
         url = server.stdout.readline().strip()
         try:
             assert url.startswith("http://"), (tmp_path / "log").read_text()
-            with open_page(chromium_path, url, record(tmp_path / "human.wav", speech)) as page:
+            microphone = record(tmp_path / "human.wav", speech, silence_s=8)  # long enough for the welcome
+            with open_page(chromium_path, url, microphone) as page:
                 expect(page.get_by_text("A demo brain is answering")).to_be_visible()
                 page.set_default_timeout(REAL_ENGINES_S * 1000)
                 page.get_by_role("button", name="Start").click()
+                wait(page, LOUD, patience_s=REAL_ENGINES_S)
+                expect(page.locator(".entry.agent").first).to_contain_text("Hello!")
                 expect(page.locator(".entry.user:not(.partial)").first).to_contain_text(
                     re.compile("best of times", re.IGNORECASE), timeout=REAL_ENGINES_S * 1000
                 )
-                wait(page, LOUD, patience_s=REAL_ENGINES_S)
-                expect(page.locator(".entry.agent .words").first).to_have_text(re.compile("[a-z]"))
+                wait(page, f"(await app.player.statistics()).turn > 1 && {LOUD}", patience_s=REAL_ENGINES_S)
+                expect(page.locator(".entry.agent .words").nth(1)).to_have_text(re.compile("[a-z]"))
                 expect(page.get_by_role("heading", name="Listening")).to_be_visible(timeout=REAL_ENGINES_S * 1000)
                 assert ask(page, "await app.player.statistics()")["playedS"] > 0.3
-                expect(page.locator("#waterfall .turn")).not_to_have_count(0)
+                expect(page.locator("#waterfall .turn")).to_have_count(2)
         finally:
             server.terminate()

@@ -212,12 +212,15 @@ def test_each_stage_of_a_turn_begins_where_the_last_one_ended(open_page: OpenPag
         "first_audio_s": 0.1,
     }
     peer.send("turn_metrics", turn=1, **shares, total_s=0.8)
+    peer.send("turn_started", turn=3, kind="welcome")
+    peer.send("turn_metrics", turn=3, first_audio_s=0.1, total_s=0.1)
     peer.send("turn_metrics", turn=2, **(shares | {"stt_s": 0.3}), total_s=1.0)
     turns = page.locator("#waterfall .turn")
-    expect(turns).to_have_count(2)
+    expect(turns).to_have_count(3)
+    expect(turns.nth(1).locator("summary")).to_have_text(re.compile("Welcome.*100 ms"))
     expect(turns.nth(0).locator("summary")).to_have_text(re.compile("Turn 2.*1000 ms"))
-    expect(turns.nth(1).locator("summary")).to_have_text(re.compile("Turn 1.*800 ms"))
-    expect(page.locator("#latency-summary")).to_have_text("Median 900 ms, slowest 1000 ms in 2 turns")
+    expect(turns.nth(2).locator("summary")).to_have_text(re.compile("Turn 1.*800 ms"))
+    expect(page.locator("#latency-summary")).to_have_text("Median 900 ms, slowest 1000 ms of 2 answers")
     boxes = (
         turns.nth(0).locator("summary .bar").evaluate_all("bars => bars.map(b => b.getBoundingClientRect().toJSON())")
     )
