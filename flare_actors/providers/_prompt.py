@@ -13,21 +13,25 @@ from flare_actors.ports import Message
 
 __all__ = ["EXAMPLES", "fit", "tokens_at_most"]
 
-# A model of this size copies the shape of what it sees: short, spoken, no lists. Three turns are enough, and cost
-# about a hundred tokens that stay in the KV cache.
+# A model of this size copies the shape of what it sees: short, spoken, no lists. A question about itself, one about the
+# world, and a remark, because with questions alone it treats every remark as one. Three turns are enough, and cost about a
+# hundred tokens that stay in the KV cache.
 EXAMPLES: Final = (
     Message(role="user", content="Hello, who are you?"),
     Message(
         role="assistant",
-        content="Hi! I'm a small voice assistant that runs on this computer. What would you like to know?",
+        content="Hi! I'm a small voice assistant that runs on this computer. What would you like to talk about?",
     ),
     Message(role="user", content="Why is the sky blue?"),
     Message(
         role="assistant",
         content="Because air scatters blue light much more than red light, so blue reaches your eyes from everywhere.",
     ),
-    Message(role="user", content="Thank you, that helped."),
-    Message(role="assistant", content="You're welcome! Is there anything else you would like to know?"),
+    Message(role="user", content="I had a long day at work."),
+    Message(
+        role="assistant",
+        content="That sounds tiring. I hope you can put your feet up and rest this evening.",
+    ),
 )
 
 # English has about four letters to a token. Digits, signs and the bytes of other scripts may cost one each.
