@@ -8,7 +8,7 @@ of a phrase whose audio is not known to its end the last word never counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, TypeAlias, Union
 
 import attrs
@@ -20,10 +20,13 @@ __all__ = [
     "HistoryItem",
     "SpokenPhrase",
     "UserSaid",
+    "amend",
     "build_messages",
     "heard_text",
     "is_echo",
     "remember",
+    "without_unheard",
+    "write_down",
 ]
 
 _CHARS_PER_SECOND: Final = 15.0
@@ -116,6 +119,23 @@ def heard_text(phrases: Sequence[SpokenPhrase], played_s: float) -> str:
 def remember(history: tuple[HistoryItem, ...], item: HistoryItem, limit: int) -> tuple[HistoryItem, ...]:
     """Append ``item``; of more than ``limit`` items the oldest are forgotten."""
     return (*history, item)[-limit:]
+
+
+def write_down(history: tuple[HistoryItem, ...], item: AgentSaid, limit: int) -> tuple[HistoryItem, ...]:
+    """Enter what the agent said at the place that is held for its turn, else at the end."""
+    if any(isinstance(known, AgentSaid) and known.turn == item.turn for known in history):
+        return amend(history, item)
+    return remember(history, item, limit)
+
+
+def amend(history: tuple[HistoryItem, ...], item: AgentSaid) -> tuple[HistoryItem, ...]:
+    """Correct what the agent said in a turn, if that is remembered."""
+    return tuple(item if isinstance(known, AgentSaid) and known.turn == item.turn else known for known in history)
+
+
+def without_unheard(history: tuple[HistoryItem, ...], open_turns: Container[int]) -> tuple[HistoryItem, ...]:
+    """Give up the places of turns of which nothing was heard; ``open_turns`` may still turn out to have been."""
+    return tuple(item for item in history if isinstance(item, UserSaid) or item.text or item.turn in open_turns)
 
 
 def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:

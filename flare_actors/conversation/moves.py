@@ -22,7 +22,16 @@ from flare_actors.conversation.commands import (
     StartStt,
     StopStt,
 )
-from flare_actors.conversation.history import AgentSaid, UserSaid, build_messages, heard_text, remember
+from flare_actors.conversation.history import (
+    AgentSaid,
+    UserSaid,
+    amend,
+    build_messages,
+    heard_text,
+    remember,
+    without_unheard,
+    write_down,
+)
 from flare_actors.conversation.model import Conversation, Hearing, Marks, Settling, Turn
 from flare_actors.conversation.notices import (
     ErrorRaised,
@@ -42,7 +51,6 @@ __all__ = ["SAME_S", "Draft"]
 _MAX_SETTLING = 8
 """Cancelled turns of which may still be told how much was heard: more barge-ins than that without one request in between
 are a client's play, and the oldest keep what is known of them."""
-
 
 SAME_S = 0.001
 """Times of one turn's audio that differ by less are the same: clients and clocks count samples at different rates."""
@@ -244,7 +252,7 @@ class Draft:
         """Cancel the live turn; an answer of which nothing was heard is still owed."""
         turn = self.c.turn
         if turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing:
-            self.set(answer_due=True)
+            self.set(answer_due=True, asked=Marks(asked=self.at))
         self.interrupt(reason)
 
     def settle(self, settling: Settling, played_s: float) -> None:
@@ -256,10 +264,7 @@ class Draft:
                 attrs.evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
                 for s in self.c.settling
             ),
-            history=tuple(
-                attrs.evolve(item, text=heard) if isinstance(item, AgentSaid) and item.turn == settling.number else item
-                for item in self.c.history
-            ),
+            history=amend(self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True)),
         )
         if not settling.settled:
             if played_s > 0:
@@ -299,38 +304,23 @@ class Draft:
 
     # --- History ---------------------------------------------------------------------------------------------------------
 
-    def _record(self, item: AgentSaid | UserSaid) -> None:
-        self.set(history=remember(self.c.history, item, self.c.settings.limits.history_items))
-
     def record_user(self, text: str) -> None:
         """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
         turn = self.c.turn
         if turn is not None:
             self.record_agent(AgentSaid(turn=turn.number, text=""))
-        self._record(UserSaid(text=text))
+        self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
 
     def record_agent(self, item: AgentSaid) -> None:
         """Write down what the agent said, at the place that is held for it, else at the end."""
-        if any(isinstance(known, AgentSaid) and known.turn == item.turn for known in self.c.history):
-            self.set(
-                history=tuple(
-                    item if isinstance(known, AgentSaid) and known.turn == item.turn else known
-                    for known in self.c.history
-                )
-            )
-        else:
-            self._record(item)
+        self.set(history=write_down(self.c.history, item, self.c.settings.limits.history_items))
 
     def forget_unheard(self) -> None:
         """Give up the places of turns of which nothing was heard, and nothing will be known any more."""
         open_turns = {settling.number for settling in self.c.settling}
         if self.c.turn is not None:
             open_turns.add(self.c.turn.number)
-        self.set(
-            history=tuple(
-                item for item in self.c.history if isinstance(item, UserSaid) or item.text or item.turn in open_turns
-            )
-        )
+        self.set(history=without_unheard(self.c.history, open_turns))
 
     # --- Failures and ends -----------------------------------------------------------------------------------------------
 

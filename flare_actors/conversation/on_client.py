@@ -139,6 +139,8 @@ def on_attached(d: Draft, e: ClientAttached) -> None:
     if d.c.state is State.INITIALIZING and d.c.listener_open:
         greet(d)
     elif d.c.state is State.LISTENING:
+        if d.c.answer_due:
+            d.set(asked=Marks(asked=d.at))  # The time without a client is nobody's latency.
         d.listen()
 
 
