@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import attrs
@@ -64,6 +66,31 @@ def test_settings_from_toml_are_checked(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(file, catalogue=registry, environ={})
     assert "canary" not in str(caught.value)
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL))
+def test_what_the_docs_write_into_agent_toml_is_valid(block, tmp_path):
+    file = tmp_path / "agent.toml"
+    file.write_text(block)
+
+    load(file, catalogue=registry, environ={})
+
+
+def test_the_docs_name_every_provider():
+    for stage, name in registry.PROVIDERS:
+        assert f"`{name}`" in DOCS, stage
+
+
+@pytest.mark.needs("weights")
+def test_the_docs_program_runs():
+    (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "TextDelta()" in done.stdout, "what is said is in no repr"
 
 
 def test_unknown_names_are_none_and_not_an_accident():
