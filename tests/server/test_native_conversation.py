@@ -130,10 +130,10 @@ async def test_a_locale_that_an_engine_does_not_know_is_told_at_once(clock) -> N
 
 
 @asynccontextmanager
-async def bystander(server: Server) -> AsyncIterator[None]:
+async def bystander(server: Server, **start: object) -> AsyncIterator[None]:
     """Another client's conversation: it is listening before, and answers after."""
     async with connected(server) as client:
-        await client.start()
+        await client.start(**start)
         await client.say(events.ConversationStartRequested())
         await client.wait_for(notices.HearingReady)
         yield
@@ -232,8 +232,9 @@ async def test_audio_ten_times_too_fast_is_dropped_and_counted(clock) -> None:
 
 async def test_a_client_that_stops_reading_costs_little_and_ends(clock) -> None:
     sessions = RealSessions(scripted_agent(welcome="word " * 3000))
-    limits = attrs.evolve(LIMITS, write_s=3, send_buffer_bytes=4096)
-    async with running(sessions.agent, open_one=sessions, limits=limits) as server, bystander(server):
+    limits = attrs.evolve(LIMITS, write_s=3, send_buffer_bytes=32 * 1024)
+    text = Output.TEXT  # the other one need not listen to all of that welcome
+    async with running(sessions.agent, open_one=sessions, limits=limits) as server, bystander(server, output=text):
         async with raw(server, receive_buffer=4096) as client:
             await client.upgrade(server)
             start = b'{"type": "start_session", "output_sample_rate": 48000}'
