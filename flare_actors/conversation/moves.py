@@ -115,9 +115,9 @@ class Draft:
         self.emit(StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry))
 
     def watch_idle(self) -> None:
-        """Wait for the user's silence to become too long, if it is the user's turn and nothing is under way."""
+        """Wait for the user's silence to become too long, if nothing is under way; in LISTENING only."""
         settings = self.c.settings
-        quiet = self.c.state is State.LISTENING and self.c.floor is Floor.SILENT and not self.c.awaited
+        quiet = self.c.floor is Floor.SILENT and not self.c.awaited
         if not quiet or not self.c.attached:
             self.wait(idle=None)
         elif settings.idle_prompt is not None and not self.c.prompted:
@@ -354,7 +354,6 @@ class Draft:
 
     def recover(self) -> None:
         """Out of ERROR: open what is closed, start STT again, and listen."""
-        self.wait(recovery=None)
         if self.c.hearing is Hearing.FAILED:
             self.set(hearing=Hearing.STOPPED)
         if not self.c.listener_open and self.c.deadlines.initialize is None:

@@ -140,7 +140,7 @@ def test_when_stt_is_ready_the_client_is_told_that_it_may_speak() -> None:
 
 def test_a_final_transcript_is_asked_of_the_model() -> None:
     core = Core().starts()
-    core.says("  what time is it ")
+    assert kinds(core.says("  what time is it ")) == ["TranscriptReceived", "TurnStarted", "StateChanged", "StartReply"]
     assert core.state is S.PROCESSING_SPEECH
     (reply,) = core.did(StartReply)
     assert reply.kind is TurnKind.RESPONSE

@@ -329,6 +329,59 @@ def test_an_utterance_that_the_recogniser_follows_after_all_is_awaited() -> None
     assert core.requests == [["user: what time is it"]]
 
 
+def test_a_recogniser_that_waits_for_its_restart_is_not_restarted_for_nobody() -> None:
+    core = Core().starts()
+    core.says("what time is it")
+    core.is_answering("It is late. ")
+    core.happens(ev.RecognizerFailed(), ev.ClientDetached())
+    core.passes(10)
+    assert len(core.did(StartStt)) == 1
+    core.happens(ev.ClientAttached())
+    assert len(core.did(StartStt)) == 2
+
+
+def test_speech_in_progress_is_forgotten_with_a_failure() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.pauses()
+    core.speaks()
+    core.happens(ev.FailureRaised())
+    core.passes(1.1)
+    assert core.state is S.LISTENING
+    core.is_understood("what time is it", utterance=1)
+    core.happens(ev.SpeechStopped(utterance=2, speech_s=1.0, silence_s=0.48))
+    assert core.c.stale == 2
+    assert core.requests == []
+
+
+LATE = [
+    ev.ListenerOpened(),
+    ev.ListenerFailed(critical=True),
+    ev.SpeechStarted(utterance=7),
+    ev.SpeechConfirmed(utterance=7),
+    ev.SpeechStopped(utterance=7, speech_s=1.0, silence_s=0.48),
+    ev.RecognizerReady(),
+    ev.RecognizerFailed(critical=True),
+    ev.TranscriptUpdated(utterance=7, text="tea"),
+    ev.TranscriptFinished(utterance=7, text="tea"),
+    ev.PhraseReady(turn=7, index=0, text="So. "),
+    ev.PlaybackStopped(turn=7, played_s=1.0),
+    ev.PlaybackProgressed(turn=7, played_s=1.0),
+]
+
+
+@pytest.mark.parametrize("event", LATE, ids=lambda event: type(event).__name__)
+def test_facts_of_a_conversation_that_has_ended_are_dropped_and_counted(event: ev.Event) -> None:
+    core = Core().starts()
+    core.happens(ev.ConversationEndRequested())
+    before = core.c
+    assert core.happens(event) == []
+    assert core.c.stale == before.stale + 1
+    assert core.state is S.IDLE
+    core.happens(ev.ConversationStartRequested(), ev.ListenerOpened())
+    assert core.state is S.LISTENING
+
+
 def test_a_stuck_recogniser_is_noticed_though_the_user_goes_on_speaking() -> None:
     core = Core().starts()
     for _ in range(4):

@@ -80,6 +80,15 @@ def test_a_client_that_reports_has_the_last_word_for_a_while() -> None:
     assert FlushPlayback(turn=1) in core.done
 
 
+def test_the_first_report_tells_that_a_client_reports() -> None:
+    core = answering(generated=True)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=0.5))
+    core.is_played()
+    assert core.state is S.PLAYING_RESPONSE
+    core.happens(ev.PlaybackCompleted(turn=1, played_s=2.0))
+    assert core.state is S.LISTENING
+
+
 def test_a_speaker_that_never_tells_the_end_does_not_hold_the_turn() -> None:
     core = answering(generated=True)
     assert core.due(Wait.PLAYBACK) == pytest.approx(4.0)
