@@ -80,6 +80,25 @@ def test_a_client_that_reports_has_the_last_word_for_a_while() -> None:
     assert FlushPlayback(turn=1) in core.done
 
 
+def test_a_completion_without_an_amount_is_believed_once_all_is_generated() -> None:
+    core = answering(reports=True)
+    core.happens(ev.PlaybackCompleted(turn=1))
+    assert core.state is S.PLAYING_RESPONSE
+    core.is_generated(2.0)
+    core.happens(ev.PlaybackCompleted(turn=1))
+    assert core.state is S.LISTENING
+
+
+def test_places_of_answers_that_nobody_heard_are_given_up() -> None:
+    core = Core().starts()
+    for n in range(3):
+        core.happens(ev.TextReceived(text="hello"))
+        core.stopped_at(n, 0.0)
+    core.answers("Hello. ")
+    assert len(core.c.history) == 4
+    assert core.history == ["user: hello"] * 3 + ["agent: Hello."]
+
+
 def test_the_first_report_tells_that_a_client_reports() -> None:
     core = answering(generated=True)
     core.happens(ev.PlaybackProgressed(turn=1, played_s=0.5))

@@ -366,6 +366,19 @@ def test_a_transcript_longer_than_the_limit_is_cut() -> None:
     assert core.requests == [["user: abcdefghij"]]
 
 
+def test_ends_and_confirmations_of_an_earlier_utterance_are_not_the_present_ones() -> None:
+    core = Core().starts()
+    core.speaks(confirmed=False)
+    core.happens(ev.SpeechStarted(utterance=2))
+    core.happens(ev.SpeechConfirmed(utterance=1), ev.SpeechStopped(utterance=1, speech_s=1.0, silence_s=0.48))
+    core.happens(ev.SpeechStarted(utterance=1))
+    assert core.c.stale == 3
+    assert core.c.floor is Floor.SPEAKING
+    assert not core.c.confirmed
+    core.pauses()
+    assert [awaited.utterance for awaited in core.c.awaited] == [2]
+
+
 def test_an_utterance_of_which_the_end_is_never_told_ends_by_itself() -> None:
     core = Core().starts()
     core.speaks()
