@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from flare_actors.conversation.states import SttMode
+from flare_actors.errors import ProviderError
 from flare_actors.ports import HeardAudio, Phrase, Recognizer, Synthesizer, Transcript
+from flare_actors.providers import _moonshine_api
 
 pytestmark = pytest.mark.needs("local")
 
@@ -98,6 +100,26 @@ async def test_a_real_decode_is_abandoned_at_once_and_its_thread_comes_home(moon
         await moonshine.limiter.acquire_on_behalf_of(token)
     for token in (first, second):
         moonshine.limiter.release_on_behalf_of(token)
+
+
+def test_the_librarys_errors_are_the_providers():
+    handle = _moonshine_api.Handle()
+    handle.close()
+    handle.close()
+
+    with pytest.raises(ProviderError, match="Moonshine failed") as caught:
+        handle.decode(np.full(16_000, 1_000, "<i2").tobytes())
+
+    assert not caught.value.critical
+
+
+def test_a_model_that_cannot_be_loaded_helps_nobody_later(monkeypatch, tmp_path):
+    monkeypatch.setattr(_moonshine_api, "model_folder", lambda: tmp_path)
+
+    with pytest.raises(ProviderError, match="cannot load its model") as caught:
+        _moonshine_api.Handle()
+
+    assert caught.value.critical
 
 
 # --- Speaking --------------------------------------------------------------------------------------------------------------
