@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import trio
 
-from flare_actors.audio import BYTES_PER_SAMPLE, level_db, seconds_to_bytes
+from flare_actors.audio import BYTES_PER_SAMPLE, bytes_to_seconds, level_db, seconds_to_bytes, split_frames
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import (
     HeardAudio,
@@ -84,11 +84,13 @@ class ScriptedRecognizer:
     delay_s: float = 0.0
     """From the endpoint to the final transcript."""
     partials: bool = False
-    """Give a partial transcript with each word while the utterance is spoken."""
+    """Give partial transcripts while the utterance is spoken: one word more with every ``word_s``, but never the last."""
+    word_s: float = 0.3
     sample_rate: int = 16_000
     locales: Locales = None
     heard_s: list[float] = attrs.field(factory=list, init=False)
     """Seconds of audio of each utterance so far, for assertions."""
+    open_streams: int = attrs.field(default=0, init=False)
 
     @asynccontextmanager
     async def transcribe(
@@ -96,27 +98,31 @@ class ScriptedRecognizer:
     ) -> AsyncIterator[AsyncIterator[Transcript]]:
         """See ``ports.Recognizer``."""
         del locale
-        await trio.lowlevel.checkpoint()
-        async with aclosing(self._run(audio, streaming=mode is SttMode.STREAMING)) as transcripts:
-            yield transcripts
+        self.open_streams += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            async with aclosing(self._run(audio, streaming=mode is SttMode.STREAMING)) as transcripts:
+                yield transcripts
+        finally:
+            self.open_streams -= 1
 
     async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncGenerator[Transcript, None]:
-        heard = 0
-        text: str | None = None
+        number, heard_s, told = -1, 0.0, 0
+        words: list[str] = []
         async for piece in audio:
-            heard += len(piece.pcm)
-            if text is None:
+            if number < 0:
                 number = len(self.heard_s)
-                text = self.script[number] if number < len(self.script) else self.default
                 self.heard_s.append(0.0)
-                if self.partials and streaming and text:
-                    yield Transcript(text=text.split(" ")[0])
-        if text is None:
-            text = ""
-        else:
-            self.heard_s[-1] = heard / BYTES_PER_SAMPLE / self.sample_rate
+                words = (self.script[number] if number < len(self.script) else self.default).split(" ")
+            heard_s += bytes_to_seconds(len(piece.pcm), self.sample_rate)
+            due = min(len(words) - 1, 1 + int(heard_s / self.word_s))
+            if self.partials and streaming and due > told:
+                told = due
+                yield Transcript(text=" ".join(words[:told]))
+        if number >= 0:
+            self.heard_s[number] = heard_s
         await trio.sleep(self.delay_s)
-        yield Transcript(text=text, final=True)
+        yield Transcript(text=" ".join(words), final=True)
 
 
 _ANSWER: Final = "You said something, and I heard it. This is the scripted answer."
@@ -169,6 +175,8 @@ class ScriptedSynthesizer:
     """Seconds of work per second of audio."""
     sample_rate: int = 16_000
     level_db: float = -20.0
+    sound: Callable[[float, int], bytes] | None = None
+    """Makes so many seconds of PCM16 at a sample rate; None: a tone at ``level_db``."""
     locales: Locales = None
     phrases: list[str] = attrs.field(factory=list, init=False, repr=False)
     """What was to be spoken so far, for assertions."""
@@ -192,10 +200,12 @@ class ScriptedSynthesizer:
         async for phrase in phrases:
             self.phrases.append(phrase.text)
             await trio.sleep(self.first_audio_s)
-            left_s = len(phrase.text.strip()) / self.chars_per_second
-            while left_s > 0:
-                now_s = min(self.chunk_s, left_s)
-                left_s -= now_s
+            seconds = len(phrase.text.strip()) / self.chars_per_second
+            if self.sound is None:
+                pcm = tone(seconds, self.sample_rate, level_db=self.level_db)
+            else:
+                pcm = self.sound(seconds, self.sample_rate)
+            for chunk in split_frames(pcm, seconds_to_bytes(self.chunk_s, self.sample_rate)):
                 if self.realtime_factor:
-                    await trio.sleep(now_s * self.realtime_factor)
-                yield SpeechAudio(phrase=phrase.index, pcm=tone(now_s, self.sample_rate, level_db=self.level_db))
+                    await trio.sleep(bytes_to_seconds(len(chunk), self.sample_rate) * self.realtime_factor)
+                yield SpeechAudio(phrase=phrase.index, pcm=chunk)
