@@ -88,7 +88,7 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
         return
     d.set(turn=attrs.evolve(turn, generated_s=e.audio_s))
     d.wait(generation=None)
-    if e.audio_s <= 0 or d.silent_output:
+    if e.audio_s <= 0:
         # Nothing to be played: the text was delivered, and that is the end of the turn.
         if d.c.state is State.PROCESSING_SPEECH and turn.phrases:
             d.go(State.PREPARING_RESPONSE)

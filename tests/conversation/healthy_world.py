@@ -62,6 +62,9 @@ class World:
         for _ in range(self._deeds):
             yield from self._until(self._now + self._rng.choice((0.05, 0.3, 1.0, 2.0, 4.0)))
             self._deed()
+        yield from self._until(self._now + 1.0)
+        if not self.conversation.attached:
+            self._soon(ev.ClientAttached())
         yield from self._until(self._now + 25.0)
 
     def _until(self, moment: float) -> Iterator[Step]:

@@ -10,7 +10,7 @@ from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CloseListener, OpenListener, StartReply, StartStt, StopStt
 from flare_actors.conversation.model import Hearing
 from flare_actors.conversation.notices import ErrorRaised, StateChanged, TurnEnded
-from flare_actors.conversation.states import Wait
+from flare_actors.conversation.states import Output, Wait
 
 S = State
 
@@ -61,6 +61,14 @@ def test_what_waits_to_be_said_waits_for_the_client_to_be_back() -> None:
     assert core.spoken == []
     core.happens(ev.ClientAttached())
     assert core.spoken == ["Dinner is ready."]
+
+
+def test_text_that_arrives_as_its_client_goes_is_answered_when_it_is_back() -> None:
+    core = Core().starts()
+    core.happens(ev.ClientDetached(), ev.TextReceived(text="what time is it"))
+    assert core.requests == []
+    core.happens(ev.ClientAttached())
+    assert core.requests == [["user: what time is it"]]
 
 
 def test_speech_in_progress_ends_with_its_link() -> None:
@@ -453,6 +461,33 @@ def test_a_spoken_apology_does_not_prove_the_model() -> None:
             core.stopped_at(failed, 0.0)
             core.answers("I am sorry.")
     assert core.c.ended is Reason.CRITICAL_ERROR
+
+
+def test_half_an_answer_does_not_prove_the_model() -> None:
+    core = Core(limits=Limits(same_failures=2)).starts()
+    core.says("hello")
+    core.writes("Hello. ")
+    core.happens(ev.LanguageModelFailed(turn=1))
+    core.sounds(1.0)
+    core.is_generated(1.0)
+    core.is_played()
+    core.says("hello")
+    core.happens(ev.LanguageModelFailed(turn=2))
+    assert core.c.ended is Reason.CRITICAL_ERROR
+
+
+def test_an_answer_without_a_word_does_not_prove_the_model() -> None:
+    core = Core(limits=Limits(same_failures=2), output=Output.TEXT).starts()
+    core.says("hello")
+    core.happens(ev.LanguageModelFailed(turn=1))
+    core.stopped_at(1, 0.0)
+    core.says("hello")
+    core.is_generated(0.0)
+    assert core.c.failures.llm == 1
+    core.says("hello")
+    core.writes("Hello. ")
+    core.is_generated(0.0)
+    assert core.c.failures.llm == 0
 
 
 def test_an_ear_that_broke_is_closed_and_opened_again_and_tells_only_once() -> None:

@@ -245,6 +245,53 @@ def test_facts_of_a_cancelled_turn_are_dropped_and_counted(reason: Reason) -> No
     assert core.heard(1) == "It is late."
 
 
+def test_facts_of_one_turn_are_never_taken_for_anothers() -> None:
+    core = answering()
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 1.0)
+    core.says("and tomorrow")
+    core.writes("Tomorrow ")
+    before = core.c.turn
+    late = (
+        ev.PhraseReady(turn=1, index=1, text="never heard"),
+        ev.PhraseSpoken(turn=1, index=0, start_s=0, end_s=9),
+        ev.AudioStarted(turn=1),
+        ev.GenerationFinished(turn=1, audio_s=9.0),
+        ev.GenerationFinished(turn=3, audio_s=9.0),
+        ev.LanguageModelFailed(turn=1, critical=True),
+        ev.SynthesizerFailed(turn=1, critical=True),
+        ev.PlaybackFinished(turn=1, played_s=9.0),
+        ev.PlaybackStopped(turn=1, played_s=9.0),
+        ev.PlaybackStopped(turn=2, played_s=9.0),
+    )
+    for event in late:
+        assert core.happens(event) == []
+    assert core.c.turn == before
+    assert core.c.stale == len(late)
+
+
+def test_a_phrase_that_was_never_written_cannot_be_spoken() -> None:
+    core = answering()
+    for index in (2, 99, -1):
+        assert core.happens(ev.PhraseSpoken(turn=1, index=index, start_s=2.0, end_s=3.0)) == []
+    assert core.c.stale == 3
+
+
+def test_the_speakers_second_word_on_a_flush_does_not_count() -> None:
+    core = answering()
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 1.0)
+    assert core.stopped_at(1, 2.0) == []
+    assert core.history[-1] == "agent: It is late."
+
+
+def test_audio_whose_phrase_is_told_later_is_playing_all_the_same() -> None:
+    core = Core().starts()
+    core.says("hello")
+    core.happens(ev.AudioStarted(turn=1))
+    assert core.states[-3:] == [S.PROCESSING_SPEECH, S.PREPARING_RESPONSE, S.PLAYING_RESPONSE]
+
+
 def test_each_turns_latency_is_told_with_its_first_audio() -> None:
     core = Core().starts()
     core.says("what time is it")

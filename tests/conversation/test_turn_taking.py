@@ -315,6 +315,15 @@ def test_an_answer_waits_while_the_user_is_known_to_go_on() -> None:
     assert core.requests == [["user: what time is it in Ankara"]]
 
 
+def test_a_sound_that_is_not_confirmed_does_not_delay_an_answer() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.pauses()
+    core.speaks(confirmed=False)
+    core.is_understood("what time is it", utterance=1)
+    assert core.state is S.PROCESSING_SPEECH
+
+
 def test_transcripts_come_in_order_so_an_earlier_one_is_no_longer_awaited() -> None:
     core = Core().starts()
     core.speaks()
@@ -493,6 +502,16 @@ def test_text_typed_twice_before_an_answer_is_one_question() -> None:
     core.stopped_at(1, 0.0)
     assert core.requests[-1] == ["user: hello are you there"]
     assert core.told(TurnEnded) == [TurnEnded(turn=1, reason=Reason.BARGE_IN, heard="")]
+
+
+def test_a_turn_that_was_not_started_yet_has_nothing_to_be_cancelled() -> None:
+    core = answering()
+    core.happens(ev.TextReceived(text="one"), ev.TextReceived(text="two"))
+    assert [command.turn for command in core.did(CancelReply)] == [1]
+    assert [command.turn for command in core.did(FlushPlayback)] == [1]
+    core.stopped_at(1, 1.0)
+    assert core.requests[-1][-1] == "user: one two"
+    assert core.told(TurnEnded)[0] == TurnEnded(turn=2, reason=Reason.BARGE_IN, heard="")
 
 
 # --- Commit, mute -----------------------------------------------------------------------------------------------------------
