@@ -234,7 +234,7 @@ class Draft:
             self.settle(self.c.settling[0], self.c.settling[0].played_s)
         self.set(turn=None, settling=(*self.c.settling, settling)[-_MAX_SETTLING:])
         if turn.playing:
-            self.set(spoken_at=self.at)
+            self.set(last_spoken=turn.text, spoken_at=self.at)
         if reason is not Reason.ERROR_RECOVERY:
             self.credit(turn)
         self.wait(generation=None, playback=None, settle=None)

@@ -452,6 +452,16 @@ def test_a_session_without_a_conversation_ends_after_its_own_time() -> None:
     assert core.c.ended is Reason.IDLE
 
 
+def test_a_session_waits_for_its_next_conversation_from_the_end_of_the_last() -> None:
+    core = Core(session_idle_s=100.0).starts()
+    core.passes(200)
+    core.happens(ev.ConversationEndRequested())
+    core.passes(99)
+    assert core.state is S.IDLE
+    core.passes(1.1)
+    assert core.c.ended is Reason.IDLE
+
+
 @pytest.mark.parametrize("state", list(State))
 def test_every_stop_tells_its_reason(state: State) -> None:
     """Of everything that stops something, the client can tell why."""

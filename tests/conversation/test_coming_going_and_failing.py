@@ -448,6 +448,7 @@ def test_a_stage_that_fails_twice_in_one_turn_failed_once() -> None:
         core.happens(event)
     assert core.c.ended is None
     assert core.errors == ["tts_failed", "llm_failed"]
+    assert core.c.stale == 2
 
 
 def test_a_spoken_apology_does_not_prove_the_model() -> None:

@@ -428,6 +428,14 @@ def test_a_transcript_that_repeats_the_agents_own_words_is_its_echo(when: str) -
     assert [n for n in core.told(TranscriptReceived) if n.final][1:] == []
 
 
+def test_echo_is_known_though_the_speaker_has_not_told_yet_what_was_played() -> None:
+    core = answering("It is very late indeed. ")
+    core.speaks()
+    core.pauses()
+    core.is_understood("it is very late indeed")
+    assert core.history == ["user: what time is it"]
+
+
 def test_words_long_after_the_agents_are_the_users_even_if_they_repeat_them() -> None:
     core = answering("It is very late indeed. ")
     core.is_generated(1.0)
