@@ -50,7 +50,7 @@ async def measure_vad() -> dict[str, float]:
 async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, object]:
     """Batch decodes of given lengths, and live utterances with their pause."""
 
-    async def final(pieces: Sequence[HeardAudio], pace_s: float) -> float:
+    async def final(pieces: Sequence[HeardAudio], pace_s: float, mode: SttMode = SttMode.STREAMING) -> float:
         ended = 0.0
 
         async def audio() -> AsyncIterator[HeardAudio]:
@@ -60,7 +60,7 @@ async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, object]:
                 yield piece
             ended = time.perf_counter()
 
-        async with recognizer.transcribe(audio(), locale="en", mode=SttMode.STREAMING) as transcripts:
+        async with recognizer.transcribe(audio(), locale="en", mode=mode) as transcripts:
             async for _ in transcripts:
                 pass
         return time.perf_counter() - ended
@@ -69,7 +69,9 @@ async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, object]:
     result: dict[str, object] = {}
     for seconds in (3, 10):
         pcm = (speech[16_000 : 16_000 * (1 + seconds)] * 32767).astype("<i2").tobytes()
-        result[f"decode_{seconds}_s"] = summary([await final([HeardAudio(pcm=pcm)], 0) for _ in range(RUNS)])
+        result[f"decode_{seconds}_s"] = summary(
+            [await final([HeardAudio(pcm=pcm)], 0, SttMode.BATCH) for _ in range(RUNS)]
+        )
     utterances = (await hear(speech, SileroVoiceActivity()))[:6]
     result["after_endpoint"] = summary([await final(each, CHUNK_S) for each in utterances])
     result["after_endpoint_utterance_s"] = [round(len(each) * CHUNK_S, 1) for each in utterances]

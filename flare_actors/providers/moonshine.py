@@ -144,7 +144,7 @@ class MoonshineRecognizer:
                 latest, ahead = started or latest, started is not None
             elif partials and (latest is None or latest.job.done) and utterance.wants_partial:
                 latest = self._start(utterance, spare=1) or latest
-        if ahead and latest is not None:
+        if latest is not None and (ahead or utterance.adds_nothing_to(latest)):
             text = latest.text(await latest.job.result())
         else:
             last = utterance.take()
@@ -263,6 +263,9 @@ class _Utterance:
     @property
     def is_long(self) -> bool:
         return bytes_to_seconds(len(self._pcm) - self._start, SAMPLE_RATE) >= self._settings.segment_s
+
+    def adds_nothing_to(self, decode: _Decode) -> bool:
+        return decode.taken.end == len(self._pcm)
 
     def take(self) -> _Taken:
         self._taken = len(self._pcm)

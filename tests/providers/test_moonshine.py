@@ -150,6 +150,13 @@ async def test_partials_replace_each_other_and_the_final_comes_last(handles):
     assert result[-1].text == "1 2 3 4 5 6 7 8 9 1 2 3 4 5"
 
 
+async def test_a_partial_that_heard_everything_is_the_final_transcript(handles):
+    result = await understand(MoonshineRecognizer(), live(spoken("12345678")), SttMode.STREAMING)
+
+    assert [(each.text, each.final) for each in result] == [("1 2 3 4 5 6 7 8", True)]
+    assert len(decodes(handles)) == 1
+
+
 async def test_batch_mode_gives_no_partials_and_decodes_nothing_for_them(handles):
     result = await understand(MoonshineRecognizer(), live(spoken("12345678912345")), SttMode.BATCH)
 
