@@ -40,7 +40,8 @@ def main() -> int:
         "machine": machine(),
         "versions": versions(),
         "benchmarks": {
-            name: {metric: attrs.asdict(value) for metric, value in metrics.items()} for name, metrics in results.items()
+            name: {metric: attrs.asdict(value) for metric, value in metrics.items()}
+            for name, metrics in results.items()
         },
     }
     text = json.dumps(report, indent=2)
