@@ -14,7 +14,7 @@ import trio
 
 from benchmarks.report import Metric, machine, versions
 
-NAMES = ("install", "startup", "server_memory", "voice_to_voice", "wer_noise")
+NAMES = ("engines", "install", "startup", "server_memory", "voice_to_voice", "wer_noise")
 
 
 def main() -> int:

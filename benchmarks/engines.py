@@ -1,22 +1,17 @@
 """How long does each embedded engine take, on this machine, for its part of a turn?
 
-Medians and worst of several runs, in milliseconds unless the key says otherwise. ``stt.after_endpoint`` is what a user waits
-for the final transcript after 0.48 s of silence, when the recogniser has decoded ahead in that pause. Prints JSON::
-
-    python -m benchmarks.engines
+``stt.after_endpoint_s`` is what a user waits for the final transcript after 0.48 s of silence, when the recogniser has
+decoded ahead in that pause.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 
 import trio
 
+from benchmarks.report import Metric, summary
 from benchmarks.speech import hear, recording
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import HeardAudio, LanguageModel, Message, Phrase, TextDelta
@@ -31,12 +26,7 @@ INSTRUCTIONS = "You are a friendly voice assistant. Answer in one or two short s
 SENTENCE = "Paris is the capital city of France, indeed."
 
 
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and worst, in milliseconds."""
-    return {"median": round(statistics.median(seconds) * 1e3, 3), "worst": round(max(seconds) * 1e3, 3)}
-
-
-async def measure_vad() -> dict[str, float]:
+async def measure_vad() -> dict[str, Metric]:
     """One chunk of 32 ms."""
     detector = await SileroVoiceActivity().open()
     took = []
@@ -44,10 +34,10 @@ async def measure_vad() -> dict[str, float]:
         started = time.perf_counter()
         detector.process(bytes(1024))
         took.append(time.perf_counter() - started)
-    return summary(took)
+    return {"vad.chunk_s": summary(took, "s")}
 
 
-async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, object]:
+async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, Metric]:
     """Batch decodes of given lengths, and live utterances with their pause."""
 
     async def final(pieces: Sequence[HeardAudio], pace_s: float, mode: SttMode = SttMode.STREAMING) -> float:
@@ -66,19 +56,18 @@ async def measure_stt(recognizer: MoonshineRecognizer) -> dict[str, object]:
         return time.perf_counter() - ended
 
     speech = recording("two_cities.wav")
-    result: dict[str, object] = {}
+    result: dict[str, Metric] = {}
     for seconds in (3, 10):
         pcm = (speech[16_000 : 16_000 * (1 + seconds)] * 32767).astype("<i2").tobytes()
-        result[f"decode_{seconds}_s"] = summary(
-            [await final([HeardAudio(pcm=pcm)], 0, SttMode.BATCH) for _ in range(RUNS)]
+        result[f"stt.decode_of_{seconds}_s"] = summary(
+            [await final([HeardAudio(pcm=pcm)], 0, SttMode.BATCH) for _ in range(RUNS)], "s"
         )
     utterances = (await hear(speech, SileroVoiceActivity()))[:6]
-    result["after_endpoint"] = summary([await final(each, CHUNK_S) for each in utterances])
-    result["after_endpoint_utterance_s"] = [round(len(each) * CHUNK_S, 1) for each in utterances]
+    result["stt.after_endpoint_s"] = summary([await final(each, CHUNK_S) for each in utterances], "s")
     return result
 
 
-async def measure_tts(synthesizer: HibariSynthesizer) -> dict[str, object]:
+async def measure_tts(synthesizer: HibariSynthesizer) -> dict[str, Metric]:
     """A sentence of eight words: first audio, and work per second of audio."""
     first, factor = [], []
     for _ in range(RUNS):
@@ -94,7 +83,7 @@ async def measure_tts(synthesizer: HibariSynthesizer) -> dict[str, object]:
                     first.append(time.perf_counter() - started)
                 samples += len(each.pcm) // 2
         factor.append((time.perf_counter() - started) / (samples / synthesizer.sample_rate))
-    return {"first_audio": summary(first), "realtime_factor": round(statistics.median(factor), 4)}
+    return {"tts.first_audio_s": summary(first, "s"), "tts.realtime_factor": summary(factor, "ratio")}
 
 
 async def first_token(model: LanguageModel, question: str) -> tuple[float, float]:
@@ -111,7 +100,7 @@ async def first_token(model: LanguageModel, question: str) -> tuple[float, float
     return first - started, (tokens - 1) / max(1e-9, time.perf_counter() - first)
 
 
-async def measure_llm() -> dict[str, object]:
+async def measure_llm() -> dict[str, Metric]:
     """The first request, and those that find instructions and examples in the KV cache."""
     started = time.perf_counter()
     async with open_llama_local() as model:
@@ -121,29 +110,24 @@ async def measure_llm() -> dict[str, object]:
             await first_token(model, each) for each in ("How are you?", "Why do cats purr?", "Tell me about rain.") * 2
         ]
     return {
-        "load": round(loaded * 1e3),
-        "first_token_cold": round(cold * 1e3),
-        "first_token_prefix_cached": summary([each for each, _ in warm]),
-        "tokens_per_second": round(statistics.median(rate for _, rate in warm), 1),
+        "llm.load_s": summary([loaded], "s"),
+        "llm.first_token_cold_s": summary([cold], "s"),
+        "llm.first_token_s": summary([each for each, _ in warm], "s"),
+        "llm.tokens_per_s": summary([rate for _, rate in warm], "1/s"),
     }
 
 
-async def measure() -> dict[str, object]:
+async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
     """Everything, one engine after the other."""
+    del quick
+    metrics = await measure_vad()
     started = time.perf_counter()
     async with open_moonshine() as recognizer:
-        stt = {"load": round((time.perf_counter() - started) * 1e3), **await measure_stt(recognizer)}
+        metrics["stt.load_s"] = summary([time.perf_counter() - started], "s")
+        metrics |= await measure_stt(recognizer)
+    metrics |= await measure_llm()
     started = time.perf_counter()
     async with open_hibari() as synthesizer:
-        tts = {"load": round((time.perf_counter() - started) * 1e3), **await measure_tts(synthesizer)}
-    return {
-        "machine": {"cores": os.cpu_count(), "load_average": os.getloadavg()[0] if sys.platform != "win32" else None},
-        "vad_chunk": await measure_vad(),
-        "stt": stt,
-        "llm": await measure_llm(),
-        "tts": tts,
-    }
-
-
-if __name__ == "__main__":
-    print(json.dumps(trio.run(measure), indent=2))
+        metrics["tts.load_s"] = summary([time.perf_counter() - started], "s")
+        metrics |= await measure_tts(synthesizer)
+    return metrics

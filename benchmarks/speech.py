@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import wave
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -15,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from flare_actors.audio import BYTES_PER_SAMPLE
+from flare_actors.conversation.endpointing import Heard, UtteranceDetector
+from flare_actors.conversation.settings import Settings
 from flare_actors.ports import HeardAudio, VoiceActivity
 
 __all__ = ["RATE", "REFERENCES", "Utterance", "add_noise", "hear", "recording", "word_error_rate", "words"]
@@ -59,29 +63,29 @@ def add_noise(speech: npt.NDArray[np.float32], snr_db: float, *, seed: int) -> n
     return np.asarray(speech + noise * np.sqrt(wanted / (noise**2).mean()), np.float32)
 
 
-async def hear(
-    samples: npt.NDArray[np.float32], ear: VoiceActivity, *, endpoint_s: float = 0.48, preroll_s: float = 0.3
-) -> list[Utterance]:
+async def hear(samples: npt.NDArray[np.float32], ear: VoiceActivity) -> list[Utterance]:
     """Cut a recording into utterances as a session's ear does, with the conversation's default settings."""
     pcm = np.clip(samples * 32768, -32768, 32767).astype("<i2").tobytes()
-    size, step_s = ear.chunk_samples * 2, ear.chunk_samples / ear.sample_rate
-    detector = await ear.open()
-    chunks = [pcm[at : at + size] for at in range(0, len(pcm) - size + 1, size)]
-    preroll = round(preroll_s / step_s)
+    size, chunk_s = ear.chunk_samples * BYTES_PER_SAMPLE, ear.chunk_samples / ear.sample_rate
+    settings = Settings()
+    detector, endpointing = await ear.open(), UtteranceDetector(settings, chunk_s)
+    preroll: deque[bytes] = deque(maxlen=round(settings.preroll_s / chunk_s))
     utterances: list[Utterance] = []
-    current: Utterance | None = None
-    silence_s = 0.0
-    for number, chunk in enumerate(chunks):
-        probability = detector.process(chunk)
-        if current is None and probability >= 0.5:
-            current = [HeardAudio(pcm=each) for each in chunks[max(0, number - preroll) : number]]
+    current: Utterance = []
+    for at in range(0, len(pcm) - size + 1, size):
+        chunk = pcm[at : at + size]
+        was_speaking = endpointing.speaking
+        changes = endpointing.feed(detector.process(chunk))
+        if Heard.STARTED in changes:
+            current = [HeardAudio(pcm=each) for each in preroll]
+        if was_speaking or endpointing.speaking:
+            current.append(HeardAudio(pcm=chunk, silence_s=endpointing.silence_s))
+        if Heard.STOPPED in changes and not endpointing.too_short:
             utterances.append(current)
-        if current is not None:
-            silence_s = 0.0 if probability >= 0.35 else silence_s + step_s
-            current.append(HeardAudio(pcm=chunk, silence_s=silence_s))
-            if silence_s >= endpoint_s:
-                current, silence_s = None, 0.0
-    return [each for each in utterances if sum(1 for piece in each if not piece.silence_s) * step_s - preroll_s >= 0.25]
+        preroll.append(chunk)
+    if endpointing.stop() and not endpointing.too_short:
+        utterances.append(current)
+    return utterances
 
 
 def words(text: str) -> list[str]:
