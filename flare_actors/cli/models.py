@@ -22,10 +22,8 @@ class _Model(click.ParamType["Weights"]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Weights:
         """Give the model; a name that is none is told with what there is."""
         from flare_actors.config.structure import suggest
-        from flare_actors.providers.weights import MODELS, Weights
+        from flare_actors.providers.weights import MODELS
 
-        if isinstance(value, Weights):
-            return value
         for each in MODELS:
             if each.name == value:
                 return each

@@ -45,12 +45,6 @@ class Secret:
     def __repr__(self) -> str:
         return REDACTED
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
 
 def secret_from_environment(variable: str, *, where: str) -> Secret:
     """Read a secret from an environment variable.

@@ -19,10 +19,10 @@ from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_orig
 
 import attrs
 import cattrs
-from cattrs.errors import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from flare_actors.config.secret import Secret, looks_secret
+from flare_actors.config.secret import looks_secret
 
 __all__ = ["FromText", "Problem", "no_number", "structure", "suggest", "unstructure"]
 
@@ -95,7 +95,7 @@ def structure(data: Mapping[str, object], cls: type[_T], *, base: Path) -> tuple
 
 
 def unstructure(value: object) -> dict[str, Any]:
-    """Give plain data that ``structure`` would turn into ``value`` again; secrets become their redacted form."""
+    """Give plain data that ``structure`` would turn into ``value`` again."""
     return {key: each for key, each in _plain(value).items() if each is not None}
 
 
@@ -135,12 +135,6 @@ def _converter(base: Path) -> cattrs.Converter:
 
     converter.register_structure_hook(Path, path)
 
-    def secret(_: object, __: object) -> Secret:
-        raise _WrongTypeError(
-            "is a secret, and secrets do not belong into files; name a variable or a file that holds it"
-        )
-
-    converter.register_structure_hook(Secret, secret)
     converter.register_structure_hook_func(_is_choice, _choose)
     converter.register_structure_hook_factory(_is_optional, lambda kind: _optional(kind, converter))
     converter.register_structure_hook_factory(_is_list, lambda kind: _list(kind, converter))
@@ -348,9 +342,6 @@ def _problems(fault: BaseException, path: tuple[str, ...]) -> Iterator[Problem]:
                 yield from _problems(each, (*path, note.name))
             for other in plain:
                 yield from _problems(other, path)
-        case IterableValidationError():
-            for each in fault.exceptions:
-                yield from _problems(each, path)
         case ForbiddenExtraKeysError():
             known = [field.name for field in attrs.fields(fault.cl) if field.init]
             for key in sorted(fault.extra_fields):
@@ -369,7 +360,7 @@ def _problems(fault: BaseException, path: tuple[str, ...]) -> Iterator[Problem]:
 def _plain(value: object) -> Any:  # noqa: ANN401 # plain data has no narrower type
     if isinstance(value, type) or value is None or isinstance(value, (str, int, float, bool)):
         return value
-    if isinstance(value, (Secret, Path)):
+    if isinstance(value, Path):
         return str(value)
     if isinstance(value, Enum):
         return value.value

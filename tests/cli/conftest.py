@@ -33,7 +33,7 @@ chars_per_second = 40.0
 def quiet_surroundings(monkeypatch):
     """No variable of the developer's, and logging as it was."""
     for name in list(os.environ):
-        if name.startswith("FLARE_ACTORS_") and name != "FLARE_ACTORS_REQUIRE_ALL":
+        if name.startswith("FLARE_ACTORS_") and name not in ("FLARE_ACTORS_REQUIRE_ALL", "FLARE_ACTORS_CACHE"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     root = logging.getLogger()

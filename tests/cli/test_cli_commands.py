@@ -118,6 +118,12 @@ def test_defaults_that_help_tells_are_the_defaults(run):
         assert told in text
 
 
+def test_the_reference_is_the_classes(run):
+    from flare_actors.config.describe import markdown
+
+    assert run("config", "reference")[1] == markdown()
+
+
 # --- models --------------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -30,8 +32,8 @@ def serving(*args, **environ):
         process.communicate()
 
 
-def get(url: str, **headers) -> tuple[int, str]:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:  # our own
+def get(url: str, **options) -> tuple[int, str]:
+    with urllib.request.urlopen(url, **options) as answer:
         return answer.status, answer.read().decode()
 
 
@@ -61,6 +63,30 @@ def test_the_key_is_in_no_line(scripted, tmp_path):
         process.terminate()
         out, err = process.communicate()
         assert KEY not in out + err
+
+
+@pytest.mark.needs("weights")
+def test_with_no_configuration_it_is_the_embedded_engines_and_says_what_they_are():
+    with serving() as (process, line):
+        assert json.loads(get(line.strip() + "healthz")[1])["demo_brain"] is True
+        process.terminate()
+        out, err = process.communicate()
+        assert process.returncode == 0
+        assert out == ""
+        assert "a demo brain" in err
+
+
+def test_for_a_phone_it_serves_https_everywhere_and_says_where(scripted):
+    flags = ("--host", "0.0.0.0", "--tls-self-signed", "--api-key-env", "THE_KEY", "--log-format", "terminal")
+    with serving("--config", scripted, *flags, THE_KEY=KEY) as (process, line):
+        assert line.startswith("https://localhost:")
+        assert get(line.strip() + "healthz", context=ssl._create_unverified_context())[0] == 200
+        process.terminate()
+        _, err = process.communicate()
+        assert KEY not in err
+        assert all(
+            each.startswith("https://") for each in re.findall(r"From other machines of your network: (.*)", err)
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from flare_actors.talk import read_wav
+from flare_actors.audio import level_db
+from flare_actors.cli.talk import _tell, _text
+from flare_actors.conversation.notices import ErrorRaised, NothingHeard, TurnEnded
+from flare_actors.conversation.states import Reason
+from flare_actors.talk import Latency, TalkReport, TurnReport, read_wav, write_wav
 
 
 def test_json_is_exactly_one_object_on_stdout(run, scripted, question, tmp_path):
@@ -37,8 +43,6 @@ def test_without_json_a_person_reads_what_was_said_and_how_long_it_took(run, scr
 
 
 def test_a_recording_without_speech_is_told_and_no_failure(run, scripted, tmp_path):
-    from flare_actors.talk import write_wav
-
     write_wav(tmp_path / "silence.wav", bytes(16_000), 16_000)
     code, out, err = run("talk", tmp_path / "silence.wav", "--config", scripted, "--fast", "--json")
     assert code == 0
@@ -78,6 +82,41 @@ def test_a_locale_that_an_engine_does_not_know_is_exit_2(run, question, tmp_path
     code, _, err = run("talk", question, "--config", file)
     assert code == 2
     assert "does not support locale 'sv-SE'" in err
+
+
+@pytest.mark.parametrize(
+    ("notice", "told"),
+    [
+        (NothingHeard(utterance=1), "heard nothing"),
+        (TurnEnded(turn=1, reason=Reason.BARGE_IN, heard="a"), "stopped: barge_in"),
+        (ErrorRaised(code="x", message="the model is gone", recoverable=True), "error: the model is gone"),
+    ],
+)
+def test_trouble_is_told_while_it_happens(capsys, notice, told):
+    _tell(notice)
+    assert told in capsys.readouterr().err
+
+
+def test_an_answer_that_was_cut_off_and_one_without_audio_are_told_as_such():
+    turn = TurnReport(turn=1, transcript="a", answer="b", answer_seconds=0, stopped=Reason.BARGE_IN, latency=Latency())
+    text = _text(TalkReport(turns=(turn,), transcript="a", states=(), audio=b"", sample_rate=16_000))
+    assert "(stopped: barge_in)" in text
+    assert "(no audio)" in text
+
+
+@pytest.mark.needs("local")
+def test_a_real_recording_is_understood_by_the_real_engines(run, tmp_path):
+    import moonshine_voice
+
+    recording = Path(moonshine_voice.__file__).parent / "assets" / "beckett.wav"
+    file = tmp_path / "agent.toml"
+    file.write_text('[providers.llm]\nuse = "scripted"\nscript = ["I see."]', encoding="utf-8")
+    code, out, _ = run("talk", recording, "--config", file, "--fast", "--json", "--out", tmp_path / "answer.wav")
+    assert code == 0
+    report = json.loads(out)
+    assert {"ever", "tried", "failed", "matter", "better"} <= set(re.findall(r"\w+", report["transcript"].lower()))
+    assert all(turn["answer"] == "I see." for turn in report["turns"])
+    assert level_db(read_wav(tmp_path / "answer.wav").pcm) > -40
 
 
 def test_speech_is_on_the_screen_but_in_no_log(run, scripted, question):

@@ -27,6 +27,7 @@ class Remote:
     temperature: float = attrs.field(default=0.2, validator=attrs.validators.ge(0))
     weights: Path | None = None
     api_key_env: str | None = None
+    token: str = attrs.field(default="longenough", validator=attrs.validators.min_len(8))
     headers: dict[str, str] = attrs.field(factory=dict)
     stop: tuple[str, ...] = ()
     tokens: int = 10
@@ -37,6 +38,10 @@ class Remote:
     def _holds_the_tokens(self, _, value):
         if self is not None and value < 2 * self.tokens:
             raise ValueError("must be at least twice tokens")
+
+    def __attrs_post_init__(self):
+        if self.style == "chatty" and self.tokens == 49:
+            raise ValueError("no chatting with 49 tokens")
 
 
 class ToyCatalogue:
@@ -234,6 +239,21 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(write, catalogue, tabl
     (line,) = refused(write(f'[{table}]\napi_key = "sk-canary-1"'), catalogue)
     assert "canary" not in line
     assert "api_key_env" in line
+
+
+@pytest.mark.parametrize("value", ['["sk-canary-1"]', '"canary"'])
+def test_a_secret_that_is_wrong_is_not_shown(write, catalogue, value):
+    (line,) = refused(write(f'[providers.llm]\nuse = "remote"\nbase_url = "x"\ntoken = {value}'), catalogue)
+    assert "[providers.llm] token: " in line
+    assert "canary" not in line
+    assert "not shown" in line
+
+
+def test_settings_that_only_fail_together_are_told_for_their_table(write, catalogue):
+    (line,) = refused(
+        write('[providers.llm]\nuse = "remote"\nbase_url = "x"\nstyle = "chatty"\ntokens = 49'), catalogue
+    )
+    assert "[providers] llm: these settings do not fit together" in line
 
 
 @pytest.mark.parametrize(
