@@ -85,8 +85,7 @@ async def handle(agent: Agent, request: WebSocketRequest) -> None:
 
 async def your_other_work() -> None:
     """Whatever else your server does; it shares nothing with the sessions but the event loop."""
-    while True:
-        await trio.sleep(3600)
+    await trio.sleep_forever()
 
 
 async def call(url: str) -> None:
