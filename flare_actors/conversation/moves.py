@@ -161,8 +161,6 @@ class Draft:
             self.reply(TurnKind.RESPONSE)
         elif speaking:
             pass
-        elif self.c.draining:
-            self.end(Reason.SHUTDOWN)
         elif self.c.apology_due:
             self.reply(TurnKind.APOLOGY, self.c.settings.apology)
         elif self.c.says:
@@ -200,7 +198,8 @@ class Draft:
         settings = self.c.settings
         messages: tuple[Any, ...] = ()
         if text is None:
-            self.set(settling=())
+            # Whatever was said until now is in the request.
+            self.set(settling=(), answer_due=False)
             self.forget_unheard()
             messages = build_messages(self.c.history)
         self.set(turn=attrs.evolve(turn, waiting=False))
@@ -307,7 +306,7 @@ class Draft:
     def record_user(self, text: str) -> None:
         """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
         turn = self.c.turn
-        if turn is not None:
+        if turn is not None and not turn.waiting:
             self.record_agent(AgentSaid(turn=turn.number, text=""))
         self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
 
@@ -317,10 +316,7 @@ class Draft:
 
     def forget_unheard(self) -> None:
         """Give up the places of turns of which nothing was heard, and nothing will be known any more."""
-        open_turns = {settling.number for settling in self.c.settling}
-        if self.c.turn is not None:
-            open_turns.add(self.c.turn.number)
-        self.set(history=without_unheard(self.c.history, open_turns))
+        self.set(history=without_unheard(self.c.history, {settling.number for settling in self.c.settling}))
 
     # --- Failures and ends -----------------------------------------------------------------------------------------------
 

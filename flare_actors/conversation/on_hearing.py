@@ -152,7 +152,7 @@ def _heard_nothing(d: Draft, utterance: int) -> None:
 
 
 def on_recognizer_ready(d: Draft, _: RecognizerReady) -> None:
-    if d.c.state not in ACTIVE or d.c.hearing is Hearing.STOPPED:
+    if d.c.hearing is Hearing.STOPPED:
         d.drop()
         return
     d.set(hearing=Hearing.READY)
@@ -161,7 +161,7 @@ def on_recognizer_ready(d: Draft, _: RecognizerReady) -> None:
 
 
 def on_recognizer_failed(d: Draft, e: RecognizerFailed) -> None:
-    if d.c.state not in ACTIVE or d.c.hearing in {Hearing.STOPPED, Hearing.FAILED}:
+    if d.c.hearing in {Hearing.STOPPED, Hearing.FAILED}:
         d.drop()
         return
     lose_recognizer(d, critical=e.critical)
@@ -200,7 +200,7 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
 
 def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     awaited = next((a for a in d.c.awaited if a.utterance == e.utterance), None)
-    if awaited is None or d.c.state not in ACTIVE:
+    if awaited is None:
         d.drop()
         return
     d.set(

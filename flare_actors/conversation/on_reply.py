@@ -90,8 +90,6 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     d.wait(generation=None)
     if e.audio_s <= 0:
         # Nothing to be played: the text was delivered, and that is the end of the turn.
-        if d.c.state is State.PROCESSING_SPEECH and turn.phrases:
-            d.go(State.PREPARING_RESPONSE)
         d.finish_turn()
         return
     # The speaker tells when it is played; this is for the case that it does not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from core_driver import Core, kinds
 
-from flare_actors.conversation import Limits, Reason, State
+from flare_actors.conversation import Floor, Limits, Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CloseListener, OpenListener, StartReply, StartStt, StopStt
 from flare_actors.conversation.model import Hearing
@@ -88,6 +88,23 @@ def test_a_welcome_waits_until_somebody_is_there_to_hear_it() -> None:
     assert core.state is S.INITIALIZING
     core.happens(ev.ClientAttached())
     assert core.state is S.PREPARING_WELCOME
+
+
+def test_a_welcome_waits_until_the_ear_is_open() -> None:
+    core = Core(welcome="Hello there.")
+    core.happens(ev.ConversationStartRequested(), ev.ClientAttached())
+    assert core.state is S.INITIALIZING
+    core.happens(ev.ListenerOpened())
+    assert core.state is S.PREPARING_WELCOME
+
+
+def test_a_conversation_that_somebody_has_joined_is_no_longer_counted_as_idle() -> None:
+    core = Core(session_idle_s=100.0)
+    core.happens(ev.ConversationStartRequested(), ev.ListenerOpened())
+    core.passes(50)
+    core.happens(ev.ClientAttached())
+    core.passes(60)
+    assert core.state is S.LISTENING
 
 
 def test_a_conversation_that_nobody_joins_ends_with_the_session() -> None:
@@ -173,6 +190,31 @@ def test_a_shutdown_lets_the_user_finish_and_be_answered() -> None:
     core.answers("It is late. ")
     assert core.c.ended is Reason.SHUTDOWN
     assert core.history[-1] == "agent: It is late."
+
+
+def test_a_shutdown_waits_for_what_is_being_understood() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.pauses()
+    core.happens(ev.ShutdownRequested(deadline_s=10.0))
+    assert core.state is S.LISTENING
+    core.is_understood("")
+    assert core.c.ended is Reason.SHUTDOWN
+
+
+def test_a_shutdown_waits_for_what_was_said_while_an_answer_was_stopped() -> None:
+    core = Core().starts()
+    core.says("what time is it")
+    core.happens(ev.ShutdownRequested(deadline_s=10.0))
+    core.speaks(confirmed=False)
+    core.pauses()
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 0.0)
+    assert core.state is S.LISTENING
+    core.is_understood("in Ankara")
+    core.answers("Noon. ")
+    assert core.c.ended is Reason.SHUTDOWN
+    assert core.history[-1] == "agent: Noon."
 
 
 def test_a_shutdown_does_not_drop_an_answer_that_is_owed() -> None:
@@ -406,6 +448,33 @@ def test_a_longer_back_off_is_not_cut_short_by_another_failure() -> None:
     assert core.state is S.ERROR
     core.passes(0.5)
     assert core.state is S.LISTENING
+
+
+def test_a_recogniser_that_is_down_fails_once() -> None:
+    core = Core().starts()
+    core.happens(ev.RecognizerFailed(), ev.RecognizerFailed(critical=True))
+    assert core.c.ended is None
+    assert core.c.failures.stt == 1
+    assert core.c.stale == 1
+
+
+def test_an_answer_that_nobody_heard_does_not_prove_the_model() -> None:
+    core = Core(limits=Limits(same_failures=2)).starts()
+    core.says("hello")
+    core.happens(ev.LanguageModelFailed(turn=1))
+    core.stopped_at(1, 0.0)
+    core.says("hello")
+    core.writes("Hello. ")
+    core.happens(ev.InterruptRequested())
+    assert core.c.failures.llm == 1
+
+
+def test_speech_over_an_error_ends_with_its_link() -> None:
+    core = Core().starts()
+    core.happens(ev.RecognizerFailed())
+    core.speaks()
+    core.happens(ev.ClientDetached())
+    assert core.c.floor is Floor.SILENT
 
 
 def test_failures_with_a_success_between_them_are_not_in_a_row() -> None:

@@ -181,6 +181,18 @@ def test_a_later_report_amends_what_was_heard_until_the_next_request() -> None:
     assert core.history[1] == "agent: It is late."
 
 
+def test_a_report_of_an_earlier_turn_says_nothing_of_the_live_one() -> None:
+    core = answering(reports=True)
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 2.0)
+    core.happens(ev.SayRequested(text="Good night."))
+    core.is_answering("Good night.")
+    core.is_generated(1.0)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0), ev.PlaybackCompleted(turn=1, played_s=1.0))
+    assert core.state is S.PLAYING_RESPONSE
+    assert core.history == ["user: what time is it", "agent: It is late."]
+
+
 def test_nobody_can_have_heard_more_than_the_clock_has_played() -> None:
     core = answering(reports=True)
     core.happens(ev.InterruptRequested())

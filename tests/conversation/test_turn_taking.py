@@ -211,6 +211,22 @@ def test_words_said_while_the_agent_may_not_be_interrupted_come_after_its_own_in
     assert core.requests == [["assistant: Dinner is ready.", "user: what time is it"]]
 
 
+def test_words_that_come_before_a_request_is_built_are_in_it_and_answered_once() -> None:
+    core = answering(barge_in=BargeIn.OFF)
+    core.happens(ev.InterruptRequested(), ev.SayRequested(text="Dinner."))
+    core.speaks(confirmed=False)
+    core.pauses()
+    core.happens(ev.TextReceived(text="one"))
+    core.is_understood("two")
+    core.stopped_at(2, 0.0)
+    core.stopped_at(1, 1.0)
+    assert core.requests[-1][-1] == "user: one two"
+    core.answers("Three. ")
+    assert core.state is S.LISTENING
+    assert len(core.requests) == 2
+    assert core.history[-3:] == ["user: one", "user: two", "agent: Three."]
+
+
 def test_with_barge_in_off_a_failed_answer_does_not_take_a_newer_question_with_it() -> None:
     core = Core(barge_in=BargeIn.OFF).starts()
     core.says("what time is it")
@@ -480,6 +496,17 @@ def test_text_is_a_confirmed_barge_in_with_that_text(state: State) -> None:
             S.PLAYING_RESPONSE: ["user: what time is it", "assistant: It is late.", "user: and where am I"],
         }[state]
     )
+
+
+def test_speech_that_was_confirmed_before_a_typed_answer_began_counts_though_the_agent_is_heard() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.TextReceived(text="what time is it"))
+    core.is_answering("It is late. ")
+    core.pauses()
+    core.is_understood("and where am I")
+    core.stopped_at(1, 1.0)
+    assert core.requests[-1] == ["user: what time is it", "assistant: It is late.", "user: and where am I"]
 
 
 def test_text_interrupts_even_where_speech_may_not() -> None:
