@@ -61,7 +61,7 @@ def check_exposure(host: str | None, *, api_keys: Sequence[str], insecure_no_aut
         return
     raise ConfigError(
         f"host {host or 'None (every interface)'!r} can be reached from other machines and no API key is set: set one "
-        "(--api-key or FLARE_ACTORS_API_KEY), or use 127.0.0.1, or say that anybody may talk (--insecure-no-auth)"
+        "(--api-key-file or FLARE_ACTORS_API_KEY), or use 127.0.0.1, or say that anybody may talk (--insecure-no-auth)"
     )
 
 
