@@ -143,7 +143,7 @@ async def read_request(stream: ServerStream, *, head_bytes: int) -> Request | No
 async def write_response(stream: ServerStream, response: Response, request: Request | None = None) -> bool:
     """Answer; without a request, one that could not be read. Returns whether the connection can take another request."""
     connection = request.connection if request else h11.Connection(h11.SERVER)
-    keep = request is not None and not request.has_body and connection.their_state is h11.DONE
+    keep = request is not None and connection.their_state is h11.DONE  # not with a body that nobody reads
     headers = [
         ("Date", email.utils.formatdate(time.time(), usegmt=True)),
         ("Content-Length", str(len(response.body))),

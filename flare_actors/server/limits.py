@@ -33,12 +33,10 @@ class ServerLimits:
     pong_s: float = attrs.field(default=20.0, validator=_seconds)
     """How long the pong may take; then the connection counts as lost (the session waits for its client to come back)."""
     write_s: float = attrs.field(default=10.0, validator=_seconds)
-    """How long one message may take to be written to a client that does not read; then the link is broken for good."""
+    """How long one message may take to be written to a client that does not read; then the link is broken for good. (That
+    shows soon, and little is beyond recall on a barge-in: Trio keeps at most 16 KiB unsent in the kernel.)"""
     close_s: float = attrs.field(default=2.0, validator=_seconds)
     """How long a client may take to answer the WebSocket's close."""
-    send_buffer_bytes: int = attrs.field(default=64 * 1024, validator=_count)
-    """The kernel's send buffer of a connection. What is in it can no longer be flushed on a barge-in, and a large one hides
-    for long that a client has stopped reading: 64 KiB is about a second of audio (Linux doubles it for its own needs)."""
     malformed_burst: int = attrs.field(default=20, validator=_count)
     """Malformed messages that a client may send in a row; one more closes the WebSocket with 1008."""
     malformed_per_s: float = attrs.field(default=1.0, validator=_seconds)

@@ -64,8 +64,10 @@ def settings_for(start: flare.StartSession, settings: Settings) -> Settings:
 async def _serve(websocket: WebSocket, agent: Agent, sessions: Sessions, limits: ServerLimits) -> None:
     allowance = Allowance(limits)
     start: flare.StartSession | None = None
-    with trio.move_on_after(limits.start_s):
+    with trio.move_on_after(limits.start_s) as patience, sessions.waiting(patience):
         start = await _start_message(websocket, allowance)
+    if start is None and sessions.draining:
+        raise _Refused(ClientError("draining", "the server is shutting down; try again later"), ClosingCode.RESTART)
     if start is None:
         error = ClientError("start_timeout", f"start_session must come within {limits.start_s:g} s")
         raise _Refused(error, ClosingCode.POLICY)

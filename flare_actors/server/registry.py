@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -100,6 +100,7 @@ class Sessions:
         self._empty = trio.Event()
         self._empty.set()
         self._drain_until: float | None = None
+        self._waiting: set[trio.CancelScope] = set()
 
     def __len__(self) -> int:
         return self._count
@@ -108,6 +109,15 @@ class Sessions:
     def draining(self) -> bool:
         """No more sessions are taken."""
         return self._drain_until is not None
+
+    @contextmanager
+    def waiting(self, scope: trio.CancelScope) -> Iterator[None]:
+        """While a client has no session yet, the server's drain cancels it."""
+        self._waiting.add(scope)
+        try:
+            yield
+        finally:
+            self._waiting.discard(scope)
 
     async def open(self, settings: Settings) -> Entry:
         """Open a session, in a task of its own. Cancelled while it opens, it is not opened.
@@ -163,8 +173,10 @@ class Sessions:
         return entry if entry and right and entry.session.ended is None else None
 
     def shutdown(self, deadline_s: float) -> None:
-        """Ask every session to finish its turn and end; those that are being opened, too."""
+        """Ask every session to finish its turn and end, those that are being opened, too; send waiting clients away."""
         self._drain_until = trio.current_time() + deadline_s
+        for scope in self._waiting:
+            scope.cancel(reason="the server is shutting down")
         for entry in list(self._entries.values()):
             entry.session.shutdown(deadline_s)
 

@@ -7,7 +7,6 @@ async with trio.open_nursery() as nursery:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import signal
 import socket
@@ -134,7 +133,6 @@ class Server:
             return
         self._connections += 1
         try:
-            _limit_send_buffer(transport, self.limits.send_buffer_bytes)
             await serve_connection(transport, site, turned_away=self._connections > most)
         finally:
             self._connections -= 1
@@ -154,13 +152,6 @@ class Server:
             self._silent = trio.Event()
             with trio.move_on_after(self.limits.close_s):
                 await self._silent.wait()
-
-
-def _limit_send_buffer(transport: trio.abc.Stream, size: int) -> None:
-    lower = getattr(transport, "transport_stream", transport)
-    if isinstance(lower, trio.SocketStream):
-        with contextlib.suppress(OSError):
-            lower.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 async def serve(  # noqa: PLR0913 - one call starts a server; every choice has its default

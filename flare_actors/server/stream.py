@@ -9,6 +9,7 @@ its ``aclose`` says the missing word, and ``finish`` closes when the client has 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from wsproto.frame_protocol import FrameProtocol
@@ -137,17 +138,8 @@ class ServerStream(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            await self._close_transport(linger_s)
-
-    async def _close_transport(self, patience_s: float) -> None:
-        if self._cut_short:
-            await trio.aclose_forcefully(self._transport)
-            return
-        try:
-            with trio.move_on_after(patience_s):  # TLS says goodbye, which a client that does not read can hold up
-                await self._transport.aclose()
-        except trio.BrokenResourceError:
-            pass
+            with suppress(trio.BrokenResourceError), trio.move_on_after(linger_s):
+                await self._transport.aclose()  # TLS says goodbye here, which a client that does not read can hold up
 
     async def abort(self) -> None:
         """Tear the transport down, whoever may be reading or writing: they get ``trio.ClosedResourceError``."""

@@ -92,7 +92,7 @@ class FakeSession:
         except* LinkClosed:
             pass
         finally:
-            with trio.move_on_after(1, shield=True):
+            with trio.move_on_after(30, shield=True):
                 await link.aclose()
 
     async def _serve(self, link: ClientLink) -> None:

@@ -26,7 +26,8 @@ from server_tools import (
 
 from flare_actors.conversation import events
 from flare_actors.conversation.states import Reason
-from flare_actors.ports import AudioIn
+from flare_actors.errors import LinkBroken
+from flare_actors.ports import AudioIn, AudioOut
 from flare_actors.wire import flare
 
 START = frame(TEXT, b'{"type": "start_session"}')
@@ -238,7 +239,7 @@ async def test_a_client_that_ignores_the_close_is_cut_off(clock, log) -> None:
 
 async def test_a_client_that_reads_nothing_is_cut_off_and_its_session_ended(clock, log) -> None:
     sessions = FakeSessions()
-    limits = attrs.evolve(LIMITS, write_s=5, send_buffer_bytes=4096)
+    limits = attrs.evolve(LIMITS, write_s=5)
     async with running(open_one=sessions, limits=limits) as server, connected(server) as bystander:
         await bystander.start()
         async with raw(server) as client:
@@ -252,6 +253,25 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_its_session_ended(cloc
         assert "read nothing for 5 s" in (sessions.made[1].broken or "")
         await bystander.say(flare.Ping())
         await bystander.wait_for(flare.Pong)
+
+
+async def test_a_write_that_does_not_go_through_breaks_both_directions(clock, log) -> None:
+    sessions = FakeSessions()
+    async with running(open_one=sessions) as server, raw(server) as client:
+        await client.upgrade(server)
+        await client.send(START)
+        await client.frame()
+        (link,) = sessions.made[0].links
+
+        async def send_for_ever() -> None:
+            while True:
+                await link.send(AudioOut(1, bytes(60_000)))
+
+        with pytest.raises(LinkBroken, match="read nothing for 10 s"):
+            await send_for_ever()
+        await until(lambda: sessions.made[0].broken is not None)  # its other task waits for messages
+        with pytest.raises(LinkBroken):
+            await link.send(AudioOut(1, bytes(2)))
 
 
 async def test_a_client_that_leaves_without_a_word_may_come_back(clock, log) -> None:

@@ -64,8 +64,20 @@ async def test_a_drained_server_tells_its_clients_and_returns(clock) -> None:
             await client.hear_all()
             assert client.heard[-1] == notices.SessionEnded(reason=Reason.SHUTDOWN)
             assert client.close_code == 1012
+            await waiting.wait_error("draining")
             await waiting.hear_all()
+            assert waiting.close_code == 1012
     # The nursery is closed: `serve` has returned, and nothing of it is left.
+
+
+async def test_clients_without_a_session_are_told_too(clock) -> None:
+    async with running() as server, connected(server) as waiting:
+        await waiting.say(flare.Ping())
+        await waiting.wait_for(flare.Pong)
+        server.request_drain()
+        await waiting.wait_error("draining")
+        await waiting.hear_all()
+        assert waiting.close_code == 1012
 
 
 async def test_a_turn_is_finished_first(clock) -> None:
@@ -113,7 +125,6 @@ async def test_a_draining_server_says_so_and_takes_nobody_in(clock) -> None:
     async with (
         running(open_one=sessions) as server,
         connected(server) as client,
-        connected(server) as late,
         raw(server) as visitor,
         raw(server) as stranger,
     ):
@@ -127,10 +138,6 @@ async def test_a_draining_server_says_so_and_takes_nobody_in(clock) -> None:
         await stranger.send(upgrade_head(server))
         status, headers, _ = await stranger.response()
         assert (status, "retry-after" in headers) == (503, True)
-        await late.say(flare.StartSession())
-        await late.wait_error("draining")
-        await late.hear_all()
-        assert late.close_code == 1012
 
 
 async def test_a_cancelled_server_leaves_nothing(clock) -> None:

@@ -104,6 +104,7 @@ def test_no_text_and_no_bytes_make_a_client_raise_anything_but_a_broken_link(dat
         ('{"type": "playback_progress", "played_s": true}', "invalid_field", "played_s"),
         ('{"type": "playback_progress", "played_s": 1e999}', "invalid_field", "played_s"),
         ('{"type": "playback_progress", "played_s": 1, "turn": 1.0}', "invalid_field", "turn"),
+        ('{"type": "playback_progress", "played_s": 1, "turn": true}', "invalid_field", "turn"),
         ('{"type": "playback_progress", "played_s": 1, "turn": 0}', "invalid_field", "turn"),
         ('{"type": "playback_progress", "played_s": 1, "turn": 4294967296}', "invalid_field", "turn"),
         ('{"type": "start_session", "mode": "fast"}', "invalid_field", "mode"),
@@ -248,6 +249,20 @@ def test_words_and_tokens_stay_out_of_every_repr() -> None:
     for kind in [*CLIENT_MESSAGES.values(), *SERVER_MESSAGES.values(), flare.Resume]:
         for field in attrs.fields(kind):
             assert not (field.repr and field.name in {"text", "heard", "token", "resume_token"}), (kind, field.name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"turn": 1}',
+        '{"type": "turn_metrics", "turn": 1, "stt_s": 1e999}',
+        '{"type": "turn_metrics", "turn": 1, "stt_s": ' + "9" * 400 + "}",
+        '{"type": "state_transition", "old_state": "idle", "new_state": "dancing", "timestamp": 0}',
+    ],
+)
+def test_a_client_is_told_what_a_server_did_wrong(text: str) -> None:
+    with pytest.raises(LinkBroken, match="the server sent"):
+        flare.decode_server(text)
 
 
 def test_half_a_surrogate_pair_in_an_answer_breaks_no_frame() -> None:
