@@ -198,8 +198,7 @@ class Draft:
         settings = self.c.settings
         messages: tuple[Any, ...] = ()
         if text is None:
-            # Whatever was said until now is in the request.
-            self.set(settling=(), answer_due=False)
+            self.set(settling=())
             self.forget_unheard()
             messages = build_messages(self.c.history)
         self.set(turn=attrs.evolve(turn, waiting=False))
@@ -306,7 +305,7 @@ class Draft:
     def record_user(self, text: str) -> None:
         """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
         turn = self.c.turn
-        if turn is not None and not turn.waiting:
+        if turn is not None:
             self.record_agent(AgentSaid(turn=turn.number, text=""))
         self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
 
