@@ -25,6 +25,7 @@ _VIOLATIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009})
 """Close codes that say that somebody broke the protocol, whoever closed: it would happen again."""
 _FRAGMENTS: Final = 16
 """How many times the size of the largest message may come (as fragments, pings and pongs) without a whole message."""
+_RECEIVE_BYTES: Final = 16 * 1024  # a few messages of audio; the library's 4 KiB would be less than one
 _KEY_BYTES: Final = 16  # RFC 6455, 4.2.1: Sec-WebSocket-Key
 
 
@@ -188,7 +189,9 @@ async def serve_websocket(
     stream.give_back(request.raw)
     selected = route.subprotocol if request.tokens("sec-websocket-protocol") else None
     async with trio.open_nursery() as nursery:  # of this connection: trio-websocket's reader and the pings
-        asked = await trio_websocket.wrap_server_stream(nursery, stream, max_message_size=limits.max_message_bytes)
+        asked = await trio_websocket.wrap_server_stream(
+            nursery, stream, max_message_size=limits.max_message_bytes, receive_buffer_size=_RECEIVE_BYTES
+        )
         connection = await asked.accept(subprotocol=selected)
 
         def farewell() -> tuple[int, str] | None:
