@@ -157,8 +157,13 @@ def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
     d.complain("llm_failed", "the answer could not be (fully) written; please ask again", turn=turn.number)
     if turn.phrases:
         return  # What was written before is spoken to its end; it is never replayed.
+    _give_up(d, turn)
+
+
+def _give_up(d: Draft, turn: Turn) -> None:
     d.interrupt(Reason.ERROR_RECOVERY)
-    d.set(apology_due=turn.kind is TurnKind.RESPONSE and d.c.settings.apology is not None)
+    unanswered = turn.kind is TurnKind.RESPONSE and not turn.phrases
+    d.set(apology_due=unanswered and d.c.settings.apology is not None)
     d.listen(Reason.ERROR_RECOVERY)
 
 
@@ -184,5 +189,4 @@ def give_up_on_turn(d: Draft) -> None:
     if d.count_failure(stage, critical=False):
         return
     d.complain(f"{stage}_failed", "the answer did not come in time; please ask again", turn=turn.number)
-    d.interrupt(Reason.ERROR_RECOVERY)
-    d.listen(Reason.ERROR_RECOVERY)
+    _give_up(d, turn)

@@ -321,10 +321,14 @@ def test_when_the_model_fails_the_user_is_listened_to_again() -> None:
     assert isinstance(core.done[-1], StartStt)
 
 
-def test_when_the_model_fails_an_apology_can_be_spoken() -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+def test_when_the_model_fails_an_apology_can_be_spoken(hangs: bool) -> None:
     core = Core(apology="I am sorry, please ask again.").starts()
     core.says("hello")
-    core.happens(ev.LanguageModelFailed(turn=1))
+    if hangs:
+        core.passes(30.1)
+    else:
+        core.happens(ev.LanguageModelFailed(turn=1))
     assert core.state is S.PREPARING_RESPONSE
     assert core.spoken == ["I am sorry, please ask again."]
     assert core.told(TurnStarted)[-1].kind is TurnKind.APOLOGY
