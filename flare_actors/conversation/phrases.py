@@ -46,7 +46,7 @@ _INITIALS: Final = re.compile(r"(?:[^\W\d_]{1,2}\.)*[^\W\d_]", re.UNICODE)
 _LIST_NUMBER: Final = re.compile(r"(?:^|[\n\r])[\s>*_#+-]*\d{1,3}\Z")
 _LAST_WORD: Final = re.compile(r"\S+\Z")
 _SHORT_WORD: Final = 4
-"""A word of up to this many letters, a dot and a small letter: an abbreviation that we do not know."""
+"""A word of up to this many letters, a dot and a small letter: an abbreviation that we do not know, or an ordinal."""
 
 _GROWTH: Final = 4
 """How much longer each next phrase must be before a comma may end it. A voice speaks about 15 characters a second, so while
@@ -178,7 +178,7 @@ class PhraseSplitter:
             return True
         if word in _BEFORE_NUMBER and char.isdigit():
             return True
-        return char.islower() and (len(word) <= _SHORT_WORD or word[-1].isdigit())
+        return char.islower() and len(word) <= _SHORT_WORD
 
 
 def _width(char: str) -> int:

@@ -83,6 +83,9 @@ def test_a_splitter_that_was_flushed_is_as_new() -> None:
         ["We met at 5 p.m. ", "Then we ate, around 8 a.m. or so."],
         ["It was in 1990. ", "Then came 1991."],
         ["So did I. ", "Then he left."],
+        ["I have two. ", "3 remain."],
+        ["Really? ", "yes, naturally. ", "good."],
+        ['"Naturally." he said. ', '"Really?" she asked.'],
         # Addresses.
         ["Go to www.example.com/a.html?b=c. ", "Then look."],
         ["Write to a.b@example.org! ", "Please."],
@@ -93,9 +96,11 @@ def test_a_splitter_that_was_flushed_is_as_new() -> None:
         ["“Stop.” ", "‘Go!’ ", "**Bold.** ", "_End._ ", "So."],
         # Lines, lists, headings.
         ["# Title\n\n", "First\n", "- one\n", "- two\n", "1. three\n", "2. four"],
+        ["**\n1. One. ", "Two."],
         ["There are two:\n", "1. One. ", "Really. ", "More.\n", "2. Two."],
         # Chinese, Japanese, Turkish, Arabic, Hindi.
         ["你好。", "我很好！", "你呢？", "“好。”", "再见"],
+        ["终于OK!", "好的"],
         ["「はい。」", "そう言いました。", "終わり"],
         ["Bugün hava güzel mi? ", "Evet, Doç. Dr. Yılmaz 19. yüzyılı vb. anlattı. ", "Tamam."],
         ["كيف حالك؟ ", "بخير۔ ", "شكرا"],
@@ -124,7 +129,8 @@ def test_each_next_phrase_must_be_longer_before_a_comma_may_end_it() -> None:
 
 
 def test_a_long_run_without_marks_is_cut_at_a_space_and_after_a_clause_if_there_is_one() -> None:
-    assert all(phrase.endswith("word ") for phrase in phrases("word " * 200)[:-1])
+    assert all(phrase.endswith("word ") for phrase in phrases("word " * 200, max_chars=218)[:-1])
+    assert phrases("- " + "x" * 300)[0] == "- " + "x" * 218
     text = "word " * 30 + "word, " + "word " * 20
     assert phrases(text, first_chars=219)[0] == "word " * 30 + "word, "
     assert [len(phrase) for phrase in phrases("x" * 500)] == [220, 220, 60]
@@ -132,6 +138,8 @@ def test_a_long_run_without_marks_is_cut_at_a_space_and_after_a_clause_if_there_
 
 def test_a_character_is_not_cut_from_what_belongs_to_it() -> None:
     assert phrases("e\u0301" * 10, max_chars=5) == ["e\u0301" * 2] * 5
+    assert phrases("👍🏽" * 4, max_chars=7) == ["👍🏽"] * 4
+    assert phrases("aaa👩\u200d", max_chars=5) == ["aaa", "👩\u200d"]
 
 
 @pytest.mark.parametrize("sizes", [{"first_chars": 0}, {"max_chars": 0}])
@@ -169,6 +177,7 @@ def test_sizes_that_make_no_phrase_are_refused(sizes: dict[str, int]) -> None:
         (r"3 \* 4", "3 × 4"),
         ("```python\n", ""),
         ("---\n", ""),
+        ("Hello.\n- - -\n", "Hello."),
         ("…", ""),
         ("  \n ", ""),
         ("你好。", "你好。"),
