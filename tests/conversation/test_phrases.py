@@ -84,6 +84,7 @@ def test_a_splitter_that_was_flushed_is_as_new() -> None:
         ["It was in 1990. ", "Then came 1991."],
         ["So did I. ", "Then he left."],
         ["I have two. ", "3 remain."],
+        ["In what year? ", "42. ", "That is late."],
         ["Really? ", "yes, naturally. ", "good."],
         ['"Naturally." he said. ', '"Really?" she asked.'],
         # Addresses.
@@ -101,6 +102,7 @@ def test_a_splitter_that_was_flushed_is_as_new() -> None:
         # Chinese, Japanese, Turkish, Arabic, Hindi.
         ["你好。", "我很好！", "你呢？", "“好。”", "再见"],
         ["终于OK!", "好的"],
+        ["你好，世界，大家都很好，", "是吗？", "是。"],
         ["「はい。」", "そう言いました。", "終わり"],
         ["Bugün hava güzel mi? ", "Evet, Doç. Dr. Yılmaz 19. yüzyılı vb. anlattı. ", "Tamam."],
         ["كيف حالك؟ ", "بخير۔ ", "شكرا"],

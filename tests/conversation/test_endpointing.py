@@ -1,0 +1,103 @@
+"""When an utterance begins, counts and ends: arithmetic on chunks of 32 ms."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flare_actors.conversation import Settings
+from flare_actors.conversation.endpointing import Heard, UtteranceDetector
+
+CHUNK_S = 0.032
+VOICE, HUM, QUIET = 0.9, 0.4, 0.05
+CHUNKS = st.lists(st.sampled_from([VOICE, VOICE, HUM, QUIET]), max_size=120)
+
+
+def detector(**choices: float) -> UtteranceDetector:
+    return UtteranceDetector(Settings(**choices), CHUNK_S)  # type: ignore[arg-type]
+
+
+def hears(ear: UtteranceDetector, *probabilities: float) -> list[tuple[int, Heard]]:
+    """What changed, each with the number of the chunk that changed it."""
+    return [(n, change) for n, chunk in enumerate(probabilities, 1) for change in ear.feed(chunk)]
+
+
+@given(CHUNKS, st.sampled_from([0.0, 0.1, 0.25]), st.sampled_from([0.1, 0.48]))
+def test_every_utterance_starts_once_counts_at_most_once_and_stops_once(
+    chunks: list[float], min_speech_s: float, endpoint_s: float
+) -> None:
+    ear = detector(min_speech_s=min_speech_s, endpoint_s=endpoint_s, max_utterance_s=1.0)
+    changes = [change for _, change in hears(ear, *chunks)] + list(ear.stop())
+    while changes:
+        assert changes.pop(0) is Heard.STARTED
+        middle = changes[: changes.index(Heard.STOPPED)]
+        del changes[: len(middle) + 1]
+        assert sorted(change.value for change in middle) in ([], ["enough"], ["confirmed"], ["confirmed", "enough"])
+    assert not ear.speaking
+
+
+@given(CHUNKS)
+def test_an_utterance_is_enough_exactly_when_it_is_not_too_short(chunks: list[float]) -> None:
+    ear, enough = detector(), False
+    for chunk in chunks:
+        for change in ear.feed(chunk):
+            if change is Heard.STARTED:
+                enough = False
+            enough = enough or change is Heard.ENOUGH
+            if change is Heard.STOPPED:
+                assert enough == (not ear.too_short)
+
+
+@given(CHUNKS)
+def test_no_utterance_is_longer_than_the_longest(chunks: list[float]) -> None:
+    ear, length = detector(max_utterance_s=0.5), 0
+    for chunk in chunks:
+        ear.feed(chunk)
+        length = length + 1 if ear.speaking else 0
+        assert length * CHUNK_S <= 0.5 + CHUNK_S
+
+
+def test_a_knock_is_over_before_it_is_speech() -> None:
+    assert hears(detector(), *([VOICE, QUIET, QUIET] * 20)) == []
+
+
+def test_voice_that_lasts_starts_counts_and_confirms_in_time() -> None:
+    assert hears(detector(min_speech_s=0.25, interruption_min_s=0.3), *[VOICE] * 15) == [
+        (2, Heard.STARTED),
+        (8, Heard.ENOUGH),  # 0.256 s
+        (10, Heard.CONFIRMED),  # 0.32 s
+    ]
+
+
+def test_an_utterance_ends_after_its_silence_and_not_a_chunk_earlier() -> None:
+    ear = detector(endpoint_s=0.48)
+    assert hears(ear, *[VOICE] * 10, *[QUIET] * 14)[-1] != (24, Heard.STOPPED)
+    assert ear.speaking
+    assert ear.feed(QUIET) == (Heard.STOPPED,)  # 15 chunks of 32 ms.
+    assert ear.silence_s == pytest.approx(0.48)
+    assert ear.speech_s == pytest.approx(0.32)
+
+
+def test_voice_trails_off_at_a_lower_threshold_than_it_begins_at() -> None:
+    assert hears(detector(), *[HUM] * 50) == []
+    ear = detector()
+    hears(ear, VOICE, VOICE, *[HUM] * 50)
+    assert ear.speaking
+    assert ear.speech_s == pytest.approx(52 * CHUNK_S)
+
+
+def test_what_may_be_echo_is_no_voice() -> None:
+    ear = detector()
+    assert not any(ear.feed(VOICE, credible=False) for _ in range(50))
+    hears(ear, VOICE, VOICE)
+    assert [ear.feed(VOICE, credible=False) for _ in range(15)][-1] == (Heard.STOPPED,)
+
+
+def test_stopping_is_harmless_when_nobody_speaks() -> None:
+    ear = detector()
+    assert ear.stop() == ()
+    hears(ear, VOICE, VOICE)
+    assert ear.stop() == (Heard.STOPPED,)
+    assert ear.stop() == ()
+    assert hears(ear, VOICE) == []  # A new utterance has its own onset.
