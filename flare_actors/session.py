@@ -95,7 +95,7 @@ class Session:
             agent.recognizer, settings.timeouts, self._inbox, self._lingering, self._fault
         )
         self._ear = Ear(
-            agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_level_db, self._fault
+            agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_levels, self._fault
         )
         self._orchestrator = Orchestrator(
             session_id,
@@ -131,7 +131,7 @@ class Session:
             SessionClosed: the session has ended.
         """
         self._ask(ev.ConversationStartRequested())
-        self._starting = True
+        self._starting = self.conversation.state is State.IDLE
 
     def end_conversation(self) -> None:
         """Stop talking; the session stays.
@@ -146,12 +146,15 @@ class Session:
 
         Raises:
             SessionClosed: the session has ended.
-            SessionError: no conversation is going on, or there is nothing to say.
+            SessionError: no conversation is going on, there is nothing to say, or too much.
         """
         if self.conversation.state is State.IDLE and not self._starting:
             raise SessionError("no conversation is going on; call start_conversation() first")
         if not text.strip():
             raise SessionError("there is nothing to say; give at least one word")
+        limit = self.conversation.settings.limits.text_chars
+        if len(text) > limit:
+            raise SessionError(f"the text has {len(text)} characters; at most {limit} (limits.text_chars) are said at once")
         self._ask(ev.SayRequested(text=text))
 
     def end(self, reason: Reason = Reason.SESSION_ENDED) -> None:
@@ -297,6 +300,7 @@ class Session:
                 self._starting = False
                 self._ear.open(settings)
             case do.CloseListener():
+                self._starting = False
                 self._ear.close()
                 self._recognizer.stop()
             case do.CommitUtterance():
@@ -369,7 +373,8 @@ class Session:
     async def _drain(self) -> None:
         """Let what is in the closed outbox leave, for a moment."""
         if self._link_scope is not None:
-            with trio.move_on_after(self.DRAIN_S):
+            # Shielded, for as short as it is: a bug that is on its way out must not give way to a cancellation.
+            with trio.move_on_after(self.DRAIN_S, shield=True):
                 await self._link_gone.wait()
 
 

@@ -16,9 +16,10 @@ import attrs
 import trio
 
 from flare_actors.actors.channels import Inbox
+from flare_actors.actors.echo import EchoGuard
 from flare_actors.actors.supervision import Patience, port_guard
 from flare_actors.actors.utterance import UtteranceFeed
-from flare_actors.audio import BYTES_PER_SAMPLE, SILENCE_DB, Resampler, bytes_to_seconds, level_db, seconds_to_bytes
+from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
     ListenerFailed,
@@ -42,7 +43,7 @@ class Ear:
         voice_activity: makes the detector.
         inbox: where facts go.
         begin: takes each utterance that is worth a recogniser, as soon as it is.
-        output_level_db: the loudest of what the agent was heard saying in the last so many seconds.
+        played: how loud the agent was in the last so many pieces of 20 ms, newest first, in dBFS.
         on_fault: told of what a provider raised.
     """
 
@@ -56,14 +57,14 @@ class Ear:
         self,
         voice_activity: VoiceActivity,
         inbox: Inbox,
-        begin: Callable[[UtteranceFeed], None],
-        output_level_db: Callable[[float], float],
+        begin: Callable[[UtteranceFeed], bool],
+        played: Callable[[int], list[float]],
         on_fault: Callable[[ProviderError], None],
     ) -> None:
         self._voice_activity = voice_activity
         self._inbox = inbox
         self._begin = begin
-        self._output_level_db = output_level_db
+        self._played = played
         self._on_fault = on_fault
         self._rate = voice_activity.sample_rate
         self._chunk_bytes = voice_activity.chunk_samples * BYTES_PER_SAMPLE
@@ -80,8 +81,14 @@ class Ear:
         self._preroll: deque[bytes] = deque(maxlen=1)
         self._spoken: list[bytes] = []
         self._feed: UtteranceFeed | None = None
+        self._taken = False
+        """A recogniser has taken the utterance in progress."""
+        self._guard: EchoGuard | None = None
+        """Tells the agent's own voice from the user's; None: it is not asked."""
         self._muted = False
         self._commit = False
+        self._commit_chunks = 0
+        """What had come in before the commit and is to be heard first; what came later is not waited for."""
         self._realtime = True
         self._due_at = -math.inf
         """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
@@ -153,6 +160,7 @@ class Ear:
     def commit(self) -> None:
         """End the utterance in progress now."""
         self._commit = True
+        self._commit_chunks = len(self._backlog) // self._chunk_bytes
         self._wake.set()
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
@@ -168,12 +176,14 @@ class Ear:
                     await self._pause()
                     continue
                 self._hear_chunk()
-                if len(self._backlog) >= self._chunk_bytes:
+                self._commit_chunks -= 1
+                if len(self._backlog) >= self._chunk_bytes and not (self._commit and self._commit_chunks <= 0):
                     await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
                     continue
             if self._commit:
                 self._commit = False
                 self._apply(self._endpointing.stop())
+                continue
             self._drained.set()
             await self._sleep()
 
@@ -214,6 +224,8 @@ class Ear:
         self._commit = False
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
         self._preroll = deque(maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
+        guarded = settings.barge_in is BargeIn.GUARDED
+        self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
         self._inbox.put(ListenerOpened())
 
     def _hear_chunk(self) -> None:
@@ -233,7 +245,9 @@ class Ear:
             self._inbox.put(ListenerFailed(message=error.message, critical=error.critical))
             return
         was_speaking = self._endpointing.speaking
-        credible = probability < self._settings.vad_threshold - 0.2 or self._credible(chunk)
+        credible = self._guard is None or self._guard.credible(
+            chunk, self._played(self._guard.pieces), speaking=was_speaking
+        )
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
@@ -241,14 +255,6 @@ class Ear:
             self._hand_on(chunk)
         self._preroll.append(chunk)
         self._apply(changes)
-
-    def _credible(self, chunk: bytes) -> bool:
-        """Is this louder than the agent's own echo can be? Only asked of what sounds like speech."""
-        assert self._settings is not None
-        if self._settings.barge_in is not BargeIn.GUARDED:
-            return True
-        output = self._output_level_db(self._settings.echo_tail_s)
-        return output <= SILENCE_DB or level_db(chunk) > output - self._settings.echo_guard_db
 
     def _hand_on(self, chunk: bytes) -> None:
         if self._feed is None:
@@ -265,7 +271,7 @@ class Ear:
                 self._feed = UtteranceFeed(self.utterances, self._rate)
                 self._feed.put(HeardAudio(pcm=b"".join(self._spoken), silence_s=0.0))
                 self._spoken = []
-                self._begin(self._feed)
+                self._taken = self._begin(self._feed)
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
             else:
@@ -278,6 +284,7 @@ class Ear:
                 utterance=self.utterances,
                 speech_s=self._endpointing.speech_s,
                 silence_s=self._endpointing.silence_s,
+                taken=self._taken,
                 too_short=self._feed is None,
             )
         )
@@ -285,12 +292,14 @@ class Ear:
         if self._feed is not None:
             self._feed.close()
         self._feed = None
+        self._taken = False
         self._spoken = []
 
     def _forget_utterance(self) -> None:
         if self._feed is not None:
             self._feed.close()
         self._feed = None
+        self._taken = False
         self._spoken = []
         self._preroll.clear()
         self._commit = False

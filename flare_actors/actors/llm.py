@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flare_actors.actors.supervision import Guarded, Patience, expect
 from flare_actors.conversation.events import LanguageModelFailed
+from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
 from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
 
@@ -59,5 +60,7 @@ async def write_answer(reply: Reply) -> None:
                         break
     except ProviderError as error:
         reply.fault(error)
+        if reply.command.output is Output.TEXT:
+            reply.finish_text()  # It was delivered as it was written, so it counts; a voice stops at the last whole phrase.
         reply.tell(LanguageModelFailed(turn=reply.turn, message=error.message, critical=error.critical))
     reply.finish_text()

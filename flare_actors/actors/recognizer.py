@@ -37,6 +37,7 @@ class RecognizerActor:
         on_fault: told of what the provider raised.
     """
 
+    IDLE_S: Final = 1.0  # A stream that ends before it got any audio, but not at once, is opened again.
     WAITING: Final = 4  # Utterances ended but not understood yet: half a minute of talk; older ones are lost anyway.
 
     def __init__(
@@ -85,15 +86,16 @@ class RecognizerActor:
         self._waiting.clear()
         self._drop()
 
-    def begin(self, feed: UtteranceFeed) -> None:
-        """An utterance to be understood, from its pre-roll on."""
+    def begin(self, feed: UtteranceFeed) -> bool:
+        """An utterance to be understood, from its pre-roll on. False: nobody is there to understand it."""
         if self._wanted is None:
-            return
+            return False
         self._waiting.append(feed)
         if len(self._waiting) > self.WAITING:
             self._waiting.popleft()
             self.given_up += 1
         self._assign()
+        return True
 
     def _drop(self) -> None:
         if self._stream is not None:
@@ -140,6 +142,7 @@ class RecognizerActor:
     async def _understand(self, stream: _Stream) -> None:
         """Open the stream, wait for an utterance, tell what was said."""
         source, command = stream.source, stream.command
+        opened = trio.current_time()
         with Patience("stt") as patience:
             patience.until(self._timeouts.connect_s, "connect")
             async with Guarded[Transcript](
@@ -173,6 +176,11 @@ class RecognizerActor:
                         self._wake.set()
                     return
         if stream is self._stream:
+            if source.feed is None and trio.current_time() - opened >= self.IDLE_S:
+                # Vendors close streams that hear nothing for a while: no failure, if it is not all that they do.
+                self._stream = None
+                self._wake.set()
+                return
             raise ProviderError("stt", "stt provider ended without a final transcript")
 
     def _assign(self) -> None:

@@ -64,6 +64,7 @@ class Reply:
         self._phrases_in, self._phrases_out = trio.open_memory_channel[Phrase](settings.limits.answer_chars)
         self.phrases = 0
         """Phrases so far."""
+        self._finished = False
         self.closed = False
         """Cancelled: whatever still comes of it is refused."""
         self.ended = trio.Event()
@@ -125,8 +126,9 @@ class Reply:
 
     def finish_text(self) -> None:
         """The answer's text is complete (or never will be)."""
-        if self.closed:
+        if self.closed or self._finished:
             return
+        self._finished = True
         for phrase in self._splitter.flush():
             self._add_phrase(phrase)
         self._phrases_in.close()

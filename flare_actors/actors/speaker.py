@@ -8,13 +8,13 @@ while the client has nothing in hand (a gap, a congested link), and never runs a
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final
 
 import trio
 
 from flare_actors.actors.channels import Clock, Inbox, Outbox
-from flare_actors.audio import SILENCE_DB, bytes_to_seconds, level_db, seconds_to_bytes, split_frames
+from flare_actors.actors.echo import PlayedLevels
+from flare_actors.audio import bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.events import AudioStarted, PlaybackFinished, PlaybackStopped
 
 __all__ = ["Speaker"]
@@ -28,7 +28,6 @@ class Speaker:
     LEAD_S: Final = 0.2  # Rides out the jitter of a home network (tens of ms) and Trio's own; a barge-in discards it.
     FRAME_S: Final = 0.06  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
     AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
-    LEVEL_S: Final = 0.02  # Pieces in which the output's level is remembered.
 
     def __init__(self, clock: Clock, inbox: Inbox, outbox: Outbox) -> None:
         self._clock = clock
@@ -54,7 +53,7 @@ class Speaker:
         self._looks_at = math.inf
         """When the pacing task looks again by itself."""
         self._room = trio.Event()
-        self._levels: deque[tuple[float, float]] = deque(maxlen=512)  # 10 s of 20 ms pieces.
+        self._levels = PlayedLevels()
 
     # --- The link's side -------------------------------------------------------------------------------------------------
 
@@ -132,6 +131,7 @@ class Speaker:
         self._turn = None
         self._buffer.clear()
         self._outbox.flush(turn)
+        self._levels.cut(self._clock.now())
         self._room.set()
 
     def sent_s(self, turn: int | None) -> float | None:
@@ -140,16 +140,9 @@ class Speaker:
             return None
         return self._seconds(self._left)
 
-    def recent_level_db(self, within_s: float) -> float:
-        """The loudest 20 ms that the client may have played in the last ``within_s`` seconds, in dBFS."""
-        now = self._clock.now()
-        loudest = SILENCE_DB
-        for at, level in reversed(self._levels):
-            if at < now - within_s:
-                break
-            if at <= now and level > loudest:
-                loudest = level
-        return loudest
+    def recent_levels(self, count: int) -> list[float]:
+        """How loud the client was, by the pacing clock: the last ``count`` pieces of 20 ms, newest first, in dBFS."""
+        return self._levels.recent(self._clock.now(), count)
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
 
@@ -197,16 +190,11 @@ class Speaker:
             del self._buffer[: len(piece)]
             if self._sent == 0:
                 self._inbox.put(AudioStarted(turn=turn))
-            self._remember_levels(piece, now + in_hand_s)
+            self._levels.add(now + in_hand_s, piece, self.sample_rate)
             self._sent += len(piece)
             self._outbox.put_audio(turn, piece)
         if self._seconds(len(self._buffer)) <= self.AHEAD_S:
             self._room.set()
-
-    def _remember_levels(self, piece: bytes, at: float) -> None:
-        for part in split_frames(piece, seconds_to_bytes(self.LEVEL_S, self.sample_rate)):
-            self._levels.append((at, level_db(part)))
-            at += self.LEVEL_S
 
     def _played_s(self, now: float | None = None) -> float:
         """Seconds of the turn that have been heard: never more than has left."""

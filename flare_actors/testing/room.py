@@ -93,7 +93,7 @@ class Room:
         self._client = client
         self._rate = client.input_format.sample_rate
         self._frame = seconds_to_bytes(_FRAME_S, self._rate)
-        self._gain = 0.0 if echo_db is None else 10 ** (echo_db / 20)
+        self.set_echo(echo_db)
         self._noise = 0.0 if noise_db is None else 32768 * 10 ** (noise_db / 20)
         self._random = np.random.default_rng(seed)
         self._reports = reports
@@ -110,6 +110,10 @@ class Room:
         self.played: dict[int, float] = {}
         """Seconds that the loudspeaker has played, by turn."""
         client.listeners.append(self._on_message)
+
+    def set_echo(self, echo_db: float | None) -> None:
+        """From now on the echo is this loud: somebody turns a knob, or plugs in a headset (None)."""
+        self._gain = 0.0 if echo_db is None else 10 ** (echo_db / 20)
 
     def say(self, pcm: bytes) -> None:
         """Speak, from now on, after what is being said already."""
