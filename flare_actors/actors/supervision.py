@@ -33,8 +33,9 @@ def port_guard(stage: Stage) -> Iterator[None]:
     except ProviderError:
         raise
     except BaseExceptionGroup as group:
-        # A provider's own nursery: cancellation in it is still ours to obey, whatever else failed beside it.
-        passing, faults = group.split(lambda exc: not isinstance(exc, Exception))
+        # A provider's own nursery: cancellation in it is still ours to obey, whatever else failed beside it. (The group
+        # itself is asked first, and would match as a whole.)
+        passing, faults = group.split(lambda exc: not isinstance(exc, Exception | BaseExceptionGroup))
         if passing is not None:
             raise passing from None
         assert faults is not None

@@ -1,0 +1,126 @@
+"""The orchestrator: one await, deadlines before later events, and never a false timeout after a pause."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from flare_actors.actors.channels import Clock, Inbox
+from flare_actors.actors.orchestrator import Orchestrator
+from flare_actors.conversation.commands import Command
+from flare_actors.conversation.events import (
+    ClientAttached,
+    ClientDetached,
+    ConversationStartRequested,
+    DeadlinePassed,
+    ListenerOpened,
+    SessionEndRequested,
+)
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Reason, State, Wait
+from flare_actors.testing import EventLog
+
+
+class Bench:
+    """An orchestrator with nothing around it."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.clock = Clock()
+        self.inbox = Inbox(self.clock)
+        self.log = EventLog()
+        self.performed: list[tuple[Command, State]] = []
+        self.orchestrator = Orchestrator(
+            "id",
+            Conversation(settings=settings or Settings()),
+            clock=self.clock,
+            inbox=self.inbox,
+            perform=lambda command: self.performed.append((command, self.orchestrator.conversation.state)),
+            observers=[self.log],
+        )
+
+
+async def test_it_ends_with_the_reason_of_the_end(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.inbox.put(SessionEndRequested(reason=Reason.SHUTDOWN))
+    assert await bench.orchestrator.run() is Reason.SHUTDOWN
+
+
+async def test_commands_are_performed_when_the_new_conversation_is_there_already(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.inbox.put(SessionEndRequested())
+    await bench.orchestrator.run()
+    assert {state for _, state in bench.performed} == {State.ENDED}
+
+
+async def test_a_deadline_passes_at_its_own_time(autojump_clock: MockClock) -> None:
+    bench = Bench(Settings(reconnect_grace_s=7.0))
+    bench.inbox.put(ClientAttached())
+    await trio.sleep(1)
+    bench.inbox.put(ClientDetached())
+    assert await bench.orchestrator.run() is Reason.CLIENT_DISCONNECTED
+    assert bench.log.events[-1] == DeadlinePassed(at=8.0, wait=Wait.GRACE)
+    assert bench.clock.now() == 8.0
+
+
+def test_after_a_pause_what_had_come_in_time_counts_before_the_deadline() -> None:
+    # The process stands still for a minute: the client had come back after 3 s of its 7.
+    clock = MockClock()
+
+    async def main() -> None:
+        bench = Bench(Settings(reconnect_grace_s=7.0, session_idle_s=None))
+        bench.inbox.put(ClientDetached())
+        clock.jump(3)
+        bench.inbox.put(ClientAttached())
+        clock.jump(57)
+        bench.inbox.put(SessionEndRequested())
+        assert await bench.orchestrator.run() is Reason.SESSION_ENDED
+        assert bench.log.all(DeadlinePassed) == []
+
+    trio.run(main, clock=clock)
+
+
+def test_after_a_pause_what_came_too_late_comes_after_the_deadline() -> None:
+    clock = MockClock()
+
+    async def main() -> None:
+        bench = Bench(Settings(reconnect_grace_s=7.0, session_idle_s=None))
+        bench.inbox.put(ClientDetached())
+        clock.jump(9)
+        bench.inbox.put(ClientAttached())
+        assert await bench.orchestrator.run() is Reason.CLIENT_DISCONNECTED
+        assert [type(e) for e in bench.log.events] == [ClientDetached, DeadlinePassed]
+        assert bench.log.events[-1].at == 7.0
+
+    trio.run(main, clock=clock)
+
+
+def test_several_deadlines_in_one_pause_pass_in_their_order() -> None:
+    clock = MockClock()
+
+    async def main() -> None:
+        settings = Settings(idle_prompt=None, idle_end_s=20, session_idle_s=10)
+        bench = Bench(settings)
+        bench.inbox.put(ClientAttached())
+        bench.inbox.put(ConversationStartRequested())
+        bench.inbox.put(ListenerOpened())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.orchestrator.run)
+            await trio.testing.wait_all_tasks_blocked()
+            clock.jump(100)
+            await trio.testing.wait_all_tasks_blocked()
+            assert bench.orchestrator.conversation.ended is Reason.IDLE
+        assert [(e.at, e.wait) for e in bench.log.all(DeadlinePassed)] == [(20.0, Wait.IDLE), (30.0, Wait.SESSION_IDLE)]
+
+    trio.run(main, clock=clock)
+
+
+async def test_events_without_end_do_not_starve_a_cancellation(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    with trio.move_on_after(5) as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.orchestrator.run)
+            while True:
+                bench.inbox.put(ClientAttached())
+                await trio.sleep(0.1)
+    assert scope.cancelled_caught
