@@ -154,7 +154,9 @@ class Session:
             raise SessionError("there is nothing to say; give at least one word")
         limit = self.conversation.settings.limits.text_chars
         if len(text) > limit:
-            raise SessionError(f"the text has {len(text)} characters; at most {limit} (limits.text_chars) are said at once")
+            raise SessionError(
+                f"the text has {len(text)} characters; at most {limit} (limits.text_chars) are said at once"
+            )
         self._ask(ev.SayRequested(text=text))
 
     def end(self, reason: Reason = Reason.SESSION_ENDED) -> None:

@@ -76,7 +76,7 @@ async def _read(link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker) -> N
         elif isinstance(message, PlaybackProgressed):
             # Nobody can have played what was not sent.
             sent_s = speaker.sent_s(message.turn)
-            played_s = max(0.0, message.played_s)
+            played_s = message.played_s
             inbox.put(attrs.evolve(message, played_s=played_s if sent_s is None else min(played_s, sent_s)))
         elif isinstance(message, PlaybackCompleted):
             inbox.put(attrs.evolve(message, played_s=speaker.sent_s(message.turn)))

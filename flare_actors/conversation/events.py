@@ -222,6 +222,8 @@ class SpeechStopped(_Fact):
     """Voiced time, in seconds of audio."""
     silence_s: float
     """Silence since the last voiced chunk, in seconds of audio."""
+    taken: bool = True
+    """A recogniser got it, so that a transcript is to be expected (if it is long enough)."""
     too_short: bool = False
     """Less than ``min_speech_s``: it never reaches the recogniser and no transcript will come."""
 

@@ -163,7 +163,7 @@ class Conversation:
     overheard: bool = False
     """The utterance in progress began while the agent was heard."""
     unheard: bool = False
-    """The recogniser was down during the utterance in progress, so no transcript of it will come."""
+    """The recogniser was lost during the utterance in progress, so no transcript of it will come."""
     awaited: tuple[AwaitedTranscript, ...] = ()
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False

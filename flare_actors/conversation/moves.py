@@ -202,7 +202,7 @@ class Draft:
             self.forget_unheard()
             messages = build_messages(self.c.history)
         self.set(turn=attrs.evolve(turn, waiting=False))
-        self.wait(settle=None, generation=self.at + settings.timeouts.backstop_s)
+        self.wait(settle=None, generation=self.at + settings.timeouts.generation_s)
         self.emit(
             StartReply(
                 turn=turn.number,
@@ -336,10 +336,11 @@ class Draft:
         self.end(Reason.CRITICAL_ERROR)
         return True
 
-    def fail(self, after_s: float) -> None:
-        """Into ERROR, and out of it again after ``after_s`` seconds."""
+    def fail(self, after_s: float, *, deaf: bool = True) -> None:
+        """Into ERROR, and out of it again after ``after_s`` seconds; unless ``deaf``, the ear goes on telling of the user."""
         self.interrupt(Reason.ERROR_RECOVERY)
-        self.forget_hearing()
+        if deaf:
+            self.forget_hearing()
         if self.c.state is not State.ERROR:
             self.go(State.ERROR, Reason.ERROR_RECOVERY)
         # A longer back-off that is under way is not cut short.
@@ -353,7 +354,7 @@ class Draft:
             self.set(hearing=Hearing.STOPPED)
         if not self.c.listener_open and self.c.deadlines.initialize is None:
             self.emit(OpenListener(settings=self.c.settings))
-            self.wait(initialize=self.at + self.c.settings.timeouts.initialize_s)
+            self.wait(initialize=self.at + self.c.settings.timeouts.opening_s)
         self.listen(Reason.ERROR_RECOVERY)
 
     def stop_hearing(self, reason: Reason) -> None:

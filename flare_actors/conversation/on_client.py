@@ -41,7 +41,7 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
     elif d.c.deadlines.grace is None:
         d.watch_session()  # Nobody is there yet: not for ever.
     d.go(State.INITIALIZING)
-    d.wait(initialize=d.at + d.c.settings.timeouts.initialize_s)
+    d.wait(initialize=d.at + d.c.settings.timeouts.opening_s)
     d.emit(OpenListener(settings=d.c.settings))
     if d.c.muted:
         d.emit(SetMute(muted=True))
@@ -231,14 +231,20 @@ def _reported_turn(d: Draft, turn: int | None) -> int | None:
 
 def _report(d: Draft, turn: int | None, played_s: float) -> None:
     target = _reported_turn(d, turn)
-    if target is None:
-        d.drop()
+    if target is None or not played_s >= 0:
+        d.drop()  # Of a turn long gone, or of time that runs backwards.
     elif d.c.turn is not None and d.c.turn.number == target:
-        d.set(turn=attrs.evolve(d.c.turn, played_s=max(d.c.turn.played_s, played_s), reported_at=d.at))
+        known = d.c.turn
+        d.set(turn=attrs.evolve(known, played_s=max(known.played_s, played_s), reported_at=d.at))
+        due = d.c.deadlines.playback
+        if due is not None and known.generated_s is not None and played_s > known.played_s + SAME_S:
+            # It plays, if late (its sound was paused, its buffer ran empty): it gets the time for the rest.
+            rest_s = max(0.0, known.generated_s - played_s)
+            d.wait(playback=max(due, d.at + rest_s + d.c.settings.timeouts.playback_report_s))
         finish_if_played(d)
     else:
         settling = next(s for s in d.c.settling if s.number == target)
-        played = max(0.0, played_s) if settling.clock_s is None else min(max(0.0, played_s), settling.clock_s)
+        played = played_s if settling.clock_s is None else min(played_s, settling.clock_s)
         updated = attrs.evolve(settling, played_s=played, reported_at=d.at)
         d.set(settling=tuple(updated if s.number == target else s for s in d.c.settling))
         if settling.settled:

@@ -71,7 +71,7 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         floor=Floor.SPEAKING,
         utterance=e.utterance,
         confirmed=False,
-        unheard=d.c.hearing in {Hearing.FAILED, Hearing.STOPPED},
+        unheard=False,
         overheard=d.c.state in PLAYING or (spoken_at is not None and e.at - spoken_at <= d.c.settings.echo_tail_s),
     )
     d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
@@ -105,20 +105,20 @@ def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
         d.drop()
         return
     d.tell(UserSpeechStopped(utterance=e.utterance, speech_s=e.speech_s))
-    _end_utterance(d, speech_ended=e.at - e.silence_s, too_short=e.too_short)
+    _end_utterance(d, speech_ended=e.at - e.silence_s, lost=e.too_short or not e.taken)
 
 
 def give_up_on_utterance(d: Draft) -> None:
     """The ear has told of no end for far too long, as when audio stops coming while the user speaks: it ends here."""
     d.emit(CommitUtterance())
     d.tell(UserSpeechStopped(utterance=d.c.utterance, speech_s=0.0))
-    _end_utterance(d, speech_ended=d.at, too_short=False)
+    _end_utterance(d, speech_ended=d.at, lost=False)
 
 
-def _end_utterance(d: Draft, *, speech_ended: float, too_short: bool) -> None:
+def _end_utterance(d: Draft, *, speech_ended: float, lost: bool) -> None:
     d.set(floor=Floor.SILENT)
     d.wait(utterance=None)
-    if too_short or d.c.unheard or not _is_awaited(d):
+    if lost or d.c.unheard or not _is_awaited(d):
         _heard_nothing(d, d.c.utterance)
         return
     awaited = AwaitedTranscript(
@@ -182,7 +182,7 @@ def lose_recognizer(d: Draft, *, critical: bool = False) -> None:
     d.complain("stt_failed", "speech recognition failed; it is started again in a moment")
     back_off = d.c.settings.stt_retry_s * 2 ** (d.c.failures.stt - 1)
     if d.c.state in {State.LISTENING, State.ERROR}:
-        d.fail(back_off)
+        d.fail(back_off, deaf=False)
     else:
         d.wait(stt_retry=d.at + back_off)
 
@@ -192,8 +192,6 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
     if not current and all(e.utterance != a.utterance for a in d.c.awaited):
         d.drop()
         return
-    if current:
-        d.set(unheard=False)  # The recogniser came back in time after all.
     text = e.text[: d.c.settings.limits.text_chars]
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from flare_actors.conversation.events import (
@@ -23,6 +25,10 @@ from flare_actors.conversation.table import PLAYING_STATE
 from flare_actors.conversation.timeline import waterfall
 from flare_actors.errors import Stage
 
+_REPORT_GAP_S: Final = 0.5
+"""How old a client's last report may be, so that it is taken to have played on since: clients report about four times a
+second, and one that has fallen silent is not credited with more."""
+
 
 def live(d: Draft, turn: int) -> Turn | None:
     """The live turn, if it is this one and was started; anything else is late and is counted.
@@ -39,7 +45,7 @@ def _progress(d: Draft, turn: Turn) -> None:
     """Something came of the live turn: keep it, and let the backstop count anew while more is to come."""
     d.set(turn=turn)
     if turn.generated_s is None:
-        d.wait(generation=d.at + d.c.settings.timeouts.backstop_s)
+        d.wait(generation=d.at + d.c.settings.timeouts.generation_s)
 
 
 def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
@@ -132,7 +138,7 @@ def on_playback_stopped(d: Draft, e: PlaybackStopped) -> None:
     played = e.played_s
     if settling.reported_at is not None:
         # The client knows better than the clock, but its last word may be a moment old.
-        elapsed = max(0.0, settling.ended_at - settling.reported_at)
+        elapsed = min(_REPORT_GAP_S, max(0.0, settling.ended_at - settling.reported_at))
         played = min(played, settling.played_s + elapsed)
     d.settle(settling, played)
     start_if_waiting(d)

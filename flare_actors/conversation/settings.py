@@ -48,13 +48,25 @@ class Timeouts:
     tts_gap_s: float = attrs.field(default=6.0, validator=_positive)
     """Between two chunks of a phrase's audio."""
     initialize_s: float = attrs.field(default=10.0, validator=_positive)
-    """From the start of a conversation until the ear is open."""
+    """From the start of a conversation until the ear is open, in addition to ``connect_s``, which the ear keeps itself."""
     settle_s: float = attrs.field(default=1.0, validator=_positive)
     """From a flush to the speaker's word on what was played."""
     playback_report_s: float = attrs.field(default=2.0, validator=_positive)
     """How long after the pacing clock's end a client that reports playback may still take to report the end."""
     backstop_s: float = attrs.field(default=30.0, validator=_positive)
-    """No fact at all from a live turn for this long: the turn failed. Longer than any stage's own timeout."""
+    """How much longer than the stages' own timeouts the core waits for any fact of a live turn."""
+
+    @property
+    def opening_s(self) -> float:
+        """From the start of a conversation until the ear counts as failed."""
+        return self.connect_s + self.initialize_s
+
+    @property
+    def generation_s(self) -> float:
+        """Without any fact of a live turn, until it counts as failed: every stage's own timeout comes first."""
+        return (
+            self.connect_s + max(self.llm_first_s, self.llm_gap_s, self.tts_first_s, self.tts_gap_s) + self.backstop_s
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import on_client, on_hearing, on_reply
-from flare_actors.conversation.commands import Command, FlushPlayback
+from flare_actors.conversation.commands import Command
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.moves import SAME_S, Draft
 from flare_actors.conversation.states import Reason, State, TurnKind, Wait
 
 __all__ = ["fold", "step"]
@@ -68,10 +68,19 @@ def _settle_anyway(d: Draft) -> None:
 
 
 def _playback_over(d: Draft) -> None:
-    """Neither the client nor the speaker told the end in time: it is over, and nothing of it may be heard later."""
-    if d.c.turn is not None:
-        d.emit(FlushPlayback(turn=d.c.turn.number))
+    """Nobody told the end in time: the turn is over, and nothing of it may be heard later.
+
+    Without a word of the client's the pacing clock counts. A client that was behind when it fell silent, and a link that
+    did not take the audio, have not played all of it: then the turn is cut there, and settles.
+    """
+    turn = d.c.turn
+    if turn is None or turn.generated_s is None:
+        return
+    if turn.reported_at is None and turn.paced_s >= turn.generated_s - SAME_S:
         d.finish_turn()
+        return
+    d.interrupt(Reason.ERROR_RECOVERY)
+    d.listen(Reason.ERROR_RECOVERY)
 
 
 def _user_idle(d: Draft) -> None:

@@ -129,6 +129,7 @@ def events() -> st.SearchStrategy[ev.Event]:
         "queue": text,
         "critical": st.booleans(),
         "muted": st.booleans(),
+        "taken": st.booleans(),
         "too_short": st.booleans(),
         "reports_playback": st.booleans(),
         "reason": st.sampled_from(Reason),

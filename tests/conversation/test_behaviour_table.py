@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from core_driver import Core, kinds
 
-from flare_actors.conversation import Limits, Reason, Settings, State, SttMode
+from flare_actors.conversation import Limits, Reason, Settings, State, SttMode, Timeouts
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import (
     CancelReply,
@@ -326,7 +326,7 @@ def test_when_the_model_fails_an_apology_can_be_spoken(hangs: bool) -> None:
     core = Core(apology="I am sorry, please ask again.").starts()
     core.says("hello")
     if hangs:
-        core.passes(30.1)
+        core.passes(Timeouts().generation_s + 0.1)
     else:
         core.happens(ev.LanguageModelFailed(turn=1))
     assert core.state is S.PREPARING_RESPONSE
@@ -411,7 +411,7 @@ def test_a_recogniser_that_hangs_is_closed_and_started_again() -> None:
 @pytest.mark.parametrize(("state", "stage"), [(S.PROCESSING_SPEECH, "llm"), (S.PREPARING_RESPONSE, "tts")])
 def test_a_reply_that_hangs_is_cancelled_by_the_backstop(state: State, stage: str) -> None:
     core = in_state(state)
-    core.passes(29.5)
+    core.passes(Timeouts().generation_s - 0.5)
     assert core.state is state
     core.passes(1)
     assert core.state is S.LISTENING
@@ -422,7 +422,7 @@ def test_a_reply_that_hangs_is_cancelled_by_the_backstop(state: State, stage: st
 def test_an_ear_that_does_not_open_is_opened_again_and_in_the_end_critical() -> None:
     core = Core()
     core.happens(ev.ClientAttached(), ev.ConversationStartRequested())
-    core.passes(10.5)
+    core.passes(Timeouts().opening_s + 0.5)
     assert core.state is S.ERROR
     core.passes(1)
     assert len(core.did(OpenListener)) == 2

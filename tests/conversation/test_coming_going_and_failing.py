@@ -9,7 +9,7 @@ from flare_actors.conversation import Floor, Limits, Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CloseListener, OpenListener, StartReply, StartStt, StopStt
 from flare_actors.conversation.model import Hearing
-from flare_actors.conversation.notices import ErrorRaised, StateChanged, TurnEnded
+from flare_actors.conversation.notices import ErrorRaised, NothingHeard, StateChanged, TurnEnded
 from flare_actors.conversation.states import Output, Wait
 
 S = State
@@ -373,10 +373,32 @@ def test_an_utterance_that_the_recogniser_follows_after_all_is_awaited() -> None
     core.happens(ev.RecognizerFailed())
     core.speaks()
     core.passes(2.1)
-    core.happens(ev.TranscriptUpdated(utterance=1, text="what"))
     core.pauses()
     core.is_understood("what time is it")
     assert core.requests == [["user: what time is it"]]
+
+
+def test_an_utterance_that_no_recogniser_took_is_not_awaited() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.SpeechStopped(utterance=1, speech_s=1.0, silence_s=0.48, taken=False))
+    assert core.c.awaited == ()
+    assert [n.utterance for n in core.told(NothingHeard)] == [1]
+
+
+def test_the_user_who_goes_on_speaking_while_stt_is_down_is_not_talked_over() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.SayRequested(text="By the way."))
+    core.happens(ev.RecognizerFailed())
+    core.passes(2.1)
+    core.happens(ev.RecognizerReady())
+    assert core.state is S.LISTENING
+    assert core.c.floor is Floor.SPEAKING
+    assert core.spoken == []
+    core.pauses()
+    assert [n.utterance for n in core.told(NothingHeard)] == [1]
+    assert core.spoken == ["By the way."]
 
 
 def test_a_recogniser_that_waits_for_its_restart_is_not_restarted_for_nobody() -> None:

@@ -8,7 +8,7 @@ from core_driver import Core
 from flare_actors.conversation import Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import FlushPlayback
-from flare_actors.conversation.notices import TurnEnded, TurnMetrics
+from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnMetrics
 from flare_actors.conversation.states import Output, Wait
 
 S = State
@@ -77,7 +77,35 @@ def test_a_client_that_reports_has_the_last_word_for_a_while() -> None:
     assert core.state is S.PLAYING_RESPONSE
     core.passes(0.2)
     assert core.state is S.LISTENING
+    assert core.told(TurnEnded)[0].reason is None
+
+
+def test_a_client_that_falls_silent_halfway_has_heard_no_more_than_it_said() -> None:
+    core = answering(generated=True, reports=True)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0))
+    core.is_played()
+    core.passes(2.1)
+    assert core.state is S.LISTENING
     assert FlushPlayback(turn=1) in core.done
+    assert [n.turn for n in core.told(PlaybackCleared)] == [1]
+    core.stopped_at(1, 2.0)
+    ended = core.told(TurnEnded)[0]
+    assert ended.reason is Reason.ERROR_RECOVERY
+    assert ended.heard == core.history[-1].removeprefix("agent: ")
+    assert ended.heard in "It is late. Very late indeed."
+    assert "indeed" not in ended.heard
+
+
+def test_a_client_whose_sound_was_paused_gets_the_time_for_the_rest() -> None:
+    core = answering(generated=True, reports=True)
+    core.is_played()
+    core.passes(1.5)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=0.5), after=0)
+    core.passes(3.4)
+    assert core.state is S.PLAYING_RESPONSE
+    core.happens(ev.PlaybackCompleted(turn=1, played_s=2.0), after=0)
+    assert core.state is S.LISTENING
+    assert core.told(TurnEnded)[0].reason is None
 
 
 def test_a_completion_without_an_amount_is_believed_once_all_is_generated() -> None:
@@ -113,7 +141,9 @@ def test_a_speaker_that_never_tells_the_end_does_not_hold_the_turn() -> None:
     assert core.due(Wait.PLAYBACK) == pytest.approx(4.0)
     core.passes(4.1)
     assert core.state is S.LISTENING
-    assert core.told(TurnEnded)[0].reason is None
+    assert FlushPlayback(turn=1) in core.done
+    core.stopped_at(1, 0.5)
+    assert core.told(TurnEnded)[0].reason is Reason.ERROR_RECOVERY
 
 
 def test_a_long_answer_generated_at_once_is_not_given_up_while_it_is_heard() -> None:

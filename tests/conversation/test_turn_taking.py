@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from core_driver import Core, kinds
 
-from flare_actors.conversation import BargeIn, Floor, Limits, Reason, State
+from flare_actors.conversation import BargeIn, Floor, Limits, Reason, State, Timeouts
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import (
     CancelReply,
@@ -235,7 +235,7 @@ def test_with_barge_in_off_a_failed_answer_does_not_take_a_newer_question_with_i
     core.writes("It is late. ")
     core.happens(ev.AudioStarted(turn=1))
     core.is_understood("and where am I")
-    core.passes(31)
+    core.passes(Timeouts().generation_s + 1)
     core.stopped_at(1, 0.0)
     assert core.requests[-1][-1].endswith("and where am I")
 

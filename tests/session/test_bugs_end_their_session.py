@@ -87,6 +87,27 @@ async def test_a_bug_in_an_observer_ends_the_session_and_the_client_is_told(auto
     assert session.statistics().replies_running == 0
 
 
+async def test_a_bug_on_its_way_out_does_not_give_way_to_a_cancellation(autojump_clock: MockClock) -> None:
+    client, link = memory_link(buffer=1)  # Nobody reads, so the session's last words take their time.
+    caught: list[BaseException] = []
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as owner:
+            try:
+                buggy = Raises(lambda event: isinstance(event, InterruptRequested))
+                async with open_session(scripted_agent(), observers=[buggy]) as session:
+                    nursery.start_soon(session.attach, link)
+                    await client.send(ConversationStartRequested())
+                    await trio.sleep(1)
+                    await client.send(InterruptRequested())
+                    await trio.sleep(0.5)
+                    owner.cancel()
+                    await trio.sleep(60)
+            except* Bug as group:
+                caught.append(group)
+        client.close()
+    assert isinstance(only(caught[0]), Bug)
+
+
 @pytest.mark.parametrize("kind", [StartReply, FlushPlayback, StartStt, Notify], ids=lambda kind: kind.__name__)
 async def test_a_bug_in_carrying_out_a_command_does_the_same(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 import trio
@@ -20,9 +22,9 @@ from flare_actors.conversation.notices import (
     TurnEnded,
 )
 from flare_actors.conversation.settings import Settings, Timeouts
-from flare_actors.conversation.states import Reason, State, TurnKind
+from flare_actors.conversation.states import Reason, State, SttMode, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
-from flare_actors.ports import AudioOut, SpeechAudio, TextDelta, Transcript, Usage
+from flare_actors.ports import AudioOut, HeardAudio, SpeechAudio, TextDelta, Transcript, Usage
 from flare_actors.providers.scripted import (
     EnergyVoiceActivity,
     ScriptedLanguageModel,
@@ -572,3 +574,42 @@ async def test_what_vendors_put_into_their_exceptions_reaches_no_client(autojump
     assert not any("canary" in str(error) for _, error in talk.log.faults)
     assert all(turn.kind is not TurnKind.APOLOGY for turn in talk.client.received if hasattr(turn, "kind"))
     assert talk.client.all(AudioOut)
+
+
+class ImpatientVendor:
+    """Closes a stream that hears nothing for ten seconds, as vendors do."""
+
+    sample_rate = 16_000
+    locales = None
+
+    def __init__(self) -> None:
+        self.streams = 0
+
+    @asynccontextmanager
+    async def transcribe(
+        self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
+    ) -> AsyncIterator[AsyncIterator[Transcript]]:
+        self.streams += 1
+        async with aclosing(self._run(audio)) as transcripts:
+            yield transcripts
+
+    async def _run(self, audio: AsyncIterator[HeardAudio]) -> AsyncGenerator[Transcript, None]:
+        first = None
+        with trio.move_on_after(10):
+            first = await anext(audio, None)
+        if first is None:
+            return
+        async for _ in audio:
+            pass
+        yield Transcript(text="here I am", final=True)
+
+
+async def test_a_stream_that_is_closed_because_nobody_speaks_is_opened_again(autojump_clock: MockClock) -> None:
+    vendor = ImpatientVendor()
+    async with listening(scripted_agent(recognizer=vendor)) as talk:
+        await trio.sleep(65)
+        assert vendor.streams == 7
+        assert talk.client.all(ErrorRaised) == []
+        await talk.ask()
+        await talk.wait_turns(1)
+        assert talk.said() == ["here I am"]

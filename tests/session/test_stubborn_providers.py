@@ -160,13 +160,13 @@ async def test_the_conversation_can_be_ended_and_started_while_something_lingers
 
 
 async def test_a_hang_that_swallows_even_its_timeout_is_ended_by_the_core(autojump_clock: MockClock) -> None:
-    # The stage's own timeout strikes at 10 s and is swallowed for 100 s: the backstop of 30 s frees the floor.
+    # The stage's own timeout strikes at 10 s and is swallowed for 100 s: the backstop, 30 s after every stage's own, frees it.
     async with listening(agent_with("llm", stubborn(At.FIRST, seconds=100))) as talk:
         await talk.client.send(TextReceived(text="first"))
         before = trio.current_time()
         await talk.client.wait_for(ErrorRaised)
         await talk.wait_state(S.LISTENING)
-        assert trio.current_time() - before == pytest.approx(30, abs=0.1)
+        assert trio.current_time() - before == pytest.approx(45, abs=0.1)
         await talk.client.send(TextReceived(text="second"))
         await talk.client.wait_for(TurnEnded, where=lambda m: m.turn == 2 and m.reason is None)
     assert talk.log.lingering == [(1, 1)]
