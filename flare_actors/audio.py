@@ -76,7 +76,7 @@ class Resampler:
     """Convert a stream of PCM16 from one rate to another, chunk by chunk; equal rates pass through untouched.
 
     soxr's LQ setting: 9-41 ms of streaming lag against 31-106 ms with HQ, at a quality that speech models do not tell
-    apart (docs/latency.md). One instance per stream; not thread-safe.
+    apart (docs/providers.md). One instance per stream; not thread-safe.
 
     Args:
         source_rate: Hz of what goes in.

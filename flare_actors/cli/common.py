@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def set_logs_up(config: Config, *, secrets: tuple[Secret, ...] = (), level: str 
 
     Args:
         config: the configuration.
-        secrets: never written.
+        secrets: never written; the keys of the configured engines are not either.
         level: instead of the configured one.
     """
     from flare_actors.logs import configure_logs
@@ -80,8 +81,24 @@ def set_logs_up(config: Config, *, secrets: tuple[Secret, ...] = (), level: str 
         log_format=config.logs.format,
         level=level or config.logs.level,  # type: ignore[arg-type] # click has checked it
         speech=config.logs.speech,
-        secrets=secrets,
+        secrets=(*secrets, *_provider_keys(config)),
     )
+
+
+def _provider_keys(config: Config) -> tuple[Secret, ...]:
+    """The keys of served engines. One that cannot be read is its engine's to complain of, when it is opened."""
+    from flare_actors.config import secret_from_environment, secret_from_file
+    from flare_actors.errors import ConfigError
+
+    found = []
+    for choice in config.providers.values():
+        variable, file = (getattr(choice.settings, name, None) for name in ("api_key_env", "api_key_file"))
+        with contextlib.suppress(ConfigError):
+            if variable is not None:
+                found.append(secret_from_environment(variable, where=choice.use))
+            elif file is not None:
+                found.append(secret_from_file(file, where=choice.use))
+    return tuple(found)
 
 
 def megabytes(count: int) -> str:

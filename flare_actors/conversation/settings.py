@@ -32,7 +32,7 @@ class Timeouts:
     """How long a stage may take before it counts as failed, in seconds.
 
     The actors measure connect, first result and gap; the core holds a longer backstop for the case that an actor itself
-    is stuck. Defaults: an order of magnitude above what the embedded engines and common services need (docs/latency.md).
+    is stuck. Defaults: an order of magnitude above what the embedded engines and common services need (docs/providers.md).
     """
 
     connect_s: float = attrs.field(default=5.0, validator=_positive)

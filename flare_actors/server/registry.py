@@ -151,11 +151,11 @@ class Sessions:
                     try:
                         opened = True
                         task_status.started(entry)
-                        _log.info("session_opened", session_id=session.id, sessions=self._count)
+                        _log.debug("session_opened", session_id=session.id, sessions=self._count)
                         if self._drain_until is not None:
                             session.shutdown(max(0.0, self._drain_until - trio.current_time()))
                         reason = await session.wait_ended()
-                        _log.info("session_closed", session_id=session.id, reason=reason.value)
+                        _log.debug("session_closed", session_id=session.id, reason=reason.value)
                     finally:
                         del self._entries[session.id]
             if not opened:

@@ -7,6 +7,7 @@ async with trio.open_nursery() as nursery:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import socket
@@ -197,13 +198,15 @@ async def serve(  # noqa: PLR0913 - one call starts a server; every choice has i
     """
     check_exposure(host, api_keys=api_keys, insecure_no_auth=insecure_no_auth)
     listeners = await _listen(host, port)
-    server = Server(
-        host=host,
-        ports=tuple(dict.fromkeys(listener.socket.getsockname()[1] for listener in listeners)),
-        scheme="http" if ssl_context is None else "https",
-        limits=limits,
-    )
-    try:
+    with contextlib.ExitStack() as stack:  # Whatever fails before there is a nursery to own them: they are closed.
+        for listener in listeners:
+            stack.callback(listener.socket.close)
+        server = Server(
+            host=host,
+            ports=tuple(dict.fromkeys(listener.socket.getsockname()[1] for listener in listeners)),
+            scheme="http" if ssl_context is None else "https",
+            limits=limits,
+        )
         access = Access.make(
             scheme=server.scheme,
             host=None if host in _EVERYWHERE else host,
@@ -212,44 +215,40 @@ async def serve(  # noqa: PLR0913 - one call starts a server; every choice has i
             allowed_hosts=allowed_hosts,
             api_keys=api_keys,
         )
-    except ConfigError:
-        for listener in listeners:
-            await listener.aclose()
-        raise
 
-    def open_default(settings: Settings) -> AbstractAsyncContextManager[LiveSession]:
-        return open_session(agent, settings=settings, observers=observers)
+        def open_default(settings: Settings) -> AbstractAsyncContextManager[LiveSession]:
+            return open_session(agent, settings=settings, observers=observers)
 
-    def health() -> Health:
-        return Health(
-            status="draining" if server.draining else "ok",
-            sessions=server.statistics().sessions,
-            connections=server.statistics().connections,
-            auth_required=bool(api_keys),
-            facts=health_facts or {},
-        )
+        def health() -> Health:
+            return Health(
+                status="draining" if server.draining else "ok",
+                sessions=server.statistics().sessions,
+                connections=server.statistics().connections,
+                auth_required=bool(api_keys),
+                facts=health_facts or {},
+            )
 
-    async with trio.open_nursery() as nursery:  # owns the sessions, the connections and the listeners
-        sessions = Sessions(nursery, open_one or open_default, max_sessions=limits.max_sessions)
-        routes = [native_route(agent, sessions, limits)]
-        site = Site(
-            access=access,
-            limits=limits,
-            routes={route.path: server.counted(route) for route in routes},
-            health=health,
-            root=web_root(),
-        )
-        if handle_signals:
-            await nursery.start(_drain_on_signals, server, nursery.cancel_scope)
-        accepting: list[trio.abc.Listener[trio.abc.Stream]] = [
-            _perhaps_over_tls(each, ssl_context) for each in listeners
-        ]
-        nursery.start_soon(partial(trio.serve_listeners, partial(server.accept, site), accepting))
-        server.sessions = sessions
-        _log.info("server_listening", url=server.url, ports=server.ports, auth_required=bool(api_keys))
-        task_status.started(server)
-        await server.drain()
-        nursery.cancel_scope.cancel(reason="drained")
+        async with trio.open_nursery() as nursery:  # owns the sessions, the connections and the listeners
+            sessions = Sessions(nursery, open_one or open_default, max_sessions=limits.max_sessions)
+            routes = [native_route(agent, sessions, limits)]
+            site = Site(
+                access=access,
+                limits=limits,
+                routes={route.path: server.counted(route) for route in routes},
+                health=health,
+                root=web_root(),
+            )
+            if handle_signals:
+                await nursery.start(_drain_on_signals, server, nursery.cancel_scope)
+            accepting: list[trio.abc.Listener[trio.abc.Stream]] = [
+                _perhaps_over_tls(each, ssl_context) for each in listeners
+            ]
+            nursery.start_soon(partial(trio.serve_listeners, partial(server.accept, site), accepting))
+            server.sessions = sessions
+            _log.info("server_listening", url=server.url, ports=server.ports, auth_required=bool(api_keys))
+            task_status.started(server)
+            await server.drain()
+            nursery.cancel_scope.cancel(reason="drained")
     _log.info("server_stopped")
 
 

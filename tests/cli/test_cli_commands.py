@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from pathlib import Path
 
 import attrs
 import pytest
@@ -222,3 +223,25 @@ def test_several_models_in_a_row_have_a_line_each(capsys):
             for done in (0, 10):
                 bar(weights.Progress(weights=model, done=done, total=10))
     assert capsys.readouterr().err.count("checksum right") == 2
+
+
+def test_an_engines_key_is_never_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import structlog
+
+    from flare_actors.cli.common import read_config, set_logs_up
+
+    monkeypatch.setenv("VENDOR_KEY", "sk-a-canary-of-a-key")
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[providers.llm]\nuse = "openai"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "m"\napi_key_env = "VENDOR_KEY"\n'
+    )
+    try:
+        set_logs_up(read_config(file, {}))
+        structlog.get_logger("flare_actors.test").info("vendor_said", answer="you sent sk-a-canary-of-a-key")
+    finally:
+        structlog.reset_defaults()
+    logged = capsys.readouterr().err
+    assert "vendor_said" in logged
+    assert "canary" not in logged
