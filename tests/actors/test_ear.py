@@ -1,0 +1,351 @@
+"""The ear: facts in order whatever the chunking, every utterance's audio without a gap, and nothing without bound."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+import hypothesis.strategies as st
+import pytest
+import trio
+from hypothesis import given
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from flare_actors.actors.channels import Clock, Inbox
+from flare_actors.actors.ear import Ear
+from flare_actors.actors.utterance import UtteranceFeed
+from flare_actors.audio import SILENCE_DB
+from flare_actors.conversation.endpointing import Heard, UtteranceDetector
+from flare_actors.conversation.events import (
+    Event,
+    ListenerFailed,
+    ListenerOpened,
+    SpeechConfirmed,
+    SpeechStarted,
+    SpeechStopped,
+)
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import BargeIn
+from flare_actors.errors import ProviderError
+from flare_actors.testing import Act, At, Fault, FaultyVoiceActivity
+
+RATE, CHUNK = 16_000, 512
+CHUNK_S = CHUNK / RATE
+
+
+@attrs.define
+class ByList:
+    """Voice where a list says so: the n-th chunk ever is voiced if the n-th entry is true."""
+
+    voiced: Sequence[bool] = ()
+    sample_rate: int = RATE
+    chunk_samples: int = CHUNK
+    heard: int = 0
+
+    async def open(self) -> ByList:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    def process(self, chunk: bytes) -> float:
+        assert len(chunk) == CHUNK * 2
+        self.heard += 1
+        return float(self.heard <= len(self.voiced) and self.voiced[self.heard - 1])
+
+    def reset(self) -> None: ...
+
+
+class Bench:
+    """An ear with nothing around it."""
+
+    def __init__(self, activity: object, *, begin: Callable[[UtteranceFeed], bool] | None = None) -> None:
+        self.inbox = Inbox(Clock())
+        self.feeds: list[UtteranceFeed] = []
+        self.faults: list[ProviderError] = []
+        self.played: list[float] = []
+        self.ear = Ear(activity, self.inbox, begin or self.take, lambda count: self.played[:count], self.faults.append)
+
+    def take(self, feed: UtteranceFeed) -> bool:
+        self.feeds.append(feed)
+        return True
+
+    def facts(self) -> list[Event]:
+        found = []
+        while (event := self.inbox.get_nowait()) is not None:
+            found.append(attrs.evolve(event, at=0.0))
+        return found
+
+
+@asynccontextmanager
+async def hearing(activity: object, settings: Settings | None = None, *, realtime: bool = False):
+    bench = Bench(activity)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.ear.run)
+        bench.ear.attach(RATE, realtime=realtime)
+        bench.ear.open(settings or Settings())
+        await wait_all_tasks_blocked()
+        assert bench.facts() == [ListenerOpened()]
+        yield bench
+        nursery.cancel_scope.cancel()
+
+
+def audio(chunks: int) -> bytes:
+    """So many chunks, each of which is another one."""
+    return b"".join(number.to_bytes(2, "little") * CHUNK for number in range(chunks))
+
+
+def content(feed: UtteranceFeed) -> bytes:
+    return b"".join(piece.pcm for piece in feed._pieces)
+
+
+STRETCHES = st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=12).map(
+    lambda runs: [voiced for voiced, length in runs for _ in range(length)]
+)
+SETTINGS = st.builds(
+    Settings,
+    endpoint_s=st.sampled_from([0.1, 0.48, 0.7]),
+    min_speech_s=st.sampled_from([0.0, 0.25, 0.5]),
+    interruption_min_s=st.sampled_from([0.0, 0.2, 0.3]),
+    preroll_s=st.sampled_from([0.0, 0.1, 0.3]),
+    max_utterance_s=st.sampled_from([1.0, 30.0]),
+    barge_in=st.just(BargeIn.FULL),
+)
+
+
+async def hear(
+    voiced: Sequence[bool], settings: Settings, pieces: Sequence[int]
+) -> tuple[list[Event], list[UtteranceFeed]]:
+    """Everything that an ear makes of it, fed in pieces of so many bytes (again and again)."""
+    pcm = audio(len(voiced))
+    async with hearing(ByList(voiced), settings) as bench:
+        sizes = itertools.cycle(pieces)
+        at = 0
+        while at < len(pcm):
+            size = next(sizes)
+            bench.ear.feed(pcm[at : at + size])
+            at += size
+            await bench.ear.wait_room()
+        await wait_all_tasks_blocked()
+        assert bench.ear.dropped_s == 0
+        return bench.facts(), bench.feeds
+
+
+@given(STRETCHES, SETTINGS, st.lists(st.integers(1, 30_000).map(lambda n: 2 * n), min_size=1, max_size=5))
+def test_the_facts_are_the_detectors_and_the_same_however_the_audio_is_cut(
+    voiced: list[bool], settings: Settings, pieces: list[int]
+) -> None:
+    async def main() -> None:
+        facts, feeds = await hear(voiced, settings, pieces)
+        whole, whole_feeds = await hear(voiced, settings, [CHUNK * 2])
+        assert facts == whole
+        assert [content(feed) for feed in feeds] == [content(feed) for feed in whole_feeds]
+
+        detector = UtteranceDetector(settings, CHUNK_S)
+        expected = [change for each in voiced for change in detector.feed(float(each))]
+        kinds = {Heard.STARTED: SpeechStarted, Heard.CONFIRMED: SpeechConfirmed, Heard.STOPPED: SpeechStopped}
+        assert [type(fact) for fact in facts] == [kinds[change] for change in expected if change is not Heard.ENOUGH]
+        assert len(feeds) == expected.count(Heard.ENOUGH)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@given(STRETCHES, SETTINGS)
+def test_every_utterance_is_started_perhaps_confirmed_and_stopped_and_its_audio_has_no_gap(
+    voiced: list[bool], settings: Settings
+) -> None:
+    async def main() -> None:
+        facts, feeds = await hear(voiced, settings, [CHUNK * 2])
+        pcm = audio(len(voiced))
+        stage: dict[int, str] = {}
+        last = 0
+        for fact in facts:
+            match fact:
+                case SpeechStarted(utterance=number):
+                    assert number == last + 1
+                    last, stage[number] = number, "started"
+                case SpeechConfirmed(utterance=number):
+                    assert (number, stage[number]) == (last, "started")
+                    stage[number] = "confirmed"
+                case SpeechStopped(utterance=number, too_short=too_short, speech_s=speech_s):
+                    assert (number, stage[number] in {"started", "confirmed"}) == (last, True)
+                    assert too_short == all(feed.number != number for feed in feeds)
+                    assert speech_s > 0
+                    stage[number] = "stopped"
+        assert all(value == "stopped" for number, value in stage.items() if number != last)
+        end = 0
+        for feed in feeds:
+            heard = content(feed)
+            at = pcm.index(heard)
+            assert at % (CHUNK * 2) == 0
+            assert at >= end  # No chunk belongs to two utterances.
+            end = at + len(heard)
+            assert feed.closed == (stage[feed.number] == "stopped")
+            # From the pre-roll on: the onset's two chunks at least, and no more than was asked for.
+            first_voiced = next(i for i in range(at // (CHUNK * 2), len(voiced)) if voiced[i])
+            assert first_voiced - at // (CHUNK * 2) <= max(1, round(settings.preroll_s / CHUNK_S))
+            # Its last piece knows how long it has been silent.
+            if feed.closed and not too_long(feed, settings):
+                assert feed._pieces[-1].silence_s >= settings.endpoint_s - CHUNK_S
+            silences = [piece.silence_s for piece in feed._pieces]
+            assert all(b == 0 or b > a for a, b in itertools.pairwise(silences))
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def too_long(feed: UtteranceFeed, settings: Settings) -> bool:
+    return len(content(feed)) / 2 / RATE >= settings.max_utterance_s
+
+
+@given(voiced=STRETCHES, muted_at=st.lists(st.integers(0, 300), max_size=4).map(sorted))
+def test_muting_at_any_chunk_ends_what_was_said_and_hears_nothing_until_it_is_over(
+    voiced: list[bool], muted_at: list[int]
+) -> None:
+    async def main() -> None:
+        settings = Settings(barge_in=BargeIn.FULL)
+        async with hearing(ByList([*voiced, *[False] * 400]), settings) as bench:
+            muted = False
+            for number in range(max(len(voiced), 301)):
+                for _ in range(muted_at.count(number)):
+                    muted = not muted
+                    bench.ear.mute(muted)
+                    await wait_all_tasks_blocked()
+                    if muted:
+                        facts = bench.facts()
+                        starts = sum(isinstance(fact, SpeechStarted) for fact in facts)
+                        stops = sum(isinstance(fact, SpeechStopped) for fact in facts)
+                        assert starts - stops in {0, -1}  # Whatever was open is closed now.
+                bench.ear.feed(audio(1))
+                await wait_all_tasks_blocked()
+                if muted:
+                    assert bench.facts() == []
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_commit_ends_the_utterance_with_what_had_come(autojump_clock: MockClock) -> None:
+    async with hearing(ByList([True] * 100), Settings(barge_in=BargeIn.FULL)) as bench:
+        bench.ear.feed(audio(20))
+        bench.ear.commit()  # Before the ear has heard any of it.
+        await wait_all_tasks_blocked()
+        assert [type(fact) for fact in bench.facts()] == [SpeechStarted, SpeechConfirmed, SpeechStopped]
+        assert content(bench.feeds[0]) == audio(20)
+        bench.ear.commit()
+        await wait_all_tasks_blocked()
+        assert bench.facts() == []
+
+
+async def test_a_microphone_that_stops_amid_a_word_ends_the_utterance(autojump_clock: MockClock) -> None:
+    async with hearing(ByList([True] * 100), Settings(barge_in=BargeIn.FULL, endpoint_s=0.5)) as bench:
+        bench.ear.feed(audio(20))
+        await trio.sleep(0.5 + Ear.LOST_S - 0.1)
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        await trio.sleep(0.2)
+        assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
+        assert bench.feeds[0].closed
+
+
+async def test_a_closed_ear_forgets_and_an_opened_one_begins_anew(autojump_clock: MockClock) -> None:
+    async with hearing(ByList([True] * 1000), Settings(barge_in=BargeIn.FULL)) as bench:
+        bench.ear.feed(audio(20))
+        await wait_all_tasks_blocked()
+        bench.facts()
+        bench.ear.close()
+        assert bench.feeds[0].closed
+        bench.ear.feed(audio(20))
+        await trio.sleep(5)
+        assert bench.facts() == []
+        bench.ear.open(Settings(barge_in=BargeIn.FULL))
+        await wait_all_tasks_blocked()
+        bench.ear.feed(audio(20))
+        await wait_all_tasks_blocked()
+        assert bench.facts() == [ListenerOpened(), SpeechStarted(utterance=2), SpeechConfirmed(utterance=2)]
+
+
+async def test_an_ear_that_is_closed_while_it_opens_stays_closed(autojump_clock: MockClock) -> None:
+    slow = FaultyVoiceActivity(inner=ByList(), faults=[Fault(at=At.CONNECT, act=Act.SLOW, seconds=2)])
+    bench = Bench(slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.ear.run)
+        bench.ear.open(Settings())
+        await trio.sleep(1)
+        bench.ear.close()
+        await trio.sleep(5)
+        assert bench.facts() == []
+        bench.ear.open(Settings())
+        await trio.sleep(1)
+        assert bench.facts() == [ListenerOpened()]
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_ear_that_does_not_open_in_time_says_so_once(autojump_clock: MockClock) -> None:
+    bench = Bench(FaultyVoiceActivity(inner=ByList(), always=Fault(at=At.CONNECT, act=Act.HANG)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.ear.run)
+        bench.ear.open(Settings())
+        await trio.sleep(60)
+        (failed,) = bench.facts()
+        assert isinstance(failed, ListenerFailed)
+        assert "vad provider gave nothing for 5 s" in failed.message
+        assert len(bench.faults) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_backlog_is_bounded_and_what_is_dropped_is_the_oldest_and_counted(
+    autojump_clock: MockClock,
+) -> None:
+    async with hearing(ByList([True] * 1000), Settings(barge_in=BargeIn.FULL)) as bench:
+        pcm = audio(120)  # 3.84 s in one breath, of which 2 s are kept
+        for at in range(0, len(pcm), 6400):
+            bench.ear.feed(pcm[at : at + 6400])
+        assert bench.ear.dropped_s == pytest.approx(1.84)
+        await wait_all_tasks_blocked()
+        assert pcm.index(content(bench.feeds[0])) == round(1.84 * 32_000)
+        assert len(content(bench.feeds[0])) == pytest.approx(2.0 * 32_000, abs=CHUNK * 2)
+
+
+async def test_an_endpoint_may_be_changed_between_utterances(autojump_clock: MockClock) -> None:
+    flags = [True] * 20 + [False] * 10 + [True] * 20 + [False] * 40
+    async with hearing(ByList(flags), Settings(barge_in=BargeIn.FULL, endpoint_s=0.1)) as bench:
+        bench.ear.feed(audio(30))
+        await wait_all_tasks_blocked()
+        assert isinstance(bench.facts()[-1], SpeechStopped)
+        bench.ear.set_endpoint(1.0)
+        bench.ear.feed(audio(50))
+        await wait_all_tasks_blocked()
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        bench.ear.feed(audio(20))
+        await wait_all_tasks_blocked()
+        assert isinstance(bench.facts()[-1], SpeechStopped)
+
+
+@pytest.mark.parametrize("barge_in", list(BargeIn))
+async def test_only_a_guarded_ear_takes_quiet_voice_for_the_agents_own(
+    autojump_clock: MockClock, barge_in: BargeIn
+) -> None:
+    async with hearing(ByList([True] * 100), Settings(barge_in=barge_in)) as bench:
+        bench.played = [-10.0] * 100
+        quiet = bytes(2) + b"\x40\x00" * (CHUNK - 1)  # -54 dBFS
+        for _ in range(20):
+            bench.ear.feed(quiet)
+            await wait_all_tasks_blocked()
+        assert bool(bench.facts()) == (barge_in is not BargeIn.GUARDED)
+        bench.played = [SILENCE_DB] * 100
+        for _ in range(20):
+            bench.ear.feed(quiet)
+            await wait_all_tasks_blocked()
+        assert bench.ear.utterances == 1
+
+
+async def test_an_utterance_that_no_recogniser_takes_is_told_as_such(autojump_clock: MockClock) -> None:
+    bench = Bench(ByList([True] * 20 + [False] * 20), begin=lambda _feed: False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.ear.run)
+        bench.ear.open(Settings(barge_in=BargeIn.FULL))
+        await wait_all_tasks_blocked()
+        bench.ear.feed(audio(40))
+        await wait_all_tasks_blocked()
+        stopped = bench.facts()[-1]
+        assert isinstance(stopped, SpeechStopped)
+        assert not stopped.taken
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,143 @@
+"""The echo guard by itself: what it takes for the agent's own voice, and how soon it learns."""
+
+from __future__ import annotations
+
+import pytest
+
+from flare_actors.actors.echo import PIECE_S, EchoGuard, PlayedLevels
+from flare_actors.audio import SILENCE_DB
+from flare_actors.providers.scripted import tone
+
+RATE = 16_000
+CHUNK_S = 0.032
+
+
+def sound(level: float, seconds: float = CHUNK_S) -> bytes:
+    return tone(seconds, RATE, hz=1000, level_db=level) if level > SILENCE_DB else bytes(round(seconds * RATE) * 2)
+
+
+# --- What was played ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_played_is_nothing_heard() -> None:
+    assert PlayedLevels().recent(5.0, 10) == []
+
+
+def test_levels_come_newest_first_and_the_future_is_not_heard_yet() -> None:
+    played = PlayedLevels()
+    played.add(0.0, sound(-40, 0.02) + sound(-30, 0.02) + sound(-20, 0.02) + sound(-10, 0.02), RATE)
+    assert [round(level) for level in played.recent(0.05, 3)] == [-20, -30, -40]
+    assert [round(level) for level in played.recent(0.079, 3)] == [-10, -20, -30]
+
+
+def test_a_room_lets_go_of_a_sound_slowly_and_then_it_is_quiet() -> None:
+    played = PlayedLevels()
+    played.add(0.0, sound(-20, 0.1), RATE)
+    levels = played.recent(0.3, 10)
+    assert [round(level) for level in levels] == [-30, -29, -28, -27, -26, -25, -24, -23, -22, -21]
+    assert played.recent(0.6, 10) != []
+    assert played.recent(1.2, 10) == []
+
+
+def test_what_was_flushed_is_not_played() -> None:
+    played = PlayedLevels()
+    played.add(0.0, sound(-40, 0.1), RATE)
+    played.add(0.1, sound(-10, 0.2), RATE)
+    played.cut(0.09)
+    assert max(played.recent(0.25, 20)) == pytest.approx(-40, abs=0.5)
+
+
+def test_it_remembers_no_more_than_it_needs() -> None:
+    played = PlayedLevels()
+    for second in range(30):
+        played.add(float(second), sound(-20, 1.0), RATE)
+    assert len(played._pieces) == round(PlayedLevels.KEPT_S / PIECE_S)
+
+
+# --- Judging ---------------------------------------------------------------------------------------------------------------
+
+
+class Play:
+    """An agent whose loudness alternates every 0.2 s, and a microphone."""
+
+    def __init__(self, *, echo_db: float, delay_s: float = 0.1) -> None:
+        self.guard = EchoGuard(guard_db=15, tail_s=0.5)
+        self.played = PlayedLevels()
+        self.echo_db = echo_db
+        self.delay_s = delay_s
+        self.now = 0.0
+        self._until = 0.0
+
+    def agent_level(self, at: float) -> float:
+        return -20.0 if int(at / 0.2) % 2 == 0 else -32.0
+
+    def chunk(self, user: float = SILENCE_DB, *, speaking: bool = False) -> bool:
+        """One more chunk of the microphone: the echo, or somebody louder."""
+        self.now += CHUNK_S
+        while self._until < self.now:
+            self.played.add(self._until, sound(self.agent_level(self._until), 0.02), RATE)
+            self._until += 0.02
+        echo = self.agent_level(self.now - self.delay_s) + self.echo_db
+        return self.guard.credible(
+            sound(max(echo, user)), self.played.recent(self.now, self.guard.pieces), speaking=speaking
+        )
+
+
+@pytest.mark.parametrize("echo_db", [-18, -30, -45])
+@pytest.mark.parametrize("delay_s", [0.02, 0.1, 0.25, 0.45])
+def test_an_echo_is_never_credible(echo_db: float, delay_s: float) -> None:
+    play = Play(echo_db=echo_db, delay_s=delay_s)
+    assert not any(play.chunk() for _ in range(600))
+
+
+@pytest.mark.parametrize("echo_db", [-20, -30, -45])
+def test_a_voice_ten_decibels_louder_than_the_echo_is_credible_once_the_echo_is_known(echo_db: float) -> None:
+    play = Play(echo_db=echo_db)
+    for _ in range(60):
+        play.chunk()
+    assert all(play.chunk(user=-20 + echo_db + 10, speaking=True) for _ in range(10))
+
+
+def test_until_it_is_known_only_a_voice_as_loud_as_the_agent_is() -> None:
+    play = Play(echo_db=-45)
+    for _ in range(5):
+        play.chunk()
+    assert not play.chunk(user=-40)
+    assert play.chunk(user=-30)
+
+
+def test_a_voice_is_not_learned_as_echo() -> None:
+    play = Play(echo_db=-40)
+    for _ in range(60):
+        play.chunk()
+    for _ in range(300):
+        assert play.chunk(user=-45, speaking=True)
+
+
+def test_one_knock_does_not_deafen_the_rest_of_the_answer() -> None:
+    play = Play(echo_db=-40)
+    for _ in range(60):
+        play.chunk()
+    play.chunk(user=-5)
+    for _ in range(60):
+        play.chunk()
+    assert play.chunk(user=-42, speaking=True)
+
+
+def test_the_next_answer_is_learned_anew() -> None:
+    play = Play(echo_db=-45)
+    for _ in range(100):
+        play.chunk()
+    assert play.guard.credible(sound(-30), [], speaking=False)  # The agent is quiet: everything is credible.
+    play.echo_db = -20  # A headset was unplugged meanwhile.
+    assert not any(play.chunk() for _ in range(200))
+
+
+def test_a_quiet_agent_makes_no_echo() -> None:
+    guard = EchoGuard(guard_db=15, tail_s=0.5)
+    assert guard.credible(sound(-80), [-65.0] * guard.pieces, speaking=False)
+
+
+def test_no_tail_at_all_is_allowed() -> None:
+    guard = EchoGuard(guard_db=15, tail_s=0.0)
+    assert not guard.credible(sound(-50), [-20.0] * guard.pieces, speaking=False)
