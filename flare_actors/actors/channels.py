@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from flare_actors.conversation.events import Event, SessionOverloaded
-from flare_actors.conversation.notices import ErrorRaised, Notice, ResponseTextDelta, SessionEnded
+from flare_actors.conversation.notices import ErrorRaised, Notice, ResponseTextDelta, SessionEnded, TranscriptReceived
 from flare_actors.ports import AudioOut, ServerMessage
 
 __all__ = ["Clock", "Inbox", "Outbox"]
@@ -38,6 +38,7 @@ class Inbox:
     """
 
     SIZE: Final = 256  # A turn makes about a dozen events; hundreds unread mean that the orchestrator is not running.
+    MUCH: Final = 32  # A fraction of that, since several actors may have a burst at once.
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -51,6 +52,14 @@ class Inbox:
             self._send.send_nowait(attrs.evolve(event, at=self._clock.now()))
         except trio.WouldBlock:
             self._overloaded = self._overloaded or "inbox"
+
+    async def relieve(self) -> None:
+        """Let the orchestrator take out what is in, if that is much.
+
+        For whoever may put in many events without waiting for anything in between: a burst is no overload.
+        """
+        if len(self) >= self.MUCH:
+            await trio.lowlevel.checkpoint()
 
     def overload(self, queue: str) -> None:
         """Something else that a session cannot lose was full."""
@@ -73,6 +82,20 @@ class Inbox:
 
     def __len__(self) -> int:
         return self._receive.statistics().current_buffer_used
+
+
+def _merged(last: ServerMessage, notice: Notice) -> Notice | None:
+    """One notice that says what both say, where there is one: the client was going to get them together anyway."""
+    if isinstance(notice, ResponseTextDelta) and isinstance(last, ResponseTextDelta) and last.turn == notice.turn:
+        return ResponseTextDelta(turn=notice.turn, text=last.text + notice.text)
+    if (
+        isinstance(notice, TranscriptReceived)
+        and isinstance(last, TranscriptReceived)
+        and last.utterance == notice.utterance
+        and not last.final
+    ):
+        return notice
+    return None
 
 
 class Outbox:
@@ -122,12 +145,12 @@ class Outbox:
         self._wanted.set()
 
     def put(self, notice: Notice) -> None:
-        """Enqueue a notice; pieces of text that follow each other become one."""
+        """Enqueue a notice; pieces of text that follow each other become one, a newer partial transcript replaces one."""
         if not self._connected or self._closed:
             return
-        last = self._queue[-1] if self._queue else None
-        if isinstance(notice, ResponseTextDelta) and isinstance(last, ResponseTextDelta) and last.turn == notice.turn:
-            self._queue[-1] = ResponseTextDelta(turn=notice.turn, text=last.text + notice.text)
+        merged = _merged(self._queue[-1], notice) if self._queue else None
+        if merged is not None:
+            self._queue[-1] = merged
             return
         final = isinstance(notice, ErrorRaised | SessionEnded)
         if self._notices >= self.NOTICES + (self.LAST_WORDS if final else 0):

@@ -82,3 +82,4 @@ async def _read(link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker) -> N
             inbox.put(attrs.evolve(message, played_s=speaker.sent_s(message.turn)))
         else:
             inbox.put(message)
+        await inbox.relieve()  # A link may have many messages ready at once.

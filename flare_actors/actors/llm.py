@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["write_answer", "write_text"]
 
 
-def write_text(reply: Reply, text: str) -> None:
+async def write_text(reply: Reply, text: str) -> None:
     """Hand on a text that is known already, phrase by phrase."""
-    reply.add_text(text)
+    await reply.add_text(text)
     reply.finish_text()
 
 
@@ -56,7 +56,7 @@ async def write_answer(reply: Reply) -> None:
                         patience.until(timeouts.llm_gap_s, "next token")
                     else:
                         patience.extend()
-                    if not reply.add_text(output.text):
+                    if not await reply.add_text(output.text):
                         break
     except ProviderError as error:
         reply.fault(error)

@@ -166,6 +166,7 @@ class RecognizerActor:
                     number = source.feed.number
                     if not transcript.final:
                         self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text))
+                        await self._inbox.relieve()
                         continue
                     # Some providers have their own idea of an endpoint; ours is the ear's.
                     await source.feed.wait_closed()

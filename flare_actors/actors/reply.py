@@ -82,7 +82,7 @@ class Reply:
         with self._scope, self._phrases_in, self._phrases_out:
             spoken = self.command.output is Output.AUDIO
             if self.command.text is not None:
-                write_text(self, self.command.text)
+                await write_text(self, self.command.text)
                 if spoken:
                     await speak(self, self._phrases_out)
             elif spoken:
@@ -103,6 +103,10 @@ class Reply:
         if not self.closed:
             self._inbox.put(event)
 
+    async def relieve(self) -> None:
+        """Give the orchestrator a chance to take out what it was told."""
+        await self._inbox.relieve()
+
     def fault(self, error: ProviderError) -> None:
         """A provider failed."""
         self._on_fault(self.turn, error)
@@ -111,7 +115,7 @@ class Reply:
         """The model has begun to write."""
         self._first_token_at = self._now()
 
-    def add_text(self, text: str) -> bool:
+    async def add_text(self, text: str) -> bool:
         """The answer grows: the client sees it, complete phrases go on. False: that was enough."""
         room = self.settings.limits.answer_chars - self._chars
         enough = len(text) >= room
@@ -122,6 +126,7 @@ class Reply:
             self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
             for phrase in self._splitter.feed(text):
                 self._add_phrase(phrase)
+                await self.relieve()
         return not enough
 
     def finish_text(self) -> None:

@@ -73,7 +73,7 @@ class _Voice:
                 if reply.closed:
                     return  # The provider swallowed its cancellation: its output is refused.
                 self._check(chunk)
-                self._turn_to(chunk.phrase)
+                await self._turn_to(chunk.phrase)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
                 await self._play(resampler.feed(chunk.pcm))
                 self._expect(self._timeouts.tts_gap_s, "next audio")
@@ -81,7 +81,7 @@ class _Voice:
                 raise ProviderError("tts", "tts provider ended before it had taken all phrases")
             await self._play(resampler.feed(b"", last=True))
             self._patience.until(self._timeouts.connect_s, "close")
-        self._turn_to(None)
+        await self._turn_to(None)
 
     def _check(self, chunk: SpeechAudio) -> None:
         expect("tts", _is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
@@ -100,7 +100,7 @@ class _Voice:
         if not self._hungry and not self._busy:
             self._patience.until(seconds, what)
 
-    def _turn_to(self, phrase: int | None) -> None:
+    async def _turn_to(self, phrase: int | None) -> None:
         """Audio of another phrase begins (None: of none any more): the ones before it are spoken."""
         if phrase == self._current and phrase is not None:
             return
@@ -110,6 +110,7 @@ class _Voice:
         last = phrase - 1 if phrase is not None else self._reply.phrases - 1
         for silent in range(self._told + 1, last + 1):
             self._tell(silent, self._spoken_until_s)
+            await self._reply.relieve()
         self._current, self._started_s = phrase, self._spoken_until_s
 
     def _tell(self, index: int, start_s: float) -> None:

@@ -323,7 +323,7 @@ async def test_an_endpoint_may_be_changed_between_utterances(autojump_clock: Moc
 async def test_only_a_guarded_ear_takes_quiet_voice_for_the_agents_own(
     autojump_clock: MockClock, barge_in: BargeIn
 ) -> None:
-    async with hearing(ByList([True] * 100), Settings(barge_in=barge_in)) as bench:
+    async with hearing(ByList([True] * 100), Settings(barge_in=barge_in), realtime=True) as bench:
         bench.played = [-10.0] * 100
         quiet = bytes(2) + b"\x40\x00" * (CHUNK - 1)  # -54 dBFS
         for _ in range(20):

@@ -17,6 +17,7 @@ from flare_actors.conversation.notices import (
     ResponseTextDelta,
     ResponseTextDone,
     SessionEnded,
+    TranscriptReceived,
 )
 from flare_actors.conversation.states import Reason
 from flare_actors.ports import AudioOut
@@ -57,6 +58,14 @@ def test_pieces_of_text_that_follow_each_other_become_one_and_others_do_not() ->
     outbox.put(ResponseTextDone(turn=2, text="other"))
     outbox.put(ResponseTextDelta(turn=2, text="late"))
     assert [getattr(m, "text", None) for m in drained(outbox)] == ["One two three", "other", "other", "late"]
+
+
+def test_a_newer_partial_transcript_replaces_one_that_has_not_left() -> None:
+    outbox, _, _ = connected()
+    for text, final in (("one", False), ("one two", False), ("one two three", True), ("late", False)):
+        outbox.put(TranscriptReceived(utterance=1, text=text, final=final))
+    outbox.put(TranscriptReceived(utterance=2, text="next", final=False))
+    assert [m.text for m in drained(outbox)] == ["one two three", "late", "next"]
 
 
 def test_a_flush_takes_back_all_of_a_turn_and_nothing_else() -> None:

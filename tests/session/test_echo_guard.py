@@ -17,13 +17,14 @@ from trio.testing import MockClock
 
 from flare_actors.agent import Agent
 from flare_actors.audio import Resampler, level_db
-from flare_actors.conversation.events import SpeechConfirmed, TextReceived
+from flare_actors.conversation.events import ConversationStartRequested, SpeechConfirmed, TextReceived
 from flare_actors.conversation.notices import PlaybackCleared, TurnEnded
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn, Reason
 from flare_actors.ports import AudioOut
-from flare_actors.providers.scripted import EnergyVoiceActivity, ScriptedRecognizer, ScriptedSynthesizer
-from flare_actors.testing import Room, scripted_agent, speechlike
+from flare_actors.providers.scripted import EnergyVoiceActivity, ScriptedRecognizer, ScriptedSynthesizer, tone
+from flare_actors.session import run_session
+from flare_actors.testing import Room, memory_link, scripted_agent, speechlike
 
 AGENT_DB = -20.0
 ECHOES_DB = (-20.0, -30.0, -40.0)
@@ -177,3 +178,18 @@ async def test_with_real_voices_it_is_the_same(autojump_clock: MockClock, echo_d
             assert ended.reason is Reason.BARGE_IN
             await room.wait_said()
             await trio.sleep(1.5)
+
+
+async def test_a_recording_at_full_speed_is_no_echo_however_soft(autojump_clock: MockClock) -> None:
+    agent = scripted_agent(voice_activity=EnergyVoiceActivity(threshold_db=-60.0))
+    client, link = memory_link(realtime=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        nursery.start_soon(run_session, link, agent)
+        await client.send(ConversationStartRequested())
+        for turn in (1, 2):
+            await client.speak(tone(1.0, level_db=-50.0), paced=False)
+            await client.speak(bytes(2 * 16_000), paced=False)
+            await client.wait_for(TurnEnded, count=turn)
+        client.close()
+    assert [notice.reason for notice in client.all(TurnEnded)] == [None, None]
