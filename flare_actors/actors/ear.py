@@ -245,9 +245,9 @@ class Ear:
             self._inbox.put(ListenerFailed(message=error.message, critical=error.critical))
             return
         was_speaking = self._endpointing.speaking
-        credible = self._guard is None or self._guard.credible(
-            chunk, self._played(self._guard.pieces), speaking=was_speaking
-        )
+        # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
+        guard = self._guard if self._realtime else None
+        credible = guard is None or guard.credible(chunk, self._played(guard.pieces), speaking=was_speaking)
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["talk"]
 
+_NOISE_S: Final = 0.1
+"""An endpoint cannot come this much before its silence is over: then the silence was not heard as one."""
 _BAR_WIDTH: Final = 40
 
 
@@ -66,12 +68,21 @@ def talk(
     # The transcript is on the screen anyway; logs are for trouble, unless somebody asks for them.
     set_logs_up(config, level=log_level or "warning")
     recorded = read_wav(recording)
+    if out is not None and not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no folder '{out.parent}'; create it first")
     report = trio.run(_talk, config, recorded, fast, barge_in)
-    if out is not None:
-        write_wav(out, report.audio, report.sample_rate)
     if not report.transcript:
         click.echo(f"{recording}: no speech was understood", err=True)
+    waits = [turn.latency.endpoint_wait for turn in report.turns if turn.latency.endpoint_wait is not None]
+    if any(wait < config.conversation.endpoint_s - _NOISE_S for wait in waits):
+        click.echo(
+            f"{recording}: its background noise is within 35 dB of its loudest moment, so the end of speech is taken too "
+            "late and the first share (and the total) come out too short; use a quieter recording to measure",
+            err=True,
+        )
     click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else _text(report))
+    if out is not None:
+        write_wav(out, report.audio, report.sample_rate)
 
 
 async def _talk(config: Config, recording: Recording, fast: bool, barge_in: bool) -> TalkReport:

@@ -191,4 +191,7 @@ def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN40
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:
-        raise ConfigError(f"llama.cpp cannot load '{path}': is it a GGUF model, and complete? ({error})") from error
+        raise ConfigError(
+            f"llama.cpp cannot load '{path}': is it a GGUF model, and complete? "
+            f"`flare-actors models verify` tells, `flare-actors models fetch --again` mends ({error})"
+        ) from error
