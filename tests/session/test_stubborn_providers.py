@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from session_kit import SILENCE, Talk, listening, open_streams, talking
@@ -54,7 +56,7 @@ def agent_with(stage: str, *faults: Fault | None, always: Fault | None = None) -
         return scripted_agent(language_model=FaultyLanguageModel(inner=model, faults=faults, always=always))
     return scripted_agent(
         language_model=model,
-        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(), faults=faults, always=always),
+        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(realtime_factor=0.5), faults=faults, always=always),
     )
 
 
@@ -205,3 +207,56 @@ async def test_a_recogniser_that_swallows_its_timeout_is_replaced(autojump_clock
         await talk.ask()
         await talk.client.wait_for(TurnEnded, where=lambda m: m.reason is None)
     assert talk.log.lingering == [(None, 1)]
+
+
+# --- Those that fall over while they are cancelled ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["llm", "tts"])
+@pytest.mark.parametrize("act", [Act.CRASH, Act.CRASH_GROUP, Act.RAISE, Act.HANG])
+async def test_a_provider_that_fails_at_its_own_cancellation_harms_nobody(
+    autojump_clock: MockClock, stage: str, act: Act
+) -> None:
+    agent = agent_with(stage, Fault(at=At.CLOSE, act=act))
+    async with listening(agent) as talk:
+        await talk.client.send(TextReceived(text="first"))
+        await trio.sleep(0.1 if stage == "llm" else 0.8)
+        await interrupted(talk, 1)
+        await talk.client.send(TextReceived(text="second"))
+        await talk.client.wait_for(TurnEnded, where=lambda m: m.turn == 2 and m.reason is None)
+        assert talk.session.ended is None
+    assert talk.client.all(ErrorRaised) == []
+    assert talk.log.lingering == []
+    assert {turn for turn, _ in talk.log.faults} <= {1}
+
+
+async def test_a_vendors_task_that_dies_of_the_cancellation_harms_nobody(autojump_clock: MockClock) -> None:
+    class Fragile(ScriptedSynthesizer):
+        """Keeps a connection alive in a nursery of its own, and falls over when that is cancelled."""
+
+        def synthesize(self, phrases, *, locale):
+            @asynccontextmanager
+            async def stream():
+                async def keep_alive():
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        raise OSError("connection reset")
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(keep_alive)
+                    async with super(Fragile, self).synthesize(phrases, locale=locale) as chunks:
+                        yield chunks
+                    nursery.cancel_scope.cancel()
+
+            return stream()
+
+    async with listening(scripted_agent(answers=[LONG], synthesizer=Fragile())) as talk:
+        await talk.client.send(TextReceived(text="first"))
+        await trio.sleep(0.8)
+        await interrupted(talk, 1)
+        await talk.client.send(TextReceived(text="second"))
+        # In the end it always falls over; the text is there, and the session lives.
+        ended = await talk.client.wait_for(TurnEnded, where=lambda m: m.turn == 2)
+        assert (ended.reason, ended.heard) == (None, LONG)
+        assert talk.session.ended is None
