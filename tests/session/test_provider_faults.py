@@ -613,3 +613,13 @@ async def test_a_stream_that_is_closed_because_nobody_speaks_is_opened_again(aut
         await talk.ask()
         await talk.wait_turns(1)
         assert talk.said() == ["here I am"]
+
+
+async def test_of_a_text_whose_model_fails_all_that_was_delivered_counts_and_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with listening(with_llm(Fault(at=At.MIDDLE, act=Act.CRASH, after=5), output=Output.TEXT)) as talk:
+        await talk.ask()
+        ended = await talk.wait_turns(1)
+    assert ended.heard == "One two three. Four five"
+    assert talk.client.all(ResponseTextDone) == [ResponseTextDone(turn=1, text="One two three. Four five")]

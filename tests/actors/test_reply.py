@@ -1,0 +1,169 @@
+"""One turn in the making: every phrase has its stretch of the audio, in order, whatever the model writes."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import asynccontextmanager
+
+import attrs
+import hypothesis.strategies as st
+import pytest
+import trio
+from hypothesis import given
+from trio.testing import MockClock
+
+from flare_actors.actors.channels import Clock, Inbox, Outbox
+from flare_actors.actors.reply import Reply
+from flare_actors.actors.speaker import Speaker
+from flare_actors.agent import Agent
+from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady, PhraseSpoken
+from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
+from flare_actors.conversation.phrases import speakable
+from flare_actors.conversation.settings import Limits, Settings
+from flare_actors.conversation.states import Output, Reason, TurnKind
+from flare_actors.errors import ProviderError
+from flare_actors.ports import SpeechAudio
+from flare_actors.providers.scripted import ScriptedLanguageModel
+from flare_actors.testing import scripted_agent
+
+
+@attrs.define
+class Exact:
+    """So many samples for every letter of a phrase, in chunks of so many; nothing for a phrase without letters."""
+
+    chunk_samples: int
+    sample_rate: int = 16_000
+    locales: tuple[str, ...] | None = None
+    given: list[tuple[int, str]] = attrs.field(factory=list)
+
+    @asynccontextmanager
+    async def synthesize(self, phrases, *, locale):
+        async def run():
+            async for phrase in phrases:
+                self.given.append((phrase.index, phrase.text))
+                samples = sum(letter.isalnum() for letter in phrase.text) * 10
+                for start in range(0, samples, self.chunk_samples):
+                    count = min(self.chunk_samples, samples - start)
+                    yield SpeechAudio(phrase=phrase.index, pcm=bytes(2 * count))
+
+        chunks = run()
+        try:
+            yield chunks
+        finally:
+            await chunks.aclose()
+
+
+class Bench:
+    """A reply with nothing around it but its queues."""
+
+    def __init__(self, agent: Agent, *, text: str | None = None, settings: Settings | None = None) -> None:
+        self.clock = Clock()
+        self.inbox = Inbox(self.clock)
+        self.outbox = Outbox(lambda _queue: None)
+        self.outbox.connect(32_000)
+        self.speaker = Speaker(self.clock, self.inbox, self.outbox)
+        self.speaker.attach(16_000, realtime=False)
+        self.speaker.open(1)
+        self.faults: list[ProviderError] = []
+        self.told: list[Event] = []
+        kind = TurnKind.RESPONSE if text is None else TurnKind.SAY
+        self.reply = Reply(
+            StartReply(turn=1, kind=kind, locale="en-US", output=Output.AUDIO, text=text),
+            agent=agent,
+            settings=settings or Settings(),
+            inbox=self.inbox,
+            outbox=self.outbox,
+            speaker=self.speaker,
+            now=self.clock.now,
+            on_fault=lambda _turn, error: self.faults.append(error),
+        )
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def collect() -> None:
+                while True:
+                    self.told.append(await self.inbox.get())
+
+            async def write() -> None:
+                while await self.outbox.get(1) is not None:
+                    pass
+
+            nursery.start_soon(collect)
+            nursery.start_soon(write)
+            await self.reply.run()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    def all(self, kind: type) -> list:
+        return [event for event in self.told if isinstance(event, kind)]
+
+
+WORDS = st.sampled_from(["One", "two,", "three.", "…", "Dr.", "3.5", "?!", "A.", "\n\n", "**bold**", "🙂", "end."])
+ANSWERS = st.lists(WORDS, max_size=30).map(" ".join)
+
+
+@given(answer=ANSWERS, chunk=st.integers(1, 400), known=st.booleans())
+def test_every_phrase_is_told_once_in_order_with_its_stretch_of_the_audio(answer: str, chunk: int, known: bool) -> None:
+    async def main() -> None:
+        synthesizer = Exact(chunk)
+        agent = scripted_agent(answers=[answer], synthesizer=synthesizer)
+        bench = Bench(agent, text=answer if known else None)
+        await bench.run()
+        ready, spoken = bench.all(PhraseReady), bench.all(PhraseSpoken)
+        assert bench.faults == []
+        assert "".join(event.text for event in ready) == answer
+        assert [event.index for event in ready] == list(range(len(ready)))
+        assert [event.index for event in spoken] == list(range(len(ready)))
+        # The stretches follow each other without gap or overlap, from the first sample to the last.
+        ends = [0.0, *(event.end_s for event in spoken)]
+        assert all(event.start_s == pytest.approx(end) for event, end in zip(spoken, ends, strict=False))
+        assert all(a <= b for a, b in itertools.pairwise(ends))
+        (finished,) = bench.all(GenerationFinished)
+        assert finished.audio_s == pytest.approx(ends[-1])
+        # What is given to the synthesizer is what can be pronounced, nothing else.
+        assert synthesizer.given == [
+            (event.index, speakable(event.text)) for event in ready if speakable(event.text).strip()
+        ]
+        for event in spoken:
+            letters = sum(letter.isalnum() for letter in speakable(ready[event.index].text))
+            assert event.end_s - event.start_s == pytest.approx(letters * 10 / 16_000)
+        assert isinstance(bench.told[-1], GenerationFinished) or finished.audio_s > 0
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("limit", [1, 7, 30, 1000])
+async def test_no_character_beyond_the_limit_is_written_or_spoken(autojump_clock: MockClock, limit: int) -> None:
+    settings = Settings(limits=Limits(answer_chars=limit))
+    bench = Bench(scripted_agent(answers=["One two three. Four five six."]), settings=settings)
+    bench.outbox.put_audio = lambda turn, pcm: None  # type: ignore[method-assign]
+    await bench.run()
+    assert "".join(event.text for event in bench.all(PhraseReady)) == "One two three. Four five six."[:limit]
+
+
+async def test_the_whole_text_is_told_once_even_if_nothing_can_be_spoken(autojump_clock: MockClock) -> None:
+    bench = Bench(scripted_agent(answers=["…"]))
+    left = []
+    put = bench.outbox.put
+    bench.outbox.put = lambda notice: (left.append(notice), put(notice))  # type: ignore[method-assign,func-returns-value]
+    await bench.run()
+    assert left == [ResponseTextDelta(turn=1, text="…"), ResponseTextDone(turn=1, text="…")]
+
+
+async def test_a_cancelled_reply_tells_nothing_more_at_any_moment(autojump_clock: MockClock) -> None:
+    for after in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3):
+        model = ScriptedLanguageModel(script=["One two. Three four. Five six."], first_token_s=0.05, gap_s=0.05)
+        bench = Bench(scripted_agent(language_model=model))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.run)
+            await trio.sleep(after)
+            bench.reply.cancel(Reason.BARGE_IN)
+            bench.speaker.flush(1)
+            await trio.testing.wait_all_tasks_blocked()
+            told = len(bench.told)
+            await trio.sleep(5)
+        assert len(bench.told) == told
+        assert bench.all(GenerationFinished) == []
+        assert model.open_streams == 0
