@@ -22,7 +22,7 @@ from flare_actors.conversation.notices import (
     TurnEnded,
 )
 from flare_actors.conversation.settings import Settings, Timeouts
-from flare_actors.conversation.states import Reason, State, SttMode, TurnKind
+from flare_actors.conversation.states import Output, Reason, State, SttMode, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
 from flare_actors.ports import AudioOut, HeardAudio, SpeechAudio, TextDelta, Transcript, Usage
 from flare_actors.providers.scripted import (
