@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from core_driver import Core, kinds
 
@@ -9,7 +10,7 @@ from flare_actors.conversation import Floor, Limits, Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CloseListener, OpenListener, StartReply, StartStt, StopStt
 from flare_actors.conversation.model import Hearing
-from flare_actors.conversation.notices import ErrorRaised, NothingHeard, StateChanged, TurnEnded
+from flare_actors.conversation.notices import ErrorRaised, NothingHeard, StateChanged, TurnEnded, TurnMetrics
 from flare_actors.conversation.states import Output, Wait
 
 S = State
@@ -53,6 +54,25 @@ def test_an_answer_that_was_being_heard_is_not_given_again() -> None:
     core.passes(5)
     assert core.state is S.LISTENING
     assert core.history == ["user: what time is it", "agent: It"]
+
+
+def test_the_time_without_a_client_is_nobodys_latency() -> None:
+    core = Core().starts()
+    core.says("what time is it")
+    core.happens(ev.ClientDetached())
+    core.stopped_at(1, 0.0)
+    core.passes(20)
+    core.happens(ev.ClientAttached())
+    core.is_answering("It is late. ")
+    (metrics,) = core.told(TurnMetrics)
+    assert metrics.total_s == pytest.approx(0.2)
+
+
+def test_speech_of_a_client_that_has_gone_is_not_heard() -> None:
+    core = Core().starts()
+    core.happens(ev.ClientDetached(), ev.SpeechStarted(utterance=1))
+    assert core.c.floor is Floor.SILENT
+    assert core.c.stale == 1
 
 
 def test_what_waits_to_be_said_waits_for_the_client_to_be_back() -> None:
@@ -239,6 +259,13 @@ def test_a_shutdown_begins_nothing_that_nobody_has_asked_for() -> None:
     assert core.spoken == []
 
 
+def test_a_shutdown_owes_nobody_who_is_not_there_an_answer() -> None:
+    core = Core().starts()
+    core.says("what time is it")
+    core.happens(ev.ClientDetached(), ev.ShutdownRequested(deadline_s=10.0))
+    assert core.c.ended is Reason.SHUTDOWN
+
+
 def test_a_shutdown_waits_for_nobody_who_is_not_there() -> None:
     core = Core().starts()
     core.says("what time is it")
@@ -279,6 +306,18 @@ def test_nobody_is_idle_while_speaking_or_waiting_to_be_understood() -> None:
     core.passes(7)
     assert core.state is S.LISTENING
     core.is_understood("that took long")
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_nobody_is_idle_whose_earlier_words_are_still_being_understood() -> None:
+    core = Core(idle_end_s=5.0).starts()
+    core.speaks()
+    core.pauses()
+    core.speaks(confirmed=False)
+    core.pauses(too_short=True)
+    core.passes(8)
+    assert core.state is S.LISTENING
+    core.is_understood("that took long", utterance=1)
     assert core.state is S.PROCESSING_SPEECH
 
 
@@ -448,8 +487,10 @@ def test_facts_of_a_conversation_that_has_ended_are_dropped_and_counted(event: e
     core.happens(ev.ConversationEndRequested())
     before = core.c
     assert core.happens(event) == []
-    assert core.c.stale == before.stale + 1
-    assert core.state is S.IDLE
+    expected = attrs.evolve(before, stale=before.stale + 1)
+    if isinstance(event, ev.PlaybackProgressed):
+        expected = attrs.evolve(expected, reports_playback=True)
+    assert core.c == expected
     core.happens(ev.ConversationStartRequested(), ev.ListenerOpened())
     assert core.state is S.LISTENING
 

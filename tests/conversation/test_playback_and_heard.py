@@ -211,6 +211,31 @@ def test_a_later_report_amends_what_was_heard_until_the_next_request() -> None:
     assert core.history[1] == "agent: It is late."
 
 
+def test_a_completion_of_an_earlier_turn_amends_what_was_heard_of_it() -> None:
+    core = answering(reports=True)
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 2.0)
+    core.happens(ev.PlaybackCompleted(turn=1, played_s=1.0))
+    assert core.history[-1] == "agent: It is late."
+
+
+def test_a_client_that_repeats_itself_gets_no_more_time() -> None:
+    core = answering(generated=True, reports=True)
+    core.is_played()
+    for _ in range(8):
+        core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0), after=0.5)
+    assert core.state is S.LISTENING
+
+
+def test_facts_of_a_turn_that_was_not_started_yet_are_nobodys() -> None:
+    core = answering()
+    core.happens(ev.TextReceived(text="stop"))
+    before = core.c.turn
+    core.happens(ev.PhraseReady(turn=2, index=0, text="So. "), ev.GenerationFinished(turn=2, audio_s=0.0))
+    assert core.c.turn == before
+    assert core.c.stale == 2
+
+
 def test_a_report_of_an_earlier_turn_says_nothing_of_the_live_one() -> None:
     core = answering(reports=True)
     core.happens(ev.InterruptRequested())
