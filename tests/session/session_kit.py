@@ -21,6 +21,7 @@ from flare_actors.ports import AudioOut
 from flare_actors.providers.scripted import tone
 from flare_actors.session import Session, open_session
 from flare_actors.testing import EventLog, MemoryClient, MemoryLink, memory_link
+from flare_actors.testing.invariants import ConversationChecker
 
 SILENCE = bytes(2 * 16_000)
 """One second of it."""
@@ -98,7 +99,8 @@ async def talking(
     log = EventLog()
     with trio.fail_after(patience_s):
         async with trio.open_nursery() as nursery:
-            async with open_session(agent, settings=settings, observers=[log, *observers]) as session:
+            watchers = [log, ConversationChecker(), *observers]
+            async with open_session(agent, settings=settings, observers=watchers) as session:
                 nursery.start_soon(client.run)
                 nursery.start_soon(session.attach, link)
                 if start:
