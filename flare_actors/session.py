@@ -413,24 +413,20 @@ async def open_session(
     settings = settings or agent.settings
     agent.check_locale(settings)
     session_id = session_id or secrets.token_urlsafe(16)
-    reason: Reason | None = None
+    session = Session(agent, settings=settings, session_id=session_id, observers=observers)
     for observer in observers:
         observer.on_session_started(session_id)
     caller: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            session = Session(agent, settings=settings, session_id=session_id, observers=observers)
             nursery.start_soon(session._run, name=f"session {session_id}")  # noqa: SLF001 - its owner
             try:
-                try:
-                    yield session
-                except BaseException as exc:
-                    caller = exc
-                    raise
-                session.end()
-                await session._ended.wait()  # noqa: SLF001 - a session that crashed raises by itself
-            finally:
-                reason = session.ended
+                yield session
+            except BaseException as exc:
+                caller = exc
+                raise
+            session.end()
+            await session._ended.wait()  # noqa: SLF001 - a session that crashed raises by itself
     except BaseExceptionGroup as group:
         # What the block itself raised comes out as it was, if the session had no trouble of its own.
         if caller is not None and group.exceptions == (caller,):
@@ -438,7 +434,7 @@ async def open_session(
         raise
     finally:
         for observer in observers:
-            observer.on_session_ended(session_id, reason)
+            observer.on_session_ended(session_id, session.ended)
 
 
 async def run_session(

@@ -101,6 +101,8 @@ class Speaker:
         self._buffer += pcm
         self._queued += len(pcm)
         self._pump()
+        # A synthesizer that is far ahead would go on for a while before the writer's turn comes, and other sessions'.
+        await trio.lowlevel.checkpoint()
         if self._buffer and self._looks_at == math.inf:
             self._work.set()
         while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:

@@ -30,18 +30,26 @@ def port_guard(stage: Stage) -> Iterator[None]:
     """
     try:
         yield
-    except ProviderError:
+    except BaseException as exc:
+        _judge(stage, exc)
         raise
-    except BaseExceptionGroup as group:
+
+
+def _judge(stage: Stage, exc: BaseException) -> None:
+    """The one port guard: whatever a provider raises is the provider's failure. Returns if it is to go on as it is.
+
+    Raises:
+        ProviderError: what it is to those that know no vendor.
+    """
+    if isinstance(exc, BaseExceptionGroup):
         # A provider's own nursery: cancellation in it is still ours to obey, whatever else failed beside it. (The group
         # itself is asked first, and would match as a whole.)
-        passing, faults = group.split(lambda exc: not isinstance(exc, Exception | BaseExceptionGroup))
+        passing, _ = exc.split(lambda each: not isinstance(each, Exception | BaseExceptionGroup))
         if passing is not None:
             raise passing from None
-        assert faults is not None
-        raise _translate(stage, faults) from group
-    except Exception as exc:  # The one port guard: whatever a provider raises is the provider's failure.
-        raise _translate(stage, exc) from exc
+    elif isinstance(exc, ProviderError) or not isinstance(exc, Exception):
+        return
+    raise _translate(stage, exc) from exc
 
 
 def expect(stage: Stage, holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
@@ -120,14 +128,13 @@ class Guarded(Generic[T]):
 
     async def __anext__(self) -> T:
         assert self._iterator is not None
-        ended = False
-        with port_guard(self._stage):
-            try:
-                item = await self._iterator.__anext__()
-            except StopAsyncIteration:
-                ended = True
-        if ended:
-            raise StopAsyncIteration
+        try:
+            item = await self._iterator.__anext__()
+        except StopAsyncIteration:
+            raise
+        except BaseException as exc:  # Not ``port_guard``: it costs as much as the rest of this, for every token.
+            _judge(self._stage, exc)
+            raise
         if not isinstance(item, self._gives):
             wanted = " or ".join(each.__name__ for each in self._gives)
             raise ProviderError(self._stage, f"{self._stage} provider gave {type(item).__name__} instead of {wanted}")

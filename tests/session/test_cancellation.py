@@ -176,6 +176,7 @@ def check(world: World) -> None:
     assert world.log.lingering == []
     for session in world.sessions:
         assert session.statistics().replies_running == 0
+        assert world.log.ended == [session.ended]
         assert not world.log.events or world.log.folded() == session.conversation
 
 

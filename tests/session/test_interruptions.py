@@ -245,11 +245,13 @@ async def test_commit_ends_the_utterance_at_once(autojump_clock: MockClock) -> N
 
 async def test_commit_does_not_wait_for_audio_that_came_after_it(autojump_clock: MockClock) -> None:
     async with listening(scripted_agent()) as talk:
+        flooding = trio.CancelScope()
 
         async def flood() -> None:
-            while True:
-                await talk.client.speak(tone(0.5), paced=False)
-                await trio.sleep(0.05)  # Ten times as fast as anybody speaks.
+            with flooding:
+                while True:
+                    await talk.client.speak(tone(0.5), paced=False)
+                    await trio.sleep(0.05)  # Ten times as fast as anybody speaks.
 
         talk.nursery.start_soon(flood)
         await trio.sleep(1)
@@ -258,7 +260,7 @@ async def test_commit_does_not_wait_for_audio_that_came_after_it(autojump_clock:
         before = trio.current_time()
         await talk.client.wait_for(UserSpeechStopped)
         assert trio.current_time() - before < 3
-        talk.nursery.cancel_scope.cancel()
+        flooding.cancel()
 
 
 async def test_commit_with_nothing_said_is_harmless_and_cuts_nothing_off_later(autojump_clock: MockClock) -> None:
