@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from flare_actors.actors.channels import Inbox
-from flare_actors.actors.supervision import Guarded, Lingering, Patience, expect
+from flare_actors.actors.supervision import Guarded, Lingering, Patience, expect, port_guard
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import Resampler
 from flare_actors.conversation.commands import StartStt
@@ -120,7 +120,7 @@ class RecognizerActor:
                     nursery.start_soon(self._lingering.watch, stream.ended)
                 self._dropped.clear()
                 if self._wanted is not None and self._stream is None:
-                    self._stream = _Stream(self._wanted, _Source(self._recognizer.sample_rate))
+                    self._stream = _Stream(self._wanted)
                     nursery.start_soon(self._serve, self._stream)
                 await self._wake.wait()
 
@@ -143,6 +143,8 @@ class RecognizerActor:
         """Open the stream, wait for an utterance, tell what was said."""
         source, command = stream.source, stream.command
         opened = trio.current_time()
+        with port_guard("stt"):  # An engine that was never opened may not even know its rate.
+            source.sample_rate = self._recognizer.sample_rate
         with Patience("stt") as patience:
             patience.until(self._timeouts.connect_s, "connect")
             async with Guarded[Transcript](
@@ -194,9 +196,9 @@ class RecognizerActor:
 class _Stream:
     """One stream of the provider's: opened, given an utterance, ended."""
 
-    def __init__(self, command: StartStt, source: _Source) -> None:
+    def __init__(self, command: StartStt) -> None:
         self.command = command
-        self.source = source
+        self.source = _Source()
         self.scope = trio.CancelScope()
         self.ready = False
         """It is open."""
@@ -210,8 +212,9 @@ class _Source:
     A class, not a generator: nobody has to close it when the provider stops in the middle.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        self._sample_rate = sample_rate
+    def __init__(self) -> None:
+        self.sample_rate = 16_000
+        """Hz that the provider takes."""
         self._resampler: Resampler | None = None
         self._arrived = trio.Event()
         self._silence_s = 0.0
@@ -220,8 +223,8 @@ class _Source:
 
     def assign(self, feed: UtteranceFeed) -> None:
         self.feed = feed
-        if feed.sample_rate != self._sample_rate:
-            self._resampler = Resampler(feed.sample_rate, self._sample_rate)
+        if feed.sample_rate != self.sample_rate:
+            self._resampler = Resampler(feed.sample_rate, self.sample_rate)
         if feed.closed:
             self.on_end()
         else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from flare_actors.actors.supervision import Guarded, Patience, expect
+from flare_actors.actors.supervision import Guarded, Patience, expect, port_guard
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds
 from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed
 from flare_actors.conversation.phrases import speakable
@@ -62,8 +62,9 @@ class _Voice:
     async def run(self) -> None:
         reply = self._reply
         synthesizer = reply.agent.synthesizer
-        rate = synthesizer.sample_rate
-        resampler = Resampler(rate, reply.speaker.sample_rate)
+        with port_guard("tts"):  # An engine that was never opened may not even know its rate.
+            rate = synthesizer.sample_rate
+            resampler = Resampler(rate, reply.speaker.sample_rate)
         self._patience.until(self._timeouts.connect_s, "connect")
         async with Guarded[SpeechAudio](
             "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
@@ -79,6 +80,8 @@ class _Voice:
                 self._expect(self._timeouts.tts_gap_s, "next audio")
             if not self._all_given:
                 raise ProviderError("tts", "tts provider ended before it had taken all phrases")
+            if self._given >= 0 and not self._spoken_until_s:
+                raise ProviderError("tts", "tts provider ended without any audio for what it was to speak")
             await self._play(resampler.feed(b"", last=True))
             self._patience.until(self._timeouts.connect_s, "close")
         await self._turn_to(None)

@@ -331,6 +331,37 @@ async def test_a_synthesizer_that_takes_phrases_ahead_is_not_timed_while_we_are_
     assert talk.heard() == [long.strip()]
 
 
+async def test_a_synthesizer_that_says_nothing_at_all_has_failed(autojump_clock: MockClock) -> None:
+    silent = scripted_agent(synthesizer=ScriptedSynthesizer(sound=lambda _seconds, _rate: b""), answers=[ANSWER])
+    async with listening(silent) as talk:
+        await talk.ask()
+        assert (await talk.wait_turns(1)).heard == ANSWER
+    assert told(talk) == [("tts_failed", True)]
+
+
+class _NeverOpened:
+    """An engine that does not know its own rate yet."""
+
+    locales = None
+
+    @property
+    def sample_rate(self) -> int:
+        raise RuntimeError("call open() first")
+
+
+@pytest.mark.parametrize("stage", ["stt", "tts"])
+async def test_an_engine_without_a_rate_is_a_failed_engine(autojump_clock: MockClock, stage: str) -> None:
+    if stage == "stt":
+        agent = scripted_agent(recognizer=_NeverOpened())  # type: ignore[arg-type]
+    else:
+        agent = scripted_agent(synthesizer=_NeverOpened(), settings=Settings(welcome="Hi."))  # type: ignore[arg-type]
+    async with talking(agent) as talk:
+        await talk.client.wait_for(ErrorRaised)
+        await trio.sleep(1)
+        assert talk.session.ended is None
+    assert told(talk)[0] == (f"{stage}_failed", True)
+
+
 # --- The recogniser -------------------------------------------------------------------------------------------------------
 
 
