@@ -304,6 +304,14 @@ async def test_a_request_that_makes_no_sense_is_answered_and_changes_nothing(aut
     assert talk.states() == [S.INITIALIZING, S.LISTENING, S.ENDED]
 
 
+async def test_the_simple_form_closes_a_link_that_it_cannot_serve(autojump_clock: MockClock) -> None:
+    _, link = memory_link()
+    agent = scripted_agent(recognizer=ScriptedRecognizer(locales=("en",)))
+    with pytest.raises(UnsupportedLocale):
+        await run_session(link, agent, settings=Settings(locale="fi"))
+    assert link.closed
+
+
 async def test_the_simple_form_serves_one_link_and_ends_with_it(autojump_clock: MockClock) -> None:
     client, link = memory_link()
     reasons = []

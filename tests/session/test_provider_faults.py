@@ -296,7 +296,7 @@ class _TakesAhead:
     locales = None
 
     def __init__(self) -> None:
-        self.inner = ScriptedSynthesizer(chunk_s=1.0)
+        self.inner = ScriptedSynthesizer(chunk_s=8.0, chars_per_second=5.0)
 
     def synthesize(self, phrases, *, locale):
         from contextlib import asynccontextmanager
@@ -322,9 +322,11 @@ class _TakesAhead:
 async def test_a_synthesizer_that_takes_phrases_ahead_is_not_timed_while_we_are_not_listening(
     autojump_clock: MockClock,
 ) -> None:
-    # 40 s of speech: the speaker holds 10 s and then makes the synthesizer wait, longer than any of its timeouts.
-    long = "This is one long sentence of about sixty characters, is it. " * 10
-    async with listening(scripted_agent(synthesizer=_TakesAhead(), answers=[long])) as talk:
+    # The speaker holds 10 s and then makes the synthesizer wait for as long as a chunk lasts, which is longer than any of
+    # its timeouts; and while it waits, the model goes on writing, and the phrases are taken ahead.
+    long = "This sentence takes about nine seconds to say. " * 14
+    model = ScriptedLanguageModel(script=[long], gap_s=0.9)
+    async with listening(scripted_agent(synthesizer=_TakesAhead(), language_model=model)) as talk:
         await talk.ask()
         await talk.wait_turns(1)
     assert told(talk) == []

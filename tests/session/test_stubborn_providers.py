@@ -50,13 +50,14 @@ def stubborn(at: At, seconds: float = HELD_S, after: int = 6) -> Fault:
     return Fault(at=at, act=Act.STUBBORN, seconds=seconds, after=after)
 
 
-def agent_with(stage: str, *faults: Fault | None, always: Fault | None = None) -> Agent:
-    model = ScriptedLanguageModel(script=[LONG], gap_s=0.02)
+def agent_with(stage: str, *faults: Fault | None, always: Fault | None = None, pace: float = 0.0) -> Agent:
+    """With ``pace`` 0 nothing but the fault ever waits, so that what comes after it comes without a checkpoint."""
+    model = ScriptedLanguageModel(script=[LONG], gap_s=0.04 * pace)
     if stage == "llm":
         return scripted_agent(language_model=FaultyLanguageModel(inner=model, faults=faults, always=always))
     return scripted_agent(
         language_model=model,
-        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(realtime_factor=0.5), faults=faults, always=always),
+        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(realtime_factor=pace), faults=faults, always=always),
     )
 
 
@@ -217,7 +218,7 @@ async def test_a_recogniser_that_swallows_its_timeout_is_replaced(autojump_clock
 async def test_a_provider_that_fails_at_its_own_cancellation_harms_nobody(
     autojump_clock: MockClock, stage: str, act: Act
 ) -> None:
-    agent = agent_with(stage, Fault(at=At.CLOSE, act=act))
+    agent = agent_with(stage, Fault(at=At.CLOSE, act=act), pace=0.5)
     async with listening(agent) as talk:
         await talk.client.send(TextReceived(text="first"))
         await trio.sleep(0.1 if stage == "llm" else 0.8)
