@@ -20,9 +20,9 @@ from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady, PhraseSpoken
 from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
 from flare_actors.conversation.phrases import speakable
-from flare_actors.conversation.settings import Limits, Settings
+from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import Output, Reason, TurnKind
-from flare_actors.errors import ProviderError
+from flare_actors.errors import ProviderError, ProviderTimeout
 from flare_actors.ports import SpeechAudio
 from flare_actors.providers.scripted import ScriptedLanguageModel
 from flare_actors.testing import scripted_agent
@@ -80,6 +80,10 @@ class Bench:
         )
 
     async def run(self) -> None:
+        with trio.fail_after(1000):  # of virtual time
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as nursery:
 
             async def collect() -> None:
@@ -167,3 +171,126 @@ async def test_a_cancelled_reply_tells_nothing_more_at_any_moment(autojump_clock
         assert len(bench.told) == told
         assert bench.all(GenerationFinished) == []
         assert model.open_streams == 0
+
+
+# --- How long a synthesizer is waited for -----------------------------------------------------------------------------------
+
+
+class TakesAhead:
+    """Takes its phrases in a task of its own, as engines with a pipeline do; then speaks as it is told."""
+
+    sample_rate = 16_000
+    locales = None
+
+    def __init__(self, *, take_after_s: float, speak_after_s: tuple[float, ...]) -> None:
+        self.take_after_s = take_after_s
+        self.speak_after_s = speak_after_s
+
+    @asynccontextmanager
+    async def synthesize(self, phrases, *, locale):
+        async with trio.open_nursery() as nursery:
+            taken = trio.Event()
+
+            async def take():
+                async for _ in phrases:
+                    taken.set()
+                    await trio.sleep(self.take_after_s)
+
+            async def speak():
+                await taken.wait()
+                for number, pause_s in enumerate(self.speak_after_s):
+                    await trio.sleep(pause_s)
+                    yield SpeechAudio(phrase=number, pcm=bytes(3200))
+
+            nursery.start_soon(take)
+            chunks = speak()
+            yield chunks
+            await chunks.aclose()
+            nursery.cancel_scope.cancel()
+
+
+TIMEOUTS = Timeouts(tts_first_s=3, tts_gap_s=9)
+
+
+async def test_a_synthesizer_is_not_timed_while_we_are_not_listening(autojump_clock: MockClock) -> None:
+    # It takes its second phrase and the end of them while its first audio is being played, which takes twenty seconds.
+    synthesizer = TakesAhead(take_after_s=1.0, speak_after_s=(0.0, 0.0))
+    agent = scripted_agent(answers=["One two three four. Five six seven eight."], synthesizer=synthesizer)
+    bench = Bench(agent, settings=Settings(timeouts=TIMEOUTS))
+
+    async def play(turn: int, pcm: bytes) -> None:
+        await trio.sleep(20)
+
+    bench.speaker.play = play  # type: ignore[method-assign]
+    await bench.run()
+    assert bench.faults == []
+
+
+@pytest.mark.parametrize(
+    ("pauses", "fails_after_s"),
+    [
+        ((2.9, 2.9), None),  # in time for the first, and for the second after that
+        ((3.1,), 3.0),  # too late with the first audio
+        ((0.0, 9.1), 9.0),  # too late with the next
+    ],
+)
+async def test_each_phrases_audio_has_its_time(
+    autojump_clock: MockClock, pauses: tuple[float, ...], fails_after_s: float | None
+) -> None:
+    synthesizer = TakesAhead(take_after_s=0.0, speak_after_s=pauses)
+    agent = scripted_agent(answers=["One two three four. Five six seven eight."], synthesizer=synthesizer)
+    bench = Bench(agent, settings=Settings(timeouts=TIMEOUTS))
+    began = trio.current_time()
+    await bench.run()
+    if fails_after_s is None:
+        assert bench.faults == []
+    else:
+        assert [type(error) for error in bench.faults] == [ProviderTimeout]
+        assert trio.current_time() - began == pytest.approx(fails_after_s)
+
+
+async def test_a_phrase_that_comes_late_is_given_its_own_time(autojump_clock: MockClock) -> None:
+    # The model thinks for long between its sentences; the synthesizer is not to blame, until it has got the second one.
+    class OnDemand(TakesAhead):
+        @asynccontextmanager
+        async def synthesize(self, phrases, *, locale):
+            async def speak():
+                async for phrase in phrases:
+                    if phrase.index == 1:
+                        await trio.sleep_forever()
+                    yield SpeechAudio(phrase=phrase.index, pcm=bytes(3200))
+
+            chunks = speak()
+            yield chunks
+            await chunks.aclose()
+
+    model = ScriptedLanguageModel(script=["One two three four. Five six seven eight."], gap_s=5.0)
+    agent = scripted_agent(language_model=model, synthesizer=OnDemand(take_after_s=0, speak_after_s=()))
+    bench = Bench(agent, settings=Settings(timeouts=TIMEOUTS))
+    began = trio.current_time()
+    failed_at: list[float] = []
+    bench.reply.fault = lambda error: failed_at.append(trio.current_time() - began)  # type: ignore[method-assign]
+    await bench.run()
+    given_at = bench.all(PhraseReady)[1].at
+    assert failed_at == [pytest.approx(given_at + 3.0)]
+
+
+async def test_one_that_never_asks_for_a_phrase_has_its_time_too(autojump_clock: MockClock) -> None:
+    class Deaf(TakesAhead):
+        @asynccontextmanager
+        async def synthesize(self, phrases, *, locale):
+            async def speak():
+                await trio.sleep_forever()
+                yield
+
+            chunks = speak()
+            yield chunks
+            await chunks.aclose()
+
+    bench = Bench(
+        scripted_agent(synthesizer=Deaf(take_after_s=0, speak_after_s=())), settings=Settings(timeouts=TIMEOUTS)
+    )
+    began = trio.current_time()
+    await bench.run()
+    assert [type(error) for error in bench.faults] == [ProviderTimeout]
+    assert trio.current_time() - began == pytest.approx(3.0)

@@ -289,50 +289,6 @@ async def test_a_welcome_that_cannot_be_spoken_does_not_keep_the_user_waiting(au
     assert talk.client.all(TurnEnded)[0].reason is None
 
 
-class _TakesAhead:
-    """Takes its phrases ahead in a task of its own, as engines with a pipeline do."""
-
-    sample_rate = 16_000
-    locales = None
-
-    def __init__(self) -> None:
-        self.inner = ScriptedSynthesizer(chunk_s=8.0, chars_per_second=5.0)
-
-    def synthesize(self, phrases, *, locale):
-        from contextlib import asynccontextmanager
-
-        @asynccontextmanager
-        async def stream():
-            send, receive = trio.open_memory_channel(100)
-            async with trio.open_nursery() as nursery:
-
-                async def take():
-                    async with send:
-                        async for phrase in phrases:
-                            await send.send(phrase)
-
-                nursery.start_soon(take)
-                async with self.inner.synthesize(receive, locale=locale) as chunks:
-                    yield chunks
-                nursery.cancel_scope.cancel()
-
-        return stream()
-
-
-async def test_a_synthesizer_that_takes_phrases_ahead_is_not_timed_while_we_are_not_listening(
-    autojump_clock: MockClock,
-) -> None:
-    # The speaker holds 10 s and then makes the synthesizer wait for as long as a chunk lasts, which is longer than any of
-    # its timeouts; and while it waits, the model goes on writing, and the phrases are taken ahead.
-    long = "This sentence takes about nine seconds to say. " * 14
-    model = ScriptedLanguageModel(script=[long], gap_s=0.9)
-    async with listening(scripted_agent(synthesizer=_TakesAhead(), language_model=model)) as talk:
-        await talk.ask()
-        await talk.wait_turns(1)
-    assert told(talk) == []
-    assert talk.heard() == [long.strip()]
-
-
 async def test_a_synthesizer_that_says_nothing_at_all_has_failed(autojump_clock: MockClock) -> None:
     silent = scripted_agent(synthesizer=ScriptedSynthesizer(sound=lambda _seconds, _rate: b""), answers=[ANSWER])
     async with listening(silent) as talk:
