@@ -61,7 +61,8 @@ async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every ben
                         value = getattr(turn.latency, name)
                         if value is not None:
                             values.append(value)
-                    print(
-                        f"run {run + 1}, clip {number + 1}: {turn.latency.total} s  {turn.transcript}", file=sys.stderr
+                    shares = ", ".join(
+                        f"{name} {1000 * value:.0f}" for name in found if (value := getattr(turn.latency, name)) is not None
                     )
+                    print(f"run {run + 1}, clip {number + 1}: {shares} ms; {turn.transcript}", file=sys.stderr)
     return {f"fixed.{name}_s": summary(values, "s") for name, values in found.items() if values}

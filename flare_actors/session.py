@@ -24,7 +24,7 @@ from flare_actors.actors.ear import Ear
 from flare_actors.actors.link import carry
 from flare_actors.actors.orchestrator import Orchestrator
 from flare_actors.actors.recognizer import RecognizerActor
-from flare_actors.actors.reply import Reply
+from flare_actors.actors.replies import Replies
 from flare_actors.actors.speaker import Speaker
 from flare_actors.actors.supervision import Lingering
 from flare_actors.agent import Agent
@@ -54,6 +54,10 @@ class SessionStatistics:
     """Microphone audio dropped because it came faster than real time, in seconds."""
     stale_facts: int
     """Facts that came too late and were dropped."""
+    speculated: int
+    """Replies started ahead, at soft endpoints."""
+    released: int
+    """... of which so many became turns; the others were thrown away unheard."""
     replies_running: int
     """The live turn's reply, and cancelled ones whose provider does not let go."""
     inbox: int
@@ -91,6 +95,15 @@ class Session:
         self._outbox = Outbox(self._inbox.overload)
         self._speaker = Speaker(self._clock, self._inbox, self._outbox)
         self._lingering = Lingering(self._tell_lingering, self._give_up_on_lingering)
+        self._replies = Replies(
+            agent,
+            clock=self._clock,
+            inbox=self._inbox,
+            outbox=self._outbox,
+            speaker=self._speaker,
+            lingering=self._lingering,
+            on_fault=self._fault,
+        )
         self._recognizer = RecognizerActor(
             agent.recognizer, settings.timeouts, self._inbox, self._lingering, self._fault
         )
@@ -105,7 +118,6 @@ class Session:
             perform=self._perform,
             observers=observers,
         )
-        self._replies: dict[int, Reply] = {}
         self._starting = False
         self._crashed = False
         self._link_scope: trio.CancelScope | None = None
@@ -190,6 +202,8 @@ class Session:
             attached=conversation.attached,
             dropped_audio_s=self._ear.dropped_s,
             stale_facts=conversation.stale,
+            speculated=conversation.speculated,
+            released=conversation.released,
             replies_running=len(self._replies),
             inbox=len(self._inbox),
             outbox=len(self._outbox),
@@ -287,10 +301,8 @@ class Session:
         match command:
             case do.Notify(notice=notice):
                 self._outbox.put(notice)
-            case do.StartReply():
-                self._start_reply(command)
-            case do.CancelReply(turn=turn, reason=reason):
-                self._cancel_reply(turn, reason)
+            case do.StartReply() | do.ReleaseReply() | do.CancelReply():
+                self._perform_reply(command)
             case do.FlushPlayback(turn=turn):
                 self._speaker.flush(turn)
             case do.StartStt():
@@ -314,36 +326,15 @@ class Session:
             case _:
                 assert_never(command)
 
-    def _start_reply(self, command: do.StartReply) -> None:
-        reply = Reply(
-            command,
-            agent=self._agent,
-            settings=self.conversation.settings,
-            inbox=self._inbox,
-            outbox=self._outbox,
-            speaker=self._speaker,
-            now=self._clock.now,
-            on_fault=lambda turn, error: self._fault(error, turn),
-        )
+    def _perform_reply(self, command: do.StartReply | do.ReleaseReply | do.CancelReply) -> None:
         assert self._nursery is not None
-        self._replies[command.turn] = reply
-        self._speaker.open(command.turn)
-        self._nursery.start_soon(self._run_reply, reply, name=f"reply {command.turn}")
-
-    async def _run_reply(self, reply: Reply) -> None:
-        try:
-            await reply.run()
-        finally:
-            reply.ended.set()
-            del self._replies[reply.turn]
-
-    def _cancel_reply(self, turn: int, reason: Reason) -> None:
-        reply = self._replies.get(turn)
-        if reply is None or reply.closed:
-            return
-        reply.cancel(reason)
-        assert self._nursery is not None
-        self._nursery.start_soon(self._lingering.watch, reply.ended, turn, name=f"watch {turn}")
+        match command:
+            case do.StartReply():
+                self._replies.start(command, self.conversation.settings, self._nursery)
+            case do.ReleaseReply(turn=turn):
+                self._replies.release(turn)
+            case do.CancelReply(turn=turn, reason=reason):
+                self._replies.cancel(turn, reason, self._nursery)
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""

@@ -25,6 +25,8 @@ from flare_actors.conversation.events import (
     ListenerFailed,
     ListenerOpened,
     SpeechConfirmed,
+    SpeechPaused,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
 )
@@ -274,6 +276,10 @@ class Ear:
                 self._taken = self._begin(self._feed)
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
+            elif change is Heard.PAUSED:
+                self._inbox.put(SpeechPaused(utterance=self.utterances))
+            elif change is Heard.RESUMED:
+                self._inbox.put(SpeechResumed(utterance=self.utterances))
             else:
                 self._stopped()
 

@@ -65,6 +65,7 @@ class Reply:
         self.phrases = 0
         """Phrases so far."""
         self._finished = False
+        self._held = command.held
         self.closed = False
         """Cancelled: whatever still comes of it is refused."""
         self.ended = trio.Event()
@@ -74,6 +75,15 @@ class Reply:
         """Cancel model and synthesizer, and refuse whatever a stubborn one still gives."""
         self.closed = True
         self._scope.cancel(reason=reason.value)
+
+    def release(self) -> None:
+        """The client may have it: the text so far at once, the rest as it comes; the speaker holds the audio."""
+        self._held = False
+        if self._text:
+            text = "".join(self._text)
+            self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
+            if self._finished:
+                self._outbox.put(ResponseTextDone(turn=self.turn, text=text))
 
     async def run(self) -> None:
         """Generate the turn. Ends with GenerationFinished, unless it is cancelled: then it just ends."""
@@ -123,7 +133,8 @@ class Reply:
         if text:
             self._chars += len(text)
             self._text.append(text)
-            self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
+            if not self._held:
+                self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
             for phrase in self._splitter.feed(text):
                 self._add_phrase(phrase)
                 await self.relieve()
@@ -137,7 +148,7 @@ class Reply:
         for phrase in self._splitter.flush():
             self._add_phrase(phrase)
         self._phrases_in.close()
-        if self._text:
+        if self._text and not self._held:
             self._outbox.put(ResponseTextDone(turn=self.turn, text="".join(self._text)))
 
     def _add_phrase(self, text: str) -> None:

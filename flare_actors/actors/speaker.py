@@ -46,6 +46,7 @@ class Speaker:
         """Bytes that the link has taken of them."""
         self._anchor_at = 0.0
         self._anchor_s = 0.0
+        self._held = False
         self._finished = False
         self._cut_off: tuple[int, float] | None = None
         """The turn that was playing when its link went away, and how much of it had been played then."""
@@ -82,14 +83,22 @@ class Speaker:
 
     # --- The reply's side ------------------------------------------------------------------------------------------------
 
-    def open(self, turn: int) -> None:
-        """Make ready for a turn's audio."""
+    def open(self, turn: int, *, held: bool = False) -> None:
+        """Make ready for a turn's audio; while it is ``held`` none of it leaves."""
         self._turn = turn
+        self._held = held
         self._cut_off = None
         self._buffer.clear()
         self._queued = self._sent = self._left = 0
         self._finished = False
         self._outbox.open_turn(turn)
+
+    def release(self, turn: int) -> None:
+        """Let out what was held."""
+        if turn == self._turn and self._held:
+            self._held = False
+            self._pump()
+            self._work.set()
 
     async def play(self, turn: int, pcm: bytes) -> None:
         """Take PCM16 at ``sample_rate``; waits while ``AHEAD_S`` are waiting to be played.
@@ -120,7 +129,10 @@ class Speaker:
     # --- The orchestrator's side ------------------------------------------------------------------------------------------
 
     def flush(self, turn: int) -> None:
-        """Forget the turn's audio wherever it still is, and tell how much had been played."""
+        """Forget the turn's audio wherever it still is, and tell how much had been played; of held audio nobody asks."""
+        if turn == self._turn and self._held:
+            self._close(turn)
+            return
         played_s = 0.0
         if turn == self._turn:
             played_s = self._played_s()
@@ -159,7 +171,7 @@ class Speaker:
     def _advance(self) -> float:
         """Do what is due now. Gives the time at which more will be, inf where something else must happen first."""
         turn = self._turn
-        if turn is None:
+        if turn is None or self._held:
             return math.inf
         self._pump()
         now = self._clock.now()
@@ -180,7 +192,7 @@ class Speaker:
     def _pump(self) -> None:
         """Send what the client may have now. Synchronous: the first audio leaves in the very call that brings it."""
         turn = self._turn
-        if turn is None:
+        if turn is None or self._held:
             return
         frame = seconds_to_bytes(self.FRAME_S, self.sample_rate)
         now = self._clock.now()

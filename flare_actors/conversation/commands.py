@@ -23,6 +23,7 @@ __all__ = [
     "FlushPlayback",
     "Notify",
     "OpenListener",
+    "ReleaseReply",
     "SetMute",
     "StartReply",
     "StartStt",
@@ -93,6 +94,15 @@ class StartReply:
     output: Output
     messages: tuple[ChatMessage, ...] = attrs.field(default=(), repr=False)
     text: str | None = attrs.field(default=None, repr=False)
+    held: bool = False
+    """Nothing of it leaves for the client before ReleaseReply."""
+
+
+@attrs.frozen(kw_only=True)
+class ReleaseReply:
+    """Let out what a held reply has made so far, and what it still makes."""
+
+    turn: int
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +142,7 @@ Command: TypeAlias = Union[
     CommitUtterance,
     SetMute,
     StartReply,
+    ReleaseReply,
     CancelReply,
     FlushPlayback,
     Notify,

@@ -26,6 +26,10 @@ class Heard(Enum):
     """Its voiced time has reached ``min_speech_s``: it is worth a recogniser."""
     CONFIRMED = "confirmed"
     """Its voiced time has reached ``interruption_min_s``."""
+    PAUSED = "paused"
+    """Silence has lasted ``soft_endpoint_s``: it may have ended."""
+    RESUMED = "resumed"
+    """Voice after all."""
     STOPPED = "stopped"
     """It ended, by silence, by its maximum length, or by ``stop``."""
 
@@ -43,6 +47,7 @@ class UtteranceDetector:
         """What counts; may be replaced between chunks."""
         self._chunk_s = chunk_s
         self._run = 0
+        self._paused = False
         self.speaking = False
         self.speech_s = 0.0
         """Voiced time of the utterance, in seconds."""
@@ -71,6 +76,7 @@ class UtteranceDetector:
             if self._run < _ONSET_CHUNKS:
                 return ()
             self.speaking = True
+            self._paused = False
             self.speech_s = self._length_s = 0.0
             return (Heard.STARTED, *self._count(self._run * self._chunk_s))
         self._length_s += self._chunk_s
@@ -78,12 +84,19 @@ class UtteranceDetector:
         if voiced:
             self.silence_s = 0.0
             changes = self._count(self._chunk_s)
+            if self._paused:
+                self._paused = False
+                changes = (*changes, Heard.RESUMED)
         else:
             self.silence_s += self._chunk_s
         # Half a chunk of tolerance: 15 chunks of 32 ms are meant by 0.48 s, whatever floating point makes of them.
         quiet = self.silence_s >= self.settings.endpoint_s - self._chunk_s / 2
         if quiet or self._length_s >= self.settings.max_utterance_s:
             return (*changes, *self.stop())
+        soft_s = self.settings.soft_endpoint_s
+        if soft_s is not None and not self._paused and self.silence_s >= max(soft_s - self._chunk_s / 2, self._chunk_s):
+            self._paused = True
+            changes = (*changes, Heard.PAUSED)
         return changes
 
     def stop(self) -> tuple[Heard, ...]:

@@ -42,6 +42,8 @@ __all__ = [
     "SessionOverloaded",
     "ShutdownRequested",
     "SpeechConfirmed",
+    "SpeechPaused",
+    "SpeechResumed",
     "SpeechStarted",
     "SpeechStopped",
     "SynthesizerFailed",
@@ -214,6 +216,20 @@ class SpeechConfirmed(_Fact):
 
 
 @attrs.frozen(kw_only=True)
+class SpeechPaused(_Fact):
+    """The soft endpoint: silence for ``soft_endpoint_s``, so that the utterance may be over."""
+
+    utterance: int
+
+
+@attrs.frozen(kw_only=True)
+class SpeechResumed(_Fact):
+    """Voice again after the soft endpoint: the utterance goes on."""
+
+    utterance: int
+
+
+@attrs.frozen(kw_only=True)
 class SpeechStopped(_Fact):
     """The utterance ended: enough silence, a commit, or its maximum length."""
 
@@ -360,6 +376,8 @@ Event: TypeAlias = Union[
     ListenerFailed,
     SpeechStarted,
     SpeechConfirmed,
+    SpeechPaused,
+    SpeechResumed,
     SpeechStopped,
     RecognizerReady,
     RecognizerFailed,

@@ -9,11 +9,22 @@ from enum import Enum
 
 import attrs
 
+from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.history import HistoryItem, SpokenPhrase
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind, Wait
 
-__all__ = ["AwaitedTranscript", "Conversation", "Deadlines", "Failures", "Hearing", "Marks", "Settling", "Turn"]
+__all__ = [
+    "AwaitedTranscript",
+    "Conversation",
+    "Deadlines",
+    "Failures",
+    "Hearing",
+    "Marks",
+    "Settling",
+    "Speculation",
+    "Turn",
+]
 
 
 class Hearing(Enum):
@@ -101,6 +112,18 @@ class Turn:
 
 
 @attrs.frozen(kw_only=True)
+class Speculation:
+    """A reply that is generated ahead and held: the user may have finished."""
+
+    utterance: int
+    """What it answers the words of."""
+    turn: Turn
+    """What it has made so far."""
+    request: StartReply
+    """What was asked; the answer is wanted if the very same is to be asked at the hard endpoint."""
+
+
+@attrs.frozen(kw_only=True)
 class Settling:
     """A cancelled turn of which is not known for sure how much was heard."""
 
@@ -164,6 +187,10 @@ class Conversation:
     """The utterance in progress began while the agent was heard."""
     unheard: bool = False
     """The recogniser was lost during the utterance in progress, so no transcript of it will come."""
+    paused: bool = False
+    """The utterance in progress has reached its soft endpoint."""
+    partial: str = attrs.field(default="", repr=False)
+    """The transcript so far of the utterance in progress."""
     awaited: tuple[AwaitedTranscript, ...] = ()
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False
@@ -173,6 +200,13 @@ class Conversation:
     turns: int = 0
     """Turn numbers given out."""
     turn: Turn | None = None
+    speculation: Speculation | None = None
+    speculations_left: int = 0
+    """How many replies may still be started ahead for the utterance in progress."""
+    speculated: int = 0
+    """Replies started ahead, in all."""
+    released: int = 0
+    """... of which so many became turns."""
     settling: tuple[Settling, ...] = ()
     last_spoken: str = attrs.field(default="", repr=False)
     """The text of the turn that was heard last, to tell its echo."""

@@ -26,7 +26,6 @@ from flare_actors.conversation.history import (
     AgentSaid,
     UserSaid,
     amend,
-    build_messages,
     heard_text,
     remember,
     without_unheard,
@@ -42,6 +41,7 @@ from flare_actors.conversation.notices import (
     TurnEnded,
     TurnStarted,
 )
+from flare_actors.conversation.speculation import answer_request, release, withdraw
 from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PREPARING_STATE, check_transition
 from flare_actors.errors import Stage
@@ -170,13 +170,18 @@ class Draft:
 
     def forget_hearing(self) -> None:
         """No utterance is in progress and none is awaited."""
-        self.set(floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, awaited=())
+        self.set(
+            floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, paused=False, partial="", awaited=()
+        )
         self.wait(utterance=None, transcript=None)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------
 
     def reply(self, kind: TurnKind, text: str | None = None) -> None:
         """Open a new turn: ask the model (``RESPONSE``), or have ``text`` spoken."""
+        if kind is TurnKind.RESPONSE and release(self):
+            return
+        withdraw(self, Reason.BARGE_IN)
         number = self.c.turns + 1
         marks = self.c.asked if kind is TurnKind.RESPONSE else Marks(asked=self.at)
         waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
@@ -196,26 +201,34 @@ class Draft:
         turn = self.c.turn
         assert turn is not None
         settings = self.c.settings
-        messages: tuple[Any, ...] = ()
         if text is None:
             self.set(settling=())
             self.forget_unheard()
-            messages = build_messages(self.c.history)
+            request = answer_request(self, turn.number, self.c.history)
+        else:
+            request = StartReply(
+                turn=turn.number, kind=turn.kind, locale=settings.locale, output=settings.output, text=text
+            )
         self.set(turn=attrs.evolve(turn, waiting=False))
         self.wait(settle=None, generation=self.at + settings.timeouts.generation_s)
-        self.emit(
-            StartReply(
-                turn=turn.number,
-                kind=turn.kind,
-                locale=settings.locale,
-                output=settings.output,
-                messages=messages,
-                text=text,
-            )
-        )
+        self.emit(request)
+
+    def generated(self, audio_s: float) -> None:
+        """Nothing more comes of the live turn, which has so many seconds of audio: what is left is to play them."""
+        turn = self.c.turn
+        assert turn is not None
+        self.set(turn=attrs.evolve(turn, generated_s=audio_s))
+        self.wait(generation=None)
+        if audio_s <= 0:
+            # Nothing to be played: the text was delivered, and that is the end of the turn.
+            self.finish_turn()
+            return
+        # The speaker tells when it is played; this is for the case that it does not.
+        self.wait(playback=self.at + audio_s + self.c.settings.timeouts.playback_report_s)
 
     def interrupt(self, reason: Reason) -> None:
         """Cancel the live turn wherever it is; what was heard of it settles. The state is the caller's business."""
+        withdraw(self, reason)
         turn = self.c.turn
         if turn is None:
             return

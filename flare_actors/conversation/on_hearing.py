@@ -11,6 +11,8 @@ from flare_actors.conversation.events import (
     RecognizerFailed,
     RecognizerReady,
     SpeechConfirmed,
+    SpeechPaused,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
     TranscriptFinished,
@@ -27,6 +29,7 @@ from flare_actors.conversation.notices import (
     UserSpeechStopped,
 )
 from flare_actors.conversation.on_client import greet
+from flare_actors.conversation.speculation import MOST, speculate, withdraw
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
 
@@ -72,6 +75,9 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         utterance=e.utterance,
         confirmed=False,
         unheard=False,
+        paused=False,
+        partial="",
+        speculations_left=MOST,
         overheard=d.c.state in PLAYING or (spoken_at is not None and e.at - spoken_at <= d.c.settings.echo_tail_s),
     )
     d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
@@ -98,6 +104,22 @@ def _may_take_floor(d: Draft) -> bool:
         return True
     spontaneous = d.c.turn.kind is not TurnKind.RESPONSE
     return d.c.settings.barge_in is not BargeIn.OFF or (action is OnSpeech.WITHDRAW and not spontaneous)
+
+
+def on_speech_paused(d: Draft, e: SpeechPaused) -> None:
+    if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
+        d.drop()
+        return
+    d.set(paused=True)
+    speculate(d)
+
+
+def on_speech_resumed(d: Draft, e: SpeechResumed) -> None:
+    if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
+        d.drop()
+        return
+    d.set(paused=False)
+    withdraw(d, Reason.BARGE_IN)
 
 
 def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
@@ -194,6 +216,9 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
         return
     text = e.text[: d.c.settings.limits.text_chars]
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
+    if current:
+        d.set(partial=text)
+        speculate(d)
 
 
 def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:

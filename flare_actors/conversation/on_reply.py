@@ -20,6 +20,7 @@ from flare_actors.conversation.history import SpokenPhrase
 from flare_actors.conversation.model import Turn
 from flare_actors.conversation.moves import SAME_S, Draft
 from flare_actors.conversation.on_client import finish_if_played
+from flare_actors.conversation.speculation import withdraw
 from flare_actors.conversation.states import Reason, State, TurnKind
 from flare_actors.conversation.table import PLAYING_STATE
 from flare_actors.conversation.timeline import waterfall
@@ -31,18 +32,29 @@ second, and one that has fallen silent is not credited with more."""
 
 
 def live(d: Draft, turn: int) -> Turn | None:
-    """The live turn, if it is this one and was started; anything else is late and is counted.
+    """The live turn, or the held one, if it is this one and was started; anything else is late and is counted.
 
     Every fact of generation passes here.
     """
+    if is_held(d, turn):
+        assert d.c.speculation is not None
+        return d.c.speculation.turn
     if d.c.turn is None or d.c.turn.number != turn or d.c.turn.waiting:
         d.drop()
         return None
     return d.c.turn
 
 
+def is_held(d: Draft, turn: int) -> bool:
+    """Is this the turn that is generated ahead?"""
+    return d.c.speculation is not None and d.c.speculation.turn.number == turn
+
+
 def _progress(d: Draft, turn: Turn) -> None:
-    """Something came of the live turn: keep it, and let the backstop count anew while more is to come."""
+    """Something came of the turn: keep it, and let the live one's backstop count anew while more is to come."""
+    if d.c.speculation is not None and is_held(d, turn.number):
+        d.set(speculation=attrs.evolve(d.c.speculation, turn=turn))
+        return
     d.set(turn=turn)
     if turn.generated_s is None:
         d.wait(generation=d.at + d.c.settings.timeouts.generation_s)
@@ -76,7 +88,7 @@ def on_audio_started(d: Draft, e: AudioStarted) -> None:
     turn = live(d, e.turn)
     if turn is None:
         return
-    if turn.playing:
+    if turn.playing or is_held(d, e.turn):
         d.drop()
         return
     marks = attrs.evolve(turn.marks, first_audio=e.at)
@@ -92,20 +104,20 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     turn = live(d, e.turn)
     if turn is None:
         return
-    d.set(turn=attrs.evolve(turn, generated_s=e.audio_s))
-    d.wait(generation=None)
-    if e.audio_s <= 0:
-        # Nothing to be played: the text was delivered, and that is the end of the turn.
-        d.finish_turn()
+    if is_held(d, e.turn):
+        _progress(d, attrs.evolve(turn, generated_s=e.audio_s))
         return
-    # The speaker tells when it is played; this is for the case that it does not.
-    d.wait(playback=e.at + e.audio_s + d.c.settings.timeouts.playback_report_s)
-    _finish_when_paced(d)
+    d.generated(e.audio_s)
+    if d.c.turn is not None:
+        _finish_when_paced(d)
 
 
 def on_playback_finished(d: Draft, e: PlaybackFinished) -> None:
     turn = live(d, e.turn)
     if turn is None:
+        return
+    if is_held(d, e.turn):
+        d.drop()
         return
     d.set(turn=attrs.evolve(turn, paced_s=max(turn.paced_s, e.played_s)))
     _finish_when_paced(d)
@@ -157,6 +169,9 @@ def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
     if turn.llm_failed:
         d.drop()
         return
+    if is_held(d, e.turn):
+        withdraw(d, Reason.ERROR_RECOVERY)  # It may not be wanted at all; if it is, it is asked for again.
+        return
     d.set(turn=attrs.evolve(turn, llm_failed=True))
     if d.count_failure("llm", critical=e.critical):
         return
@@ -179,6 +194,9 @@ def on_tts_failed(d: Draft, e: SynthesizerFailed) -> None:
         return
     if turn.tts_failed:
         d.drop()
+        return
+    if is_held(d, e.turn):
+        withdraw(d, Reason.ERROR_RECOVERY)
         return
     d.set(turn=attrs.evolve(turn, tts_failed=True))
     if d.count_failure("tts", critical=e.critical):

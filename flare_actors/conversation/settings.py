@@ -104,6 +104,9 @@ class Settings:
 
     endpoint_s: float = attrs.field(default=0.48, validator=_positive_up_to(10))
     """Silence after speech that ends an utterance (`silence_threshold_ms` on the wire)."""
+    soft_endpoint_s: float | None = attrs.field(default=0.2, validator=_optional_positive)
+    """Silence after which the answer to the words so far is begun, held, and thrown away if the user goes on; it saves the
+    time that model and synthesizer need, and costs their work when it was in vain. None: nothing is begun ahead."""
     min_speech_s: float = attrs.field(default=0.25, validator=_not_negative)
     """Utterances with less voiced time than this never reach the recogniser and count as empty."""
     max_utterance_s: float = attrs.field(default=30.0, validator=_positive)

@@ -16,6 +16,7 @@ from flare_actors.conversation import on_client, on_hearing, on_reply
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.moves import SAME_S, Draft
+from flare_actors.conversation.speculation import withdraw_if_unwanted
 from flare_actors.conversation.states import Reason, State, TurnKind, Wait
 
 __all__ = ["fold", "step"]
@@ -35,6 +36,7 @@ def step(conversation: Conversation, event: ev.Event) -> tuple[Conversation, tup
         draft.drop()  # ENDED is final.
     else:
         handler(draft, event)
+        withdraw_if_unwanted(draft)
     return draft.c, tuple(draft.commands)
 
 
@@ -129,6 +131,8 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.ListenerFailed: on_hearing.on_listener_failed,
     ev.SpeechStarted: on_hearing.on_speech_started,
     ev.SpeechConfirmed: on_hearing.on_speech_confirmed,
+    ev.SpeechPaused: on_hearing.on_speech_paused,
+    ev.SpeechResumed: on_hearing.on_speech_resumed,
     ev.SpeechStopped: on_hearing.on_speech_stopped,
     ev.RecognizerReady: on_hearing.on_recognizer_ready,
     ev.RecognizerFailed: on_hearing.on_recognizer_failed,

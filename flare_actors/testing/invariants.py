@@ -59,6 +59,8 @@ class _Turn:
     generating: bool = False
     """Its StartReply went out, and neither its cancellation nor its end."""
     canceled: bool = False
+    held: bool = False
+    """It is generated ahead, and nobody has been told of it."""
     ended: bool = False
     delivered: bool = False
     """What was written went to the client as text."""
@@ -117,16 +119,22 @@ class ConversationChecker(Observer):
         for command in commands:
             match command:
                 case Notify(notice=TurnStarted(turn=number)):
-                    assert number not in self._turns, f"turn {number} starts twice"
-                    self._turns[number] = _Turn()
+                    turn = self._turns.setdefault(number, _Turn(held=True))
+                    assert turn.held, f"turn {number} starts twice"
+                    turn.held = False
                 case Notify(notice=TurnEnded(turn=number, heard=heard)):
                     turn = self._turns[number]
+                    assert not turn.held, f"turn {number} was never released"
                     assert not turn.ended, f"turn {number} ends twice"
                     turn.ended, turn.generating = True, False
                     assert "".join(turn.written).strip().startswith(heard), f"turn {number}: heard what was not written"
-                case StartReply(turn=number):
+                case StartReply(turn=number, held=ahead):
+                    if ahead:
+                        assert number not in self._turns, f"turn {number} starts twice"
+                        self._turns[number] = _Turn(held=True)
                     assert not any(turn.generating for turn in self._turns.values()), "two replies at a time"
-                    assert after.turn is None or after.turn.number == number, (
+                    assert ahead == self._turns[number].held, f"turn {number} is answered before it has begun"
+                    assert ahead or after.turn is None or after.turn.number == number, (
                         f"a reply for turn {number}, not the live one"
                     )
                     self._turns[number].generating = True
@@ -136,8 +144,9 @@ class ConversationChecker(Observer):
                     self._turns[number].generating, self._turns[number].canceled = False, True
                 case _:
                     pass
-        live = after.turn.number if after.turn is not None else None
-        stray = [number for number, turn in self._turns.items() if turn.generating and number != live]
+        held = after.speculation.turn if after.speculation is not None else None
+        live = {turn.number for turn in (after.turn, held) if turn is not None}
+        stray = [number for number, turn in self._turns.items() if turn.generating and number not in live]
         assert not stray, f"turns {stray} are neither live nor cancelled"
         self._check_heard(after)
 
@@ -209,6 +218,9 @@ def check_value(c: Conversation) -> None:
 
 
 def _check_turn(c: Conversation) -> None:
+    if c.speculation is not None:
+        assert c.state is State.LISTENING and c.attached, "only a listening agent answers ahead"  # noqa: PT018
+        assert c.speculation.turn.number <= c.turns, "a held reply has a number of its own"
     turn = c.turn
     assert (turn is not None) == (c.state in _WITH_TURN), f"a turn lives in {sorted(s.value for s in _WITH_TURN)} only"
     if turn is None:

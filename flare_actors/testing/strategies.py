@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import Command
-from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import BargeIn, Floor, Output, Reason, SttMode, Wait
 from flare_actors.conversation.step import step
@@ -44,10 +44,18 @@ class Move:
         match event:
             case ev.TranscriptFinished():
                 return attrs.evolve(event, utterance=_due_transcript(conversation) + event.utterance)
-            case ev.SpeechStarted() | ev.SpeechConfirmed() | ev.SpeechStopped() | ev.TranscriptUpdated():
+            case (
+                ev.SpeechStarted()
+                | ev.SpeechConfirmed()
+                | ev.SpeechPaused()
+                | ev.SpeechResumed()
+                | ev.SpeechStopped()
+                | ev.TranscriptUpdated()
+            ):
                 return attrs.evolve(event, utterance=conversation.utterance + event.utterance)
             case ev.PhraseReady():
-                index = len(conversation.turn.phrases) if conversation.turn is not None else 0
+                latest = _latest(conversation)
+                index = len(latest.phrases) if latest is not None else 0
                 return attrs.evolve(event, turn=_turn(conversation) + event.turn, index=index + event.index)
             case (
                 ev.PhraseSpoken()
@@ -89,6 +97,7 @@ def settings(draw: st.DrawFn) -> Settings:
     return Settings(
         locale=draw(st.sampled_from(["en-US", "tr-TR"])),
         stt_mode=draw(st.sampled_from(SttMode)),
+        soft_endpoint_s=draw(st.sampled_from([0.2, 0.2, None])),
         output=draw(st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT])),
         welcome=draw(st.sampled_from([None, "Hello. How are you?"])),
         apology=draw(st.sampled_from([None, "I am sorry."])),
@@ -149,8 +158,14 @@ def events() -> st.SearchStrategy[ev.Event]:
 # --- Moves -------------------------------------------------------------------------------------------------------------------
 
 
+def _latest(c: Conversation) -> Turn | None:
+    """The live turn, or the one that is generated ahead."""
+    return c.turn or (c.speculation.turn if c.speculation is not None else None)
+
+
 def _turn(c: Conversation) -> int:
-    return c.turn.number if c.turn is not None else c.turns
+    turn = _latest(c)
+    return turn.number if turn is not None else c.turns
 
 
 def _due_transcript(c: Conversation) -> int:
@@ -159,9 +174,15 @@ def _due_transcript(c: Conversation) -> int:
 
 def _healthy(c: Conversation) -> ev.Event:
     if c.floor is Floor.SPEAKING:
+        if c.settings.soft_endpoint_s is not None and not c.paused:
+            return ev.SpeechPaused(utterance=c.utterance)
+        if not c.partial:
+            return ev.TranscriptUpdated(utterance=c.utterance, text="tea")
+        if c.speculation is not None and not c.speculation.turn.phrases:
+            return ev.PhraseReady(turn=c.speculation.turn.number, index=0, text=_PHRASES[1], first_token_at=0.0)
         return ev.SpeechStopped(utterance=c.utterance, speech_s=1.0, silence_s=0.48)
     if c.awaited:
-        return ev.TranscriptFinished(utterance=c.awaited[0].utterance, text="tea")
+        return ev.TranscriptFinished(utterance=c.awaited[0].utterance, text=c.partial or "tea")
     unsettled = next((s.number for s in c.settling if not s.settled), None)
     if unsettled is not None:
         return ev.PlaybackStopped(turn=unsettled, played_s=0.7)
@@ -203,6 +224,9 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.SpeechStarted(utterance=1),
     ev.SpeechConfirmed(utterance=0),
     ev.SpeechConfirmed(utterance=0),
+    ev.SpeechPaused(utterance=0),
+    ev.SpeechPaused(utterance=0),
+    ev.SpeechResumed(utterance=0),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
     ev.SpeechStopped(utterance=0, speech_s=0.1, silence_s=0.48, too_short=True),

@@ -23,6 +23,8 @@ from flare_actors.conversation.events import (
     ListenerFailed,
     ListenerOpened,
     SpeechConfirmed,
+    SpeechPaused,
+    SpeechResumed,
     SpeechStarted,
     SpeechStopped,
 )
@@ -143,7 +145,13 @@ def test_the_facts_are_the_detectors_and_the_same_however_the_audio_is_cut(
 
         detector = UtteranceDetector(settings, CHUNK_S)
         expected = [change for each in voiced for change in detector.feed(float(each))]
-        kinds = {Heard.STARTED: SpeechStarted, Heard.CONFIRMED: SpeechConfirmed, Heard.STOPPED: SpeechStopped}
+        kinds = {
+            Heard.STARTED: SpeechStarted,
+            Heard.CONFIRMED: SpeechConfirmed,
+            Heard.PAUSED: SpeechPaused,
+            Heard.RESUMED: SpeechResumed,
+            Heard.STOPPED: SpeechStopped,
+        }
         assert [type(fact) for fact in facts] == [kinds[change] for change in expected if change is not Heard.ENOUGH]
         assert len(feeds) == expected.count(Heard.ENOUGH)
 

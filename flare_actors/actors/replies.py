@@ -1,0 +1,95 @@
+"""The replies of a session: one live or held at a time, and those that were cancelled and have not let go yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from flare_actors.actors.channels import Clock, Inbox, Outbox
+from flare_actors.actors.reply import Reply
+from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.supervision import Lingering
+from flare_actors.agent import Agent
+from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Reason
+from flare_actors.errors import ProviderError
+
+__all__ = ["Replies"]
+
+
+class Replies:
+    """Starts, releases and cancels reply scopes; nothing here waits.
+
+    Args:
+        on_fault: told the turn and what its provider raised.
+        lingering: counts replies that do not end when they are cancelled.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        clock: Clock,
+        inbox: Inbox,
+        outbox: Outbox,
+        speaker: Speaker,
+        lingering: Lingering,
+        on_fault: Callable[[ProviderError, int], None],
+    ) -> None:
+        self._agent = agent
+        self._clock = clock
+        self._inbox = inbox
+        self._outbox = outbox
+        self._speaker = speaker
+        self._lingering = lingering
+        self._on_fault = on_fault
+        self._running: dict[int, Reply] = {}
+        self._held: Reply | None = None
+        """The reply that was started ahead, until it is released or cancelled; it may have ended."""
+
+    def __len__(self) -> int:
+        """How many have not ended."""
+        return len(self._running)
+
+    def start(self, command: StartReply, settings: Settings, nursery: trio.Nursery) -> None:
+        """Open the scope of a turn in the session's nursery."""
+        reply = Reply(
+            command,
+            agent=self._agent,
+            settings=settings,
+            inbox=self._inbox,
+            outbox=self._outbox,
+            speaker=self._speaker,
+            now=self._clock.now,
+            on_fault=lambda turn, error: self._on_fault(error, turn),
+        )
+        self._running[command.turn] = reply
+        self._held = reply if command.held else None
+        self._speaker.open(command.turn, held=command.held)
+        nursery.start_soon(self._run, reply, name=f"reply {command.turn}")
+
+    async def _run(self, reply: Reply) -> None:
+        try:
+            await reply.run()
+        finally:
+            reply.ended.set()
+            del self._running[reply.turn]
+
+    def release(self, turn: int) -> None:
+        """Let a held reply out, which may have been generated to its end already."""
+        held, self._held = self._held, None
+        if held is not None and held.turn == turn:
+            held.release()
+            self._speaker.release(turn)
+
+    def cancel(self, turn: int, reason: Reason, nursery: trio.Nursery) -> None:
+        """Cancel a turn's reply, and watch that it ends; does nothing if it has."""
+        if self._held is not None and self._held.turn == turn:
+            self._held = None
+        reply = self._running.get(turn)
+        if reply is None or reply.closed:
+            return
+        reply.cancel(reason)
+        nursery.start_soon(self._lingering.watch, reply.ended, turn, name=f"watch {turn}")

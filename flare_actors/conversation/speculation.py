@@ -1,0 +1,127 @@
+"""Answering ahead: a reply that is generated while the user may still go on, and held until it is known to be wanted.
+
+At the soft endpoint (``soft_endpoint_s`` of silence) the transcript so far is asked of the model. At the hard endpoint, if
+what is to be answered is the very same request, the held reply becomes the live turn; in every other case it is withdrawn
+unheard, and its turn number stays unused. The agent's state is LISTENING all the while: a speculation is a field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
+from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
+from flare_actors.conversation.model import Speculation, Turn
+from flare_actors.conversation.notices import TurnStarted
+from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
+
+if TYPE_CHECKING:
+    from flare_actors.conversation.history import HistoryItem
+    from flare_actors.conversation.moves import Draft
+
+__all__ = ["MOST", "answer_request", "release", "speculate", "withdraw", "withdraw_if_unwanted"]
+
+MOST: Final = 8
+"""Speculations for one utterance: a recogniser that changes its mind at every chunk is not followed for ever."""
+
+
+def answer_request(d: Draft, turn: int, history: tuple[HistoryItem, ...], *, held: bool = False) -> StartReply:
+    """What the model is asked after ``history``."""
+    settings = d.c.settings
+    return StartReply(
+        turn=turn,
+        kind=TurnKind.RESPONSE,
+        locale=settings.locale,
+        output=settings.output,
+        messages=build_messages(history),
+        held=held,
+    )
+
+
+def speculate(d: Draft) -> None:
+    """The user pauses: have the words so far answered, if they may be all, and nothing else must be known first."""
+    c = d.c
+    text = c.partial.strip()
+    if c.settings.soft_endpoint_s is None or not text or not _may_answer(d) or c.speculations_left == 0:
+        return
+    guarded = c.overheard and c.settings.barge_in is BargeIn.GUARDED
+    if guarded and is_echo(text, c.last_spoken):
+        return
+    history = remember(without_unheard(c.history, set()), UserSaid(text=text), c.settings.limits.history_items)
+    number = c.turns + 1
+    request = answer_request(d, number, history, held=True)
+    if c.speculation is not None:
+        if c.speculation.request == attrs.evolve(request, turn=c.speculation.turn.number):
+            return
+        withdraw(d, Reason.BARGE_IN)
+    turn = Turn(number=number, kind=TurnKind.RESPONSE)
+    d.set(
+        turns=number,
+        speculation=Speculation(utterance=c.utterance, turn=turn, request=request),
+        speculated=c.speculated + 1,
+        speculations_left=c.speculations_left - 1,
+    )
+    d.emit(request)
+
+
+def _may_answer(d: Draft) -> bool:
+    """Would an answer be asked for at once, if the utterance in progress ended now?"""
+    c = d.c
+    free = c.state is State.LISTENING and c.attached and not c.awaited and not c.answer_due
+    user = c.floor is Floor.SPEAKING and c.paused and not c.unheard
+    return free and user and all(settling.settled for settling in c.settling)
+
+
+def release(d: Draft) -> bool:
+    """Make the held reply the live turn, if it answers just what is to be answered now; else withdraw it."""
+    held = d.c.speculation
+    if held is None:
+        return False
+    number = held.turn.number
+    history = without_unheard(d.c.history, set())
+    waits = any(not settling.settled for settling in d.c.settling)
+    if waits or answer_request(d, number, history, held=True) != held.request:
+        withdraw(d, Reason.BARGE_IN)
+        return False
+    marks = attrs.evolve(d.c.asked, first_token=held.turn.marks.first_token, first_phrase=held.turn.marks.first_phrase)
+    turn = attrs.evolve(held.turn, marks=marks, generated_s=None)
+    d.set(
+        speculation=None,
+        turn=turn,
+        answer_due=False,
+        apology_due=False,
+        settling=(),
+        history=history,
+        released=d.c.released + 1,
+    )
+    d.tell(TurnStarted(turn=number, kind=TurnKind.RESPONSE))
+    d.go(State.PROCESSING_SPEECH)
+    if turn.phrases:
+        d.go(State.PREPARING_RESPONSE)
+    d.wait(generation=d.at + d.c.settings.timeouts.generation_s)
+    d.emit(ReleaseReply(turn=number))
+    if held.turn.generated_s is not None:
+        d.generated(held.turn.generated_s)
+    return True
+
+
+def withdraw(d: Draft, reason: Reason) -> None:
+    """Cancel the held reply, if there is one: nobody will ever know of it."""
+    held = d.c.speculation
+    if held is not None:
+        d.set(speculation=None)
+        d.emit(CancelReply(turn=held.turn.number, reason=reason), FlushPlayback(turn=held.turn.number))
+
+
+def withdraw_if_unwanted(d: Draft) -> None:
+    """After each step: whatever happened, a held reply needs a user who may have finished."""
+    held = d.c.speculation
+    if held is None:
+        return
+    c = d.c
+    pausing = c.floor is Floor.SPEAKING and c.paused and c.utterance == held.utterance
+    wanted = pausing or any(awaited.utterance == held.utterance for awaited in c.awaited)
+    if not (wanted and c.state is State.LISTENING and c.attached and c.turn is None):
+        withdraw(d, Reason.BARGE_IN)
