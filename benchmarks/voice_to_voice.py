@@ -39,30 +39,35 @@ async def utterances() -> list[Recording]:
     return found
 
 
+ARMS = {"fixed": Settings(soft_endpoint_s=None), "ahead": Settings()}
+"""Nothing begun before the endpoint, and the default: the answer begun at the soft endpoint. Both wait for 0.48 s."""
+
+
 async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
-    """Every utterance in a conversation of its own, several times."""
+    """Every utterance in a conversation of its own, each arm in turn, several times."""
     clips = await utterances()
-    found: dict[str, list[float]] = {name: [] for name in (*STAGES, "total")}
+    found: dict[str, list[float]] = {f"{arm}.{name}_s": [] for arm in ARMS for name in (*STAGES, "total")}
     async with open_local(instructions=INSTRUCTIONS) as engines:
-        agent = Agent(
-            instructions=INSTRUCTIONS,
-            settings=Settings(),
-            voice_activity=engines.voice_activity,
-            recognizer=engines.recognizer,
-            language_model=engines.language_model,
-            synthesizer=engines.synthesizer,
-        )
         for run in range(1 if quick else 3):
             for number, clip in enumerate(clips):
-                report = await talk(agent, clip)
-                await trio.lowlevel.checkpoint()
-                for turn in report.turns[:1]:
-                    for name, values in found.items():
-                        value = getattr(turn.latency, name)
-                        if value is not None:
-                            values.append(value)
-                    shares = ", ".join(
-                        f"{name} {1000 * value:.0f}" for name in found if (value := getattr(turn.latency, name)) is not None
+                for arm, settings in ARMS.items():
+                    agent = Agent(
+                        instructions=INSTRUCTIONS,
+                        settings=settings,
+                        voice_activity=engines.voice_activity,
+                        recognizer=engines.recognizer,
+                        language_model=engines.language_model,
+                        synthesizer=engines.synthesizer,
                     )
-                    print(f"run {run + 1}, clip {number + 1}: {shares} ms; {turn.transcript}", file=sys.stderr)
-    return {f"fixed.{name}_s": summary(values, "s") for name, values in found.items() if values}
+                    report = await talk(agent, clip)
+                    await trio.lowlevel.checkpoint()
+                    for turn in report.turns[:1]:
+                        shares = []
+                        for name in (*STAGES, "total"):
+                            value = getattr(turn.latency, name)
+                            if value is not None:
+                                found[f"{arm}.{name}_s"].append(value)
+                                shares.append(f"{name} {1000 * value:.0f}")
+                        what = f"run {run + 1}, clip {number + 1}, {arm}"
+                        print(f"{what}: {', '.join(shares)} ms; {turn.transcript}", file=sys.stderr)
+    return {name: summary(values, "s") for name, values in found.items() if values}

@@ -72,7 +72,13 @@ class Reply:
         """Everything of it is gone."""
 
     def cancel(self, reason: Reason) -> None:
-        """Cancel model and synthesizer, and refuse whatever a stubborn one still gives."""
+        """Cancel model and synthesizer, and refuse whatever a stubborn one still gives.
+
+        Text that the client reads as it is written was read, to the last word that it was shown.
+        """
+        if self.command.output is Output.TEXT and not self._held and not self._finished:
+            for phrase in self._splitter.flush():
+                self._add_phrase(phrase)
         self.closed = True
         self._scope.cancel(reason=reason.value)
 

@@ -16,7 +16,9 @@ from flare_actors.config.model import AgentSection, Config, LogsSection, Provide
 from flare_actors.config.secret import looks_secret
 from flare_actors.config.structure import FromText, Problem, structure, suggest, unstructure
 from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Output
 from flare_actors.errors import ConfigError, Stage
+from flare_actors.ports import Locales, locale_supported
 
 __all__ = ["DEFAULT_WELCOME", "ENVIRONMENT_PREFIX", "SECTIONS", "STAGES", "Catalogue", "Flag", "dump", "load"]
 
@@ -44,6 +46,10 @@ class Catalogue(Protocol):
 
     def names(self, stage: Stage) -> tuple[str, ...]:
         """Give the short names of a stage's providers; the first one is the default."""
+        ...
+
+    def locales(self, stage: Stage, name: str) -> Locales:
+        """Give the locales that the provider is known to support; None: any, or it cannot be told before it is loaded."""
         ...
 
 
@@ -83,6 +89,7 @@ def load(
     base = Path() if file is None else file.parent
     sections = {name: _section(data, name, cls, base, problems) for name, cls in SECTIONS.items()}
     providers = _providers(data.get("providers", {}), catalogue, base, problems)
+    problems += _unspoken(cast("Settings | None", sections["conversation"]), providers, catalogue)
     problems += [
         Problem((name,), f"unknown table; {suggest(name, _TABLES)}", unknown=True)
         for name in data
@@ -189,6 +196,20 @@ def _providers(data: object, catalogue: Catalogue, base: Path, problems: list[Pr
         if settings is not None:
             choices[stage] = ProviderChoice(use=str(use), settings=settings)
     return choices
+
+
+def _unspoken(
+    settings: Settings | None, providers: Mapping[Stage, ProviderChoice], catalogue: Catalogue
+) -> Iterator[Problem]:
+    """A locale that an engine does not know."""
+    if settings is None:
+        return
+    for stage, choice in providers.items():
+        locales = catalogue.locales(stage, choice.use)
+        silent = stage == "tts" and settings.output is Output.TEXT
+        if locales is not None and not silent and not locale_supported(settings.locale, locales):
+            fix = f"{choice.use} ([providers.{stage}]) knows {', '.join(locales)}; choose one of these, or another provider"
+            yield Problem(("conversation", "locale"), f"{fix}, got {settings.locale!r}")
 
 
 def _tell(

@@ -221,6 +221,8 @@ class Draft:
         self.wait(generation=None)
         if audio_s <= 0:
             # Nothing to be played: the text was delivered, and that is the end of the turn.
+            if not turn.phrases and not turn.llm_failed:
+                self.complain("empty_answer", "the model had nothing to say; please ask again", turn=turn.number)
             self.finish_turn()
             return
         # The speaker tells when it is played; this is for the case that it does not.

@@ -61,6 +61,12 @@ def _progress(d: Draft, turn: Turn) -> None:
 
 
 def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
+    settling = next((s for s in d.c.settling if s.number == e.turn), None)
+    if settling is not None and settling.delivered and not settling.settled:
+        # The beginning of a phrase that the client was shown before the turn was cancelled.
+        shown = attrs.evolve(settling, phrases=(*settling.phrases, SpokenPhrase(text=e.text)))
+        d.set(settling=tuple(shown if s.number == e.turn else s for s in d.c.settling))
+        return
     turn = live(d, e.turn)
     if turn is None:
         return

@@ -15,6 +15,8 @@ import attrs
 import trio
 
 from flare_actors.errors import Stage
+from flare_actors.ports import Locales
+from flare_actors.providers import hibari, moonshine
 from flare_actors.providers.catalog import HIBARI, MOONSHINE, SILERO, SMOLLM2, Weights
 from flare_actors.providers.hibari import HibariSettings, open_hibari
 from flare_actors.providers.llama_local import LlamaSettings, open_llama_local
@@ -35,6 +37,7 @@ __all__ = [
     "ScriptedHearing",
     "ScriptedSpeech",
     "ScriptedVoice",
+    "locales",
     "names",
     "open_provider",
     "provider",
@@ -57,6 +60,9 @@ class Provider:
     """Makes it from an instance of ``settings``."""
     weights: tuple[Weights, ...] = ()
     """What has to be here (``weights.ensure``) before it can be opened with its default settings."""
+
+    locales: Locales = None
+    """What it supports, where that can be told before it is loaded."""
 
     def needs(self, settings: object) -> tuple[Weights, ...]:
         """The weights that it needs with these settings."""
@@ -149,6 +155,7 @@ _ALL: Final = (
         summary="Moonshine tiny, English, in this process",
         settings=MoonshineSettings,
         open=open_moonshine,
+        locales=moonshine.LOCALES,
         weights=(MOONSHINE,),
     ),
     Provider(
@@ -186,6 +193,7 @@ _ALL: Final = (
         summary="hibari, an American English voice, in this process",
         settings=HibariSettings,
         open=open_hibari,
+        locales=hibari.LOCALES,
         weights=(HIBARI,),
     ),
     Provider(
@@ -221,6 +229,12 @@ def settings_class(stage: Stage, name: str) -> type | None:
     """The attrs class of a provider's settings; None: there is no such provider."""
     found = PROVIDERS.get((stage, name))
     return found.settings if found else None
+
+
+def locales(stage: Stage, name: str) -> Locales:
+    """What a provider supports, where that can be told before it is loaded; None: any, or nobody knows."""
+    found = PROVIDERS.get((stage, name))
+    return found.locales if found else None
 
 
 def open_provider(stage: Stage, name: str, settings: object | None = None) -> AbstractAsyncContextManager[object]:

@@ -74,6 +74,10 @@ class EnergyVoiceActivity:
         """There is no past to forget."""
 
 
+PAUSE_S: Final = 0.2
+"""Silence in which a scripted recogniser that gives partials takes the utterance to be over."""
+
+
 @attrs.define(kw_only=True)
 class ScriptedRecognizer:
     """Understands each utterance as the next line of the script, whatever was said."""
@@ -84,7 +88,7 @@ class ScriptedRecognizer:
     delay_s: float = 0.0
     """From the endpoint to the final transcript."""
     partials: bool = False
-    """Give partial transcripts while the utterance is spoken: one word more with every ``word_s``, but never the last."""
+    """Give partial transcripts while the utterance is spoken: one word more with every ``word_s``, the last in a pause."""
     word_s: float = 0.3
     sample_rate: int = 16_000
     locales: Locales = None
@@ -116,6 +120,8 @@ class ScriptedRecognizer:
                 words = (self.script[number] if number < len(self.script) else self.default).split(" ")
             heard_s += bytes_to_seconds(len(piece.pcm), self.sample_rate)
             due = min(len(words) - 1, 1 + int(heard_s / self.word_s))
+            if piece.silence_s >= PAUSE_S:
+                due = len(words)
             if self.partials and streaming and due > told:
                 told = due
                 yield Transcript(text=" ".join(words[:told]))

@@ -155,7 +155,7 @@ class ConversationChecker(Observer):
         if turn is None:
             return
         match event:
-            case ev.PhraseReady() if turn.generating:
+            case ev.PhraseReady() if turn.generating or (turn.canceled and not turn.ended):
                 turn.written.append(event.text)
             case ev.PhraseSpoken() if turn.generating:
                 turn.starts[event.index] = event.start_s

@@ -81,7 +81,7 @@ def test_a_locale_that_an_engine_does_not_know_is_exit_2(run, question, tmp_path
     )
     code, _, err = run("talk", question, "--config", file)
     assert code == 2
-    assert "does not support locale 'sv-SE'" in err
+    assert "[conversation] locale: hibari ([providers.tts]) knows en" in err
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,9 @@ class ToyCatalogue:
     def names(self, stage: str) -> tuple[str, ...]:
         return ("embedded", "remote") if stage == "llm" else ("embedded",)
 
+    def locales(self, stage: str, name: str) -> tuple[str, ...] | None:
+        return ("en",) if stage in {"stt", "tts"} else None
+
 
 @pytest.fixture
 def catalogue() -> ToyCatalogue:
@@ -85,6 +88,20 @@ def test_nothing_at_all_is_the_embedded_agent_with_every_default(catalogue):
     assert config.conversation == Settings(welcome=DEFAULT_WELCOME)
     assert {stage: choice.use for stage, choice in config.providers.items()} == dict.fromkeys(STAGES, "embedded")
     assert config.server.host == "127.0.0.1"
+
+
+def test_a_locale_that_an_engine_does_not_know_is_told_before_anything_is_loaded(write, catalogue):
+    file = write('[conversation]\nlocale = "tr-TR"')
+    assert refused(file, catalogue) == [
+        f"{file}: [conversation] locale: embedded ([providers.{stage}]) knows en; choose one of these, or another "
+        "provider, got 'tr-TR'"
+        for stage in ("stt", "tts")
+    ]
+
+
+def test_a_voice_that_is_not_used_need_not_know_the_locale(write, catalogue):
+    file = write('[conversation]\nlocale = "tr-TR"\noutput = "text"')
+    assert len(refused(file, catalogue)) == 1
 
 
 def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):

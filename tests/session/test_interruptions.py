@@ -21,6 +21,7 @@ from flare_actors.conversation.notices import (
     ErrorRaised,
     NothingHeard,
     PlaybackCleared,
+    ResponseTextDelta,
     ResponseTextDone,
     StateChanged,
     TurnEnded,
@@ -383,3 +384,20 @@ async def test_every_turn_is_started_before_it_is_heard_and_ended_once(autojump_
     assert len(talk.log.commanded(StartReply)) == len(started)
     assert loud_s(talk.client.audio()) > 1
     assert NothingHeard not in {type(m) for m in talk.client.received}
+
+
+async def test_a_text_only_answer_that_is_interrupted_is_remembered_to_the_last_word_shown(
+    autojump_clock: MockClock,
+) -> None:
+    agent = scripted_agent(
+        language_model=ScriptedLanguageModel(script=["One two three. Four five six seven eight."], gap_s=0.5),
+        settings=Settings(output=Output.TEXT),
+    )
+    async with listening(agent) as talk:
+        await talk.client.send(TextReceived(text="count"))
+        await talk.client.wait_for(ResponseTextDelta, where=lambda m: "five" in m.text)
+        await talk.client.send(InterruptRequested())
+        await talk.wait_turns(1)
+    shown = "".join(delta.text for delta in talk.client.all(ResponseTextDelta))
+    assert shown.strip().endswith("five")
+    assert talk.heard() == [shown.strip()]

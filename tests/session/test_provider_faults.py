@@ -185,12 +185,12 @@ async def test_empty_pieces_and_counts_among_the_text_change_nothing(autojump_cl
     assert told(talk) == []
 
 
-async def test_an_empty_answer_is_an_answer(autojump_clock: MockClock) -> None:
+async def test_an_empty_answer_is_told_instead_of_silence(autojump_clock: MockClock) -> None:
     async with listening(with_llm(Fault(at=At.FIRST, act=Act.STOP))) as talk:
         await talk.ask()
         assert (await talk.wait_turns(1)).heard == ""
         await the_next_turn_is_served(talk)
-    assert told(talk) == []
+    assert told(talk) == [("empty_answer", True)]
 
 
 async def test_a_model_that_never_ends_is_stopped_at_the_answers_limit(autojump_clock: MockClock) -> None:
