@@ -118,6 +118,9 @@ class Transcript:
     text: str = attrs.field(repr=False)
     """All of the utterance so far (partials replace each other)."""
     final: bool = False
+    complete: bool = True
+    """Of a partial one: nothing that was said up to now is known to be missing in it. In a pause such a one is answered ahead
+    of the endpoint, so a recogniser that knows better says False."""
 
 
 @runtime_checkable

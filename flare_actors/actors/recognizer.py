@@ -167,7 +167,8 @@ class RecognizerActor:
                     assert source.feed is not None
                     number = source.feed.number
                     if not transcript.final:
-                        self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text))
+                        complete = transcript.complete
+                        self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text, complete=complete))
                         await self._inbox.relieve()
                         continue
                     # Some providers have their own idea of an endpoint; ours is the ear's.

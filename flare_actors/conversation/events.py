@@ -263,6 +263,8 @@ class TranscriptUpdated(_Fact):
 
     utterance: int
     text: str = attrs.field(repr=False)
+    complete: bool = True
+    """False: something that was said before is known to be missing."""
 
 
 @attrs.frozen(kw_only=True)

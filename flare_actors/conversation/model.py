@@ -190,7 +190,7 @@ class Conversation:
     paused: bool = False
     """The utterance in progress has reached its soft endpoint."""
     partial: str = attrs.field(default="", repr=False)
-    """The transcript so far of the utterance in progress."""
+    """The transcript so far of the utterance in progress; empty while something is known to be missing in it."""
     awaited: tuple[AwaitedTranscript, ...] = ()
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False

@@ -118,7 +118,7 @@ def on_speech_resumed(d: Draft, e: SpeechResumed) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    d.set(paused=False)
+    d.set(paused=False, partial="")
     withdraw(d, Reason.BARGE_IN)
 
 
@@ -217,7 +217,7 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
     text = e.text[: d.c.settings.limits.text_chars]
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
     if current:
-        d.set(partial=text)
+        d.set(partial=text if e.complete else "")
         speculate(d)
 
 

@@ -52,8 +52,8 @@ class LlamaSettings:
     """Tokens less likely than this share of the likeliest one are never chosen."""
     repeat_penalty: float = attrs.field(default=1.1, validator=[attrs.validators.ge(1), attrs.validators.le(2)])
     threads: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(256)])
-    """CPU threads for tokens; 0: as many as there are cores, four at most. Prompts are computed with as many. llama.cpp's
-    threads spin while they wait for each other: where many sessions speak at a time, fewer may be quicker."""
+    """CPU threads; 0: one less than there are cores, four at most. llama.cpp's threads spin while they wait for each other:
+    where something else wants the cores too, as a recogniser does, more of them make every token later."""
     examples: bool = True
     """Show the model three example turns before the conversation; a small model needs them."""
 
@@ -167,7 +167,7 @@ async def open_llama_local(settings: LlamaSettings | None = None) -> AsyncGenera
 
 def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN401 - the wheel has no types
     xllamacpp = need("xllamacpp")
-    threads = settings.threads or min(4, os.cpu_count() or 1)
+    threads = settings.threads or max(1, min(4, (os.cpu_count() or 1) - 1))
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {path.stem}

@@ -125,7 +125,7 @@ class MoonshineRecognizer:
         latest: _Decode | None = None  # the last decode started
         ahead = False  # ... and nothing voiced came after what it got
         cut: _Decode | None = None  # a decode up to a pause at which a long utterance is to be cut
-        told = ""
+        told, told_complete = "", False
         async for piece in audio:
             if utterance.add(piece):
                 if ahead and latest is not None and utterance.is_long:
@@ -133,9 +133,9 @@ class MoonshineRecognizer:
                 ahead = False
             if latest is not None and latest.job.done:
                 text = utterance.account(latest, await latest.job.result())
-                if partials and text and text != told:
-                    told = text
-                    yield Transcript(text=text)
+                if partials and text and (text != told or (ahead and not told_complete)):
+                    told, told_complete = text, ahead
+                    yield Transcript(text=text, complete=ahead)
             if cut is not None and cut.job.done:
                 utterance.cut(cut, await cut.job.result())
                 cut = None

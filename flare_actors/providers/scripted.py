@@ -111,7 +111,7 @@ class ScriptedRecognizer:
             self.open_streams -= 1
 
     async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncGenerator[Transcript, None]:
-        number, heard_s, told = -1, 0.0, 0
+        number, heard_s, told, pausing = -1, 0.0, 0, False
         words: list[str] = []
         async for piece in audio:
             if number < 0:
@@ -119,12 +119,11 @@ class ScriptedRecognizer:
                 self.heard_s.append(0.0)
                 words = (self.script[number] if number < len(self.script) else self.default).split(" ")
             heard_s += bytes_to_seconds(len(piece.pcm), self.sample_rate)
-            due = min(len(words) - 1, 1 + int(heard_s / self.word_s))
-            if piece.silence_s >= PAUSE_S:
-                due = len(words)
-            if self.partials and streaming and due > told:
+            pausing, paused = piece.silence_s >= PAUSE_S, pausing
+            due = len(words) if pausing else min(len(words) - 1, 1 + int(heard_s / self.word_s))
+            if self.partials and streaming and (due > told or (pausing and not paused)):
                 told = due
-                yield Transcript(text=" ".join(words[:told]))
+                yield Transcript(text=" ".join(words[:told]), complete=pausing)
         if number >= 0:
             self.heard_s[number] = heard_s
         await trio.sleep(self.delay_s)

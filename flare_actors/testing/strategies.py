@@ -137,6 +137,7 @@ def events() -> st.SearchStrategy[ev.Event]:
         "message": text,
         "queue": text,
         "critical": st.booleans(),
+        "complete": st.booleans(),
         "muted": st.booleans(),
         "taken": st.booleans(),
         "too_short": st.booleans(),
@@ -250,7 +251,7 @@ def moves() -> st.SearchStrategy[Move]:
         st.builds(ev.TextReceived, text=_said()),
         st.builds(ev.SayRequested, text=_said()),
         st.builds(ev.TranscriptFinished, utterance=off, text=_said()),
-        st.builds(ev.TranscriptUpdated, utterance=off, text=_said()),
+        st.builds(ev.TranscriptUpdated, utterance=off, text=_said(), complete=st.booleans()),
         st.builds(ev.PhraseReady, turn=off, index=st.just(0), text=st.sampled_from(_PHRASES)),
         st.builds(
             lambda turn, n: ev.PhraseSpoken(turn=turn, index=n, start_s=float(n), end_s=float(n + 1)),

@@ -213,6 +213,24 @@ def test_nothing_is_begun_before_it_is_known_what_was_heard() -> None:
     assert core.c.speculation is None
 
 
+def test_words_of_which_some_are_known_to_be_missing_are_not_answered() -> None:
+    core = Core().starts()
+    utterance = core.speaks()
+    core.happens(
+        ev.TranscriptUpdated(utterance=utterance, text="tea and", complete=False), ev.SpeechPaused(utterance=utterance)
+    )
+    assert core.did(StartReply) == []
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="tea and cake"))
+    assert core.requests == [["user: tea and cake"]]
+
+
+def test_the_words_before_a_pause_are_not_all_that_there_are_in_the_next() -> None:
+    core = pausing("tea")
+    utterance = core.c.utterance
+    core.happens(ev.SpeechResumed(utterance=utterance), ev.SpeechPaused(utterance=utterance))
+    assert len(core.did(StartReply)) == 1
+
+
 @pytest.mark.parametrize("text", ["", "  "])
 def test_without_words_there_is_nothing_to_answer(text: str) -> None:
     assert pausing(text).did(StartReply) == []
