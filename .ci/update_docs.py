@@ -1,4 +1,7 @@
-"""Write the generated part of docs/configuration.md anew; tests/config/test_config_docs.py says when it is needed."""
+"""Write the generated parts of the docs anew: the settings' reference, and the state diagram from the table.
+
+tests/config/test_config_docs.py and tests/conversation/test_table_and_diagram.py say when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,19 @@ import re
 from pathlib import Path
 
 from flare_actors.config.describe import markdown
+from flare_actors.conversation.diagram import mermaid
 
-PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
-PART = re.compile(r"(<!-- reference: begin [^\n]*-->\n).*(<!-- reference: end -->)", re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def write(page: str, part: str, text: str) -> None:
+    """Put ``text`` between a page's markers of that name."""
+    path = DOCS / page
+    marked = re.compile(rf"(<!-- {part}: begin [^\n]*-->\n).*(<!-- {part}: end -->)", re.DOTALL)
+    path.write_text(marked.sub(lambda m: f"{m[1]}\n{text}\n{m[2]}", path.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"wrote {page}: {part}")
+
 
 if __name__ == "__main__":
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(PART.sub(lambda part: f"{part[1]}\n{markdown()}\n{part[2]}", page), encoding="utf-8")
-    print(f"wrote {PAGE.name}")
+    write("configuration.md", "reference", markdown())
+    write("design.md", "diagram", f"```mermaid\n{mermaid()}```\n")

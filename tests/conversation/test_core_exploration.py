@@ -1,20 +1,26 @@
-"""The core, explored breadth first over a small alphabet: what is declared is reachable, and nothing is a dead end."""
+"""The core, explored breadth first over a small alphabet: what is declared is reachable, and nothing is a dead end.
+
+    pytest tests/conversation/test_core_exploration.py -rP -k counts
+
+prints what was reached.
+"""
 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 
 import attrs
 import pytest
 
 from flare_actors.conversation import Conversation, Floor, Limits, Settings, State, fold, step
 from flare_actors.conversation import events as ev
-from flare_actors.conversation.commands import Notify
+from flare_actors.conversation.commands import Command, Notify
 from flare_actors.conversation.model import Deadlines, Failures, Marks
 from flare_actors.conversation.notices import StateChanged
 from flare_actors.conversation.states import Wait
-from flare_actors.conversation.table import TRANSITIONS
+from flare_actors.conversation.table import ACTIVE, TRANSITIONS
 from flare_actors.testing.invariants import check_value
 from flare_actors.testing.strategies import Move, pass_time
 
@@ -88,10 +94,38 @@ def shape(c: Conversation) -> Conversation:
     )
 
 
-def explore(start: Conversation, most: int) -> tuple[dict[Conversation, Conversation], set[tuple[State, State]]]:
-    """Every shape that can be reached, up to a number of them, with one conversation of it; and the transitions seen."""
-    found = {shape(start): start}
-    seen: set[tuple[State, State]] = set()
+@attrs.define
+class Explored:
+    """What a walk has found."""
+
+    found: dict[Conversation, Conversation]
+    """One conversation of every shape."""
+    seen: set[tuple[State, State]] = attrs.field(factory=set)
+    """Transitions that conversations made, by themselves or on the way within one step."""
+    steps: int = 0
+    frontier: int = 0
+    """Shapes from which it did not go on."""
+
+    @property
+    def regions(self) -> set[tuple[State, Floor]]:
+        return {(c.state, c.floor) for c in self.found.values()}
+
+
+def transitions(before: State, after: State, commands: Iterable[Command]) -> list[tuple[State, State]]:
+    """The states that one step went through, as the client is told; nothing else may have changed the state."""
+    told = [each.notice for each in commands if isinstance(each, Notify) and isinstance(each.notice, StateChanged)]
+    now = before
+    for change in told:
+        assert change.old is now, f"{change} while in {now}"
+        now = change.new
+    assert now is after, f"{after} was entered untold"
+    return [(change.old, change.new) for change in told]
+
+
+def explore(start: Conversation, most: int) -> Explored:
+    """Every shape that can be reached, up to a number of them."""
+    result = Explored({shape(start): start})
+    found = result.found
     queue = deque([(start, 0.0)])
     while queue and len(found) < most:
         conversation, now = queue.popleft()
@@ -104,36 +138,56 @@ def explore(start: Conversation, most: int) -> tuple[dict[Conversation, Conversa
             else:
                 event = attrs.evolve(move.resolve(conversation), at=now + 0.01)
             after, commands = step(conversation, event)
-            for command in commands:
-                if isinstance(command, Notify) and isinstance(command.notice, StateChanged):
-                    seen.add((command.notice.old, command.notice.new))
+            result.steps += 1
+            result.seen.update(transitions(conversation.state, after.state, commands))
             key = shape(after)
             if key not in found:
                 check_value(after)
                 found[key] = after
                 queue.append((after, event.at))
-    return found, seen
+    result.frontier = len(queue)
+    return result
 
 
 @pytest.fixture(scope="module")
-def explored() -> tuple[dict[Conversation, Conversation], set[tuple[State, State]]]:
+def walk() -> Explored:
     return explore(Conversation(settings=SETTINGS), MOST_STATES)
+
+
+@pytest.fixture(scope="module")
+def explored(walk: Explored) -> dict[Conversation, Conversation]:
+    return walk.found
 
 
 DECLARED = [(old, new) for old in State for new in State if new in TRANSITIONS[old]]
 
 
+def test_nothing_is_reached_that_is_not_declared_and_the_counts_are_told(walk: Explored) -> None:
+    per_state = Counter(c.state.value for c in walk.found.values())
+    told = [
+        f"{len(walk.found)} shapes of a conversation in {walk.steps} steps; not gone on from: {walk.frontier}",
+        f"{len(per_state)} of {len(State)} states: {', '.join(f'{name} {n}' for name, n in per_state.most_common())}",
+        f"{len(walk.regions)} of {len(State) * len(Floor)} pairs of state and floor",
+        f"{len(walk.seen)} transitions; {len(DECLARED)} are declared",
+    ]
+    print(*told, sep="\n")  # noqa: T201 - what the test has found
+    assert walk.seen <= set(DECLARED)
+    assert set(per_state) == {state.value for state in State}
+    # The user can speak whatever the agent does, once the ear is open.
+    assert {state for state, floor in walk.regions if floor is Floor.SPEAKING} == ACTIVE - {State.INITIALIZING}
+
+
 @pytest.mark.parametrize(("old", "new"), DECLARED, ids=lambda state: state.value)
-def test_every_declared_transition_is_reachable(old: State, new: State, explored) -> None:
-    if (old, new) in explored[1]:
+def test_every_declared_transition_is_reachable(old: State, new: State, walk: Explored) -> None:
+    if (old, new) in walk.seen:
         return
     # Too far from the start for a short walk: from the shapes that are there.
-    _, seen = explore(next(c for c in explored[0].values() if c.state is old), 2_000)
-    assert (old, new) in seen
+    again = explore(next(c for c in walk.found.values() if c.state is old), 2_000)
+    assert (old, new) in again.seen
 
 
 def test_no_shape_of_a_conversation_is_a_dead_end(explored) -> None:
-    for conversation in explored[0].values():
+    for conversation in explored.values():
         if conversation.state is State.ENDED or (
             conversation.state is State.INITIALIZING and not conversation.attached
         ):
@@ -150,7 +204,7 @@ def test_no_shape_of_a_conversation_is_a_dead_end(explored) -> None:
 
 
 def test_from_every_shape_the_conversation_can_be_ended_and_started_again(explored) -> None:
-    for conversation in explored[0].values():
+    for conversation in explored.values():
         if conversation.state is State.ENDED or conversation.draining:
             continue
         again = fold(conversation, [ev.ConversationEndRequested(at=1e6), ev.ClientAttached(at=1e6)])
@@ -160,7 +214,7 @@ def test_from_every_shape_the_conversation_can_be_ended_and_started_again(explor
 
 
 def test_from_every_shape_typed_text_is_answered_or_refused_in_words(explored) -> None:
-    for conversation in explored[0].values():
+    for conversation in explored.values():
         if conversation.state is State.ENDED or not conversation.attached:
             continue
         after, commands = step(conversation, ev.TextReceived(at=1e6, text="hello"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,12 @@ from flare_actors.conversation.states import State, TurnKind, Wait
 from flare_actors.conversation.table import (
     ACTIVE,
     ON_SPEECH,
+    PLAYING,
     PLAYING_STATE,
     PREPARING_STATE,
     TRANSITIONS,
     IllegalTransition,
+    OnSpeech,
     check_transition,
 )
 
@@ -55,6 +58,18 @@ def test_every_cell_of_the_joint_table_is_written() -> None:
     assert all(PLAYING_STATE[kind] in TRANSITIONS[PREPARING_STATE[kind]] for kind in TurnKind)
 
 
+def test_confirmed_speech_does_in_each_state_what_the_design_says() -> None:
+    ignored = {State.IDLE, State.ERROR, State.ENDED}
+    withdrawn = {State.PROCESSING_SPEECH, State.PREPARING_RESPONSE}
+    interrupted = {State.PREPARING_WELCOME, State.PLAYING_WELCOME, State.PLAYING_RESPONSE}
+    for state, action in ON_SPEECH.items():
+        assert (action is OnSpeech.IGNORE) == (state in ignored)
+        assert (action is OnSpeech.WITHDRAW) == (state in withdrawn)
+        assert (action is OnSpeech.BARGE_IN) == (state in interrupted)
+    assert frozenset({State.PLAYING_WELCOME, State.PLAYING_RESPONSE}) == PLAYING
+    assert frozenset(State) - {State.IDLE, State.ENDED} == ACTIVE
+
+
 def test_the_tables_cannot_be_changed_by_whoever_imports_them() -> None:
     with pytest.raises(TypeError):
         TRANSITIONS[State.ENDED] = frozenset({State.IDLE})  # type: ignore[index]
@@ -73,6 +88,14 @@ def test_every_edge_of_the_table_is_in_the_diagram_and_no_other() -> None:
     assert f"{State.ENDED.value} --> [*]" in mermaid()
     assert set(re.findall(r"^ +(\w+) -> (\w+);$", dot(), re.MULTILINE)) == edges
     assert dot().count("{") == dot().count("}") == 1
+
+
+def test_the_design_page_shows_the_diagram_of_the_table_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
+    _, _, rest = page.partition("<!-- diagram: begin")
+    shown = rest.partition("-->\n")[2].partition("<!-- diagram: end -->")[0]
+    assert shown.strip() == f"```mermaid\n{mermaid()}```", "run: python .ci/update_docs.py"
+    assert page.count("```mermaid") == 1
 
 
 def test_the_picture_of_one_table_is_always_the_same() -> None:

@@ -1,0 +1,281 @@
+"""What the cancellation and leak tests share: plays that are cancelled at a chosen step, and a look at what is left.
+
+A play is a scripted talk. It is run once to count its steps (every time that Trio runs a task), and then as often as wanted,
+cancelled before another step each time.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import AsyncGeneratorType, CoroutineType
+
+import attrs
+import trio
+from session_kit import SILENCE, open_streams
+from trio.testing import MockClock
+
+from flare_actors.agent import Agent
+from flare_actors.conversation.events import (
+    ConversationEndRequested,
+    ConversationStartRequested,
+    SessionEndRequested,
+    TextReceived,
+)
+from flare_actors.conversation.notices import HearingReady, StateChanged, TurnEnded
+from flare_actors.conversation.states import State
+from flare_actors.errors import LinkClosed
+from flare_actors.providers.scripted import tone
+from flare_actors.session import Session, open_session, run_session
+from flare_actors.testing import EventLog, MemoryClient, MemoryLink, memory_link
+
+QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope before the n-th step of any task."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.scope = trio.CancelScope()
+        self.steps = 0
+        self.armed = False
+        self._step = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if not self.armed:
+            return
+        if self.steps == self._step:
+            self.scope.cancel(reason="the test's")
+        self.steps += 1
+
+
+@attrs.define
+class World:
+    """What a play leaves behind for the test to look at."""
+
+    agent: Agent
+    instrument: CancelAt
+    log: EventLog = attrs.field(factory=EventLog)
+    links: list[MemoryLink] = attrs.field(factory=list)
+    sessions: list[Session] = attrs.field(factory=list)
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        return self.instrument.scope
+
+    def link(self, *, buffer: int = 64) -> tuple[MemoryClient, MemoryLink]:
+        client, link = memory_link(buffer=buffer)
+        self.links.append(link)
+        return client, link
+
+
+Play = Callable[[World, trio.Nursery], Awaitable[None]]
+
+
+# --- The plays ------------------------------------------------------------------------------------------------------------
+
+
+async def _talk(client: MemoryClient, *, hang_up: bool) -> None:
+    """The client's side of the talk; whatever happens to the session, it just goes."""
+    try:
+        await client.send(ConversationStartRequested())
+        await client.wait_for(HearingReady)
+        await client.speak(tone(0.4) + SILENCE[:20_000], chunk_s=0.1)
+        await client.wait_for(StateChanged, where=lambda m: m.new is State.PLAYING_RESPONSE)
+        await trio.sleep(0.2)
+        await client.speak(tone(0.5, level_db=-10) + SILENCE[:20_000], chunk_s=0.1)
+        await client.wait_for(TurnEnded, count=2)
+        await client.send(TextReceived(text="typed"))
+        await trio.sleep(0.3)
+        if hang_up:
+            client.close()
+            return
+        await client.send(ConversationEndRequested())
+        await client.send(ConversationStartRequested())
+        await client.wait_for(HearingReady, count=2)
+        await client.send(SessionEndRequested())
+    except LinkClosed:
+        pass
+
+
+async def embedded(world: World, outer: trio.Nursery) -> None:
+    """As a server does it: the session's owner here, its links in tasks of their own that outlive it."""
+    with world.scope:
+        async with open_session(world.agent, observers=[world.log]) as session:
+            world.sessions.append(session)
+            for hang_up in (True, False):
+                client, link = world.link()
+                outer.start_soon(client.run)
+                outer.start_soon(session.attach, link)
+                await _talk(client, hang_up=hang_up)
+                await trio.sleep(0.05)
+
+
+async def simple(world: World, outer: trio.Nursery) -> None:
+    """The simple form, with the client beside it."""
+    client, link = world.link()
+    outer.start_soon(client.run)
+
+    async def serve() -> None:
+        with world.scope:
+            await run_session(link, world.agent, observers=[world.log])
+
+    outer.start_soon(serve)
+    await _talk(client, hang_up=False)
+
+
+async def cancelled_link(world: World, outer: trio.Nursery) -> None:
+    """Only the serving of the link is cancelled; the session waits for the next one."""
+    async with open_session(world.agent, observers=[world.log]) as session:
+        world.sessions.append(session)
+        client, link = world.link()
+        outer.start_soon(client.run)
+
+        async def attach() -> None:
+            with world.scope:
+                await session.attach(link)
+
+        outer.start_soon(attach)
+        await _talk(client, hang_up=False)
+        if session.ended is None:
+            client, link = world.link()
+            outer.start_soon(client.run)
+            outer.start_soon(session.attach, link)
+            await client.send(SessionEndRequested())
+            await session.wait_ended()
+
+
+async def closing(world: World, outer: trio.Nursery) -> None:
+    """The owner leaves in order, amid an answer and with a client that no longer reads, and only then is cancelled."""
+    world.instrument.armed = False
+    with world.scope:
+        async with open_session(world.agent, observers=[world.log]) as session:
+            world.sessions.append(session)
+            client, link = world.link(buffer=1)
+            with trio.CancelScope() as reading:
+                outer.start_soon(session.attach, link)
+                async with trio.open_nursery() as reader:
+                    reader.start_soon(client.run)
+                    await client.send(ConversationStartRequested())
+                    await client.wait_for(HearingReady)
+                    await client.send(TextReceived(text="typed"))
+                    await client.wait_for(StateChanged, where=lambda m: m.new is State.PLAYING_RESPONSE)
+                    reading.cancel()
+            await trio.sleep(0.1)
+            world.instrument.armed = True
+
+
+async def short(world: World, outer: trio.Nursery) -> None:
+    """Two questions, and the end; for engines of which anything may be expected."""
+    with world.scope:
+        async with open_session(world.agent, observers=[world.log]) as session:
+            world.sessions.append(session)
+            client, link = world.link()
+            outer.start_soon(client.run)
+            outer.start_soon(session.attach, link)
+            try:
+                await client.send(ConversationStartRequested())
+                with trio.move_on_after(6):
+                    await client.wait_for(HearingReady)
+                await client.speak(tone(0.4) + SILENCE[:20_000], chunk_s=0.1)
+                await trio.sleep(2)
+                await client.send(TextReceived(text="typed"))
+                await trio.sleep(1)
+                await client.send(TextReceived(text="and interrupted"))
+                await trio.sleep(3)
+            except LinkClosed:
+                pass
+
+
+# --- Playing them ---------------------------------------------------------------------------------------------------------
+
+
+def play(how: Play, agent: Agent, step: int | None, *, virtual: bool = True) -> tuple[World, int]:
+    """Play it once, cancelled before its n-th step (None: not at all). Gives how many steps it took."""
+    instrument = CancelAt(step)
+    world = World(agent, instrument)
+
+    async def main() -> None:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        instrument.armed = True
+        with trio.fail_after(100):  # of virtual time: nothing waits for ever, however it was cancelled
+            async with trio.open_nursery() as outer:
+                await how(world, outer)
+        instrument.armed = False
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    trio.run(main, clock=MockClock(autojump_threshold=0) if virtual else None, instruments=[instrument])
+    return world, instrument.steps
+
+
+def check(world: World) -> None:
+    """Everything that a session promises of its end, when no engine was to blame for anything."""
+    check_ended(world)
+    assert world.log.faults == []
+    assert world.log.lingering == []
+
+
+def check_ended(world: World) -> None:
+    """Everything that a session promises of its end, whatever its engines did."""
+    assert open_streams(world.agent) == {}
+    assert all(link.closed for link in world.links)
+    assert len(world.log.ended) == world.log.started
+    for session in world.sessions:
+        assert session.statistics().replies_running == 0
+        assert world.log.ended == [session.ended]
+        assert not world.log.events or world.log.folded() == session.conversation
+
+
+# --- What is left ---------------------------------------------------------------------------------------------------------
+
+_OF_A_SESSION = (
+    Session,
+    trio.MemoryReceiveChannel,
+    trio.MemorySendChannel,
+    trio.Nursery,
+    trio.lowlevel.Task,
+    AsyncGeneratorType,
+    CoroutineType,
+)
+
+
+def _descriptors() -> list[str]:
+    """What the process has open, by number; [] where the system does not tell."""
+    folder = next((each for each in (Path("/proc/self/fd"), Path("/dev/fd")) if each.is_dir()), None)
+    return sorted(each.name for each in folder.iterdir()) if folder is not None else []
+
+
+@contextmanager
+def everything_before_is_forgotten() -> Generator[None, None, None]:
+    """Collecting garbage looks only at what was made since: a thousand times cheaper, and nobody else's is found."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def nothing_is_left() -> Generator[None, None, None]:
+    """After the block no part of a session lives, no descriptor is open that was not, and no destructor has complained."""
+    unraisable: list[str] = []
+    hook, sys.unraisablehook = (
+        sys.unraisablehook,
+        lambda args: unraisable.append(f"{args.object!r}: {args.exc_value!r}"),
+    )
+    descriptors = _descriptors()
+    try:
+        yield
+        gc.collect()
+        left = [repr(each) for each in gc.get_objects() if isinstance(each, _OF_A_SESSION)]
+        assert not left, f"alive: {left}"
+        assert not unraisable, f"complaints: {unraisable}"
+        opened = _descriptors()
+        assert opened == descriptors, f"descriptors: {descriptors} before, {opened} after"
+    finally:
+        sys.unraisablehook = hook
