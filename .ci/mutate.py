@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib.abc
 import importlib.machinery
 import json
 import os
-import random
 import resource
 import shutil
 import signal
@@ -53,7 +53,7 @@ CONVERSATION = Path("tests/conversation")
 STAGES: dict[str, list[str]] = {
     "core examples": [f"{CONVERSATION}/test_{name}.py" for name in (
         "table_and_diagram", "behaviour_table", "turn_taking", "coming_going_and_failing", "playback_and_heard", "history",
-        "phrases", "timeline", "endpointing",
+        "phrases", "timeline", "endpointing", "core_details",
     )],
     "core properties": [str(CONVERSATION)],
     "values": ["tests/test_journal.py", "tests/wire", "tests/config", "tests/logs/test_canary.py"],
@@ -183,7 +183,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="so many mutants, drawn; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     parser.add_argument("--only", default="", help="mutants whose name contains this")
-    parser.add_argument("--again", action="store_true", help="try those that survived once more")
+    parser.add_argument("--again", action="store_true", help="only those that survived, once more")
     parser.add_argument("--list", action="store_true", help="only name the mutants")
     parser.add_argument(
         "--results", type=Path, default=ROOT / ".mutants.jsonl", help="where results are kept (default: %(default)s)"
@@ -235,8 +235,9 @@ def main() -> int:
         chosen = [mutant for mutant in everything if options.only in mutant.name]
         population = len(chosen)
         if options.sample is not None:
-            drawn = random.Random(options.seed).sample(chosen, min(options.sample, population))  # noqa: S311 - no secret
-            chosen = drawn
+            # By name, so that a change somewhere in the core leaves most of the draw as it was.
+            chosen = sorted(chosen, key=lambda m: hashlib.sha256(f"{options.seed} {m.name}".encode()).digest())
+            chosen = chosen[: options.sample]
         if options.list:
             print(*(mutant.name for mutant in chosen), f"{len(chosen)} of {len(everything)}", sep="\n")
             return 0
@@ -253,11 +254,14 @@ def main() -> int:
                 print(f"the suite itself fails: {stage}")
                 return 2
             print(f"unmutated: {stage}: {time.monotonic() - started:.0f} s", flush=True)
+        if options.again:
+            survived = {name for (name, _), found in earlier.items() if found["result"] == "survived"}
+            chosen = [mutant for mutant in chosen if mutant.name in survived]
         tried: list[dict[str, object]] = []
         with options.results.open("a", encoding="utf-8") as results:
             for number, mutant in enumerate(chosen, 1):
                 found = earlier.get((mutant.name, mutant.digest))
-                if found is None or (options.again and found["result"] == "survived"):
+                if found is None or options.again:
                     found = verdict(copied, core, mutant)
                     results.write(json.dumps(found) + "\n")
                     results.flush()

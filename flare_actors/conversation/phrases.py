@@ -243,7 +243,7 @@ def speakable(phrase: str) -> str:
     text = _INNER_UNDERSCORE.sub(" ", text)
     text = re.sub(r"[*_`\[\]]+|~~+", "", text)
     # Emptied table cells and list items leave marks behind that a voice would stumble over.
-    text = re.sub(r"(?:\s*,)+(?=\s*,)", "", " ".join(text.split())).strip(" ,")
+    text = re.sub(r"(?:,\s*)+(?=,)", "", " ".join(text.split())).strip(" ,")
     return text if _has_words(text) else ""
 
 

@@ -101,3 +101,60 @@ def test_stopping_is_harmless_when_nobody_speaks() -> None:
     assert ear.stop() == (Heard.STOPPED,)
     assert ear.stop() == ()
     assert hears(ear, VOICE) == []  # A new utterance has its own onset.
+
+
+# --- On the very edge. Chunks of an eighth of a second add up exactly. ------------------------------------------------------
+
+
+def on_the_edge(**choices: float) -> UtteranceDetector:
+    return UtteranceDetector(Settings(**choices), 0.125)  # type: ignore[arg-type]
+
+
+def test_what_is_reached_exactly_is_told_once() -> None:
+    ear = on_the_edge(min_speech_s=0.25, interruption_min_s=0.375)
+    assert hears(ear, *[VOICE] * 5) == [(2, Heard.STARTED), (2, Heard.ENOUGH), (3, Heard.CONFIRMED)]
+
+
+def test_where_nothing_is_asked_for_the_first_chunk_is_enough_and_it_is_told_once() -> None:
+    ear = on_the_edge(min_speech_s=0.0, interruption_min_s=0.0)
+    assert hears(ear, *[VOICE] * 12) == [(2, Heard.STARTED), (2, Heard.ENOUGH), (2, Heard.CONFIRMED)]
+
+
+def test_an_endpoint_that_is_reached_exactly_is_one() -> None:
+    # Three chunks of silence are 0.375 s: 0.4375 s less half a chunk.
+    ear = on_the_edge(endpoint_s=0.4375, soft_endpoint_s=None)  # type: ignore[arg-type]
+    assert hears(ear, VOICE, VOICE, QUIET, QUIET, QUIET)[-1] == (5, Heard.STOPPED)
+
+
+def test_a_soft_endpoint_that_is_reached_exactly_is_one_and_takes_a_chunk_at_least() -> None:
+    ear = on_the_edge(endpoint_s=1.0, soft_endpoint_s=0.3125)
+    assert hears(ear, VOICE, VOICE, QUIET, QUIET)[-1] == (4, Heard.PAUSED)
+    ear = on_the_edge(endpoint_s=1.0, soft_endpoint_s=0.01)
+    assert hears(ear, VOICE, VOICE, VOICE, QUIET)[-1] == (4, Heard.PAUSED)
+
+
+def test_the_longest_utterance_is_reached_exactly() -> None:
+    ear = on_the_edge(max_utterance_s=0.5, soft_endpoint_s=None)  # type: ignore[arg-type]
+    assert hears(ear, *[VOICE] * 6)[-1] == (6, Heard.STOPPED)
+
+
+def test_the_threshold_of_voice_that_goes_on_is_never_nothing() -> None:
+    ear = on_the_edge(vad_threshold=0.1, endpoint_s=0.25, soft_endpoint_s=None)  # type: ignore[arg-type]
+    assert [change for _, change in hears(ear, VOICE, VOICE, *[0.011] * 8)] == [
+        Heard.STARTED,
+        Heard.ENOUGH,
+        Heard.CONFIRMED,
+    ]
+    assert hears(ear, 0.009, 0.009)[-1][1] is Heard.STOPPED
+
+
+def test_who_is_stopped_begins_anew() -> None:
+    ear = on_the_edge()
+    assert ear.stop() == ()
+    hears(ear, VOICE, VOICE, QUIET, QUIET)
+    assert ear.stop() == (Heard.STOPPED,)
+    assert not ear.speaking
+    # One chunk is a knock again, and the silence of before does not count.
+    assert hears(ear, VOICE) == []
+    assert hears(ear, VOICE)[0] == (1, Heard.STARTED)
+    assert (ear.speech_s, ear.silence_s) == (0.25, 0.0)

@@ -202,3 +202,70 @@ def test_what_is_spoken_of_anything_has_words_and_no_marks(text: str) -> None:
 @given(st.text(alphabet=st.characters(categories=("Lu", "Ll", "Nd")), min_size=1, max_size=40))
 def test_plain_words_are_spoken_as_they_are(word: str) -> None:
     assert speakable(f"{word} {word}.") == f"{word} {word}."
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # "no" ends a sentence or is a number's abbreviation: what follows tells.
+        ("I say no. Really. ", ["I say no. ", "Really. "]),
+        ("It is no. 5 of ten. ", ["It is no. 5 of ten. "]),
+        ("Ask Dr. Who now. ", ["Ask Dr. Who now. "]),
+        ("Ask J. Smith now. ", ["Ask J. Smith now. "]),
+        ("He said so... and left. ", ["He said so... and left. "]),
+        ("He said so... And left. ", ["He said so... ", "And left. "]),
+        ("Really?! Yes. ", ["Really?! ", "Yes. "]),
+        ("1. One thing. ", ["1. One thing. "]),
+    ],
+)
+def test_a_dot_ends_a_sentence_or_a_word_and_what_follows_tells(text: str, expected: list[str]) -> None:
+    assert phrases(text) == expected
+
+
+def test_a_clause_ends_the_first_phrase_from_that_very_length_on() -> None:
+    # "Well then, " is eleven characters, ten without the space that ends it.
+    assert phrases("Well then, so be it all.", first_chars=11)[0] == "Well then, "
+    assert phrases("Well then, so be it all.", first_chars=12)[0] == "Well then, so be it all."
+
+
+@pytest.mark.parametrize(
+    ("text", "max_chars", "expected"),
+    [
+        ("abcdefgh", 4, ["abcd", "efgh"]),
+        ("ab cdefgh", 4, ["ab ", "cdef", "gh"]),
+        ("a bcdefgh", 4, ["a ", "bcde", "fgh"]),
+        ("好好好", 4, ["好好", "好"]),
+        ("好好", 1, ["好", "好"]),
+        ("e\u0301e\u0301e\u0301", 3, ["e\u0301", "e\u0301", "e\u0301"]),
+    ],
+)
+def test_a_text_without_marks_is_cut_after_a_word_or_anywhere_but_not_within_a_letter(
+    text: str, max_chars: int, expected: list[str]
+) -> None:
+    assert phrases(text, first_chars=1, max_chars=max_chars) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one, , , two", "one, two"),
+        ("| a | b |", "a, b"),
+        ("a,, b", "a, b"),
+        ("#tag and # 5", "tag and # 5"),
+        ("see https://www.example.com:80/a?b. Next", "see example.com. Next"),
+        ("WWW.example.com/x", "example.com"),
+        ("<HTTPS://example.com>", "example.com"),
+        ("3 * 4", "3 × 4"),
+        ("snake_case", "snake case"),
+        ("~~gone~~ `code` *bold*", "gone code bold"),
+        ("- [x] done", "done"),
+        ("> quoted", "quoted"),
+        ("a<br>b", "a b"),
+        ("[text](http://a.b) end", "text end"),
+        ("](http://a.b) end", "end"),
+        ("\\*so\\*", "so"),
+        ("👩🏽\u200d🚀 go", "go"),
+    ],
+)
+def test_what_is_left_for_the_voice(text: str, expected: str) -> None:
+    assert speakable(text) == expected

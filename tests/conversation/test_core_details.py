@@ -1,0 +1,325 @@
+"""What single fields of a conversation are for: tests that were missing when every line of the core was broken in turn."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from core_driver import Core, notices
+from test_core_exploration import SETTINGS, explore
+
+from flare_actors.conversation import Conversation, Limits, State, commands, history, model, step
+from flare_actors.conversation import events as ev
+from flare_actors.conversation import notices as told
+from flare_actors.conversation.commands import StartStt
+from flare_actors.conversation.history import AgentSaid
+from flare_actors.conversation.model import Hearing
+from flare_actors.conversation.notices import ErrorRaised, HearingReady, NothingHeard, StateChanged, TurnEnded
+from flare_actors.conversation.states import BargeIn, Floor, Reason, Wait
+
+S = State
+
+
+@pytest.fixture(scope="module")
+def reached() -> list[Conversation]:
+    """Conversations of a thousand shapes."""
+    return list(explore(Conversation(settings=SETTINGS), 1_000).found.values())
+
+
+# --- Of every conversation ------------------------------------------------------------------------------------------------
+
+
+def _late(c: Conversation) -> list[ev.Event]:
+    """Facts about a turn and an utterance that never were."""
+    turn, utterance = c.turns + 7, c.utterance + 7
+    return [
+        ev.SpeechConfirmed(utterance=utterance),
+        ev.SpeechPaused(utterance=utterance),
+        ev.SpeechResumed(utterance=utterance),
+        ev.SpeechStopped(utterance=utterance, speech_s=1.0, silence_s=0.48),
+        ev.TranscriptUpdated(utterance=utterance, text="words"),
+        ev.TranscriptFinished(utterance=utterance, text="words"),
+        ev.PhraseReady(turn=turn, index=0, text="Words. "),
+        ev.PhraseSpoken(turn=turn, index=0, start_s=0.0, end_s=1.0),
+        ev.AudioStarted(turn=turn),
+        ev.GenerationFinished(turn=turn, audio_s=1.0),
+        ev.LanguageModelFailed(turn=turn),
+        ev.SynthesizerFailed(turn=turn),
+        ev.PlaybackFinished(turn=turn, played_s=1.0),
+        ev.PlaybackStopped(turn=turn, played_s=1.0),
+        ev.SpeechStarted(utterance=c.utterance),
+    ]
+
+
+def test_late_facts_change_nothing_in_any_state(reached: list[Conversation]) -> None:
+    for conversation in reached:
+        for event in _late(conversation):
+            after, done = step(conversation, attrs.evolve(event, at=1e6))
+            assert done == (), event
+            assert after == attrs.evolve(conversation, stale=conversation.stale + 1), event
+
+
+def test_a_deadline_that_was_moved_has_not_passed(reached: list[Conversation]) -> None:
+    for conversation in reached:
+        for wait in Wait:
+            due = getattr(conversation.deadlines, wait.value)
+            event = ev.DeadlinePassed(at=1e6 if due is None else due - 0.001, wait=wait)
+            after, done = step(conversation, event)
+            assert (after, done) == (attrs.evolve(conversation, stale=conversation.stale + 1), ())
+
+
+def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> None:
+    for conversation in reached:
+        if conversation.state in {S.IDLE, S.ENDED}:
+            continue
+        for event in (ev.ConversationEndRequested(at=1e6), ev.SessionEndRequested(at=1e6)):
+            after, _ = step(conversation, event)
+            assert after.turn is after.speculation is None
+            assert (after.says, after.awaited, after.partial) == ((), (), "")
+            flags = (after.answer_due, after.apology_due, after.listener_open)
+            assert not any((*flags, after.confirmed, after.overheard, after.unheard, after.paused))
+            assert (after.floor, after.hearing) == (Floor.SILENT, Hearing.STOPPED)
+            if after.state is S.IDLE:
+                assert not after.prompted
+                waits = {wait for wait in Wait if getattr(after.deadlines, wait.value) is not None}
+                assert waits <= {Wait.SESSION_IDLE, Wait.GRACE, Wait.DRAIN}
+                assert Wait.SESSION_IDLE in waits
+            else:
+                assert after.settling == ()
+                assert after.deadlines.earliest() is None
+
+
+def test_the_end_says_why_in_every_place_where_it_is_told(reached: list[Conversation]) -> None:
+    for conversation in reached:
+        if conversation.state is S.ENDED:
+            continue
+        for event, reason in (
+            (ev.SessionEndRequested(at=1e6), Reason.SESSION_ENDED),
+            (ev.TransportFailed(at=1e6), Reason.TRANSPORT_ERROR),
+            (ev.SessionOverloaded(at=1e6, queue="inbox"), Reason.OVERLOADED),
+            (ev.FailureRaised(at=1e6, critical=True), Reason.CRITICAL_ERROR),
+        ):
+            after, done = step(conversation, event)
+            assert after.ended is reason
+            assert {getattr(each, "reason", reason) for each in done} == {reason}
+            said = [notice for notice in notices(done) if not isinstance(notice, TurnEnded)]
+            assert {getattr(each, "reason", reason) for each in said} == {reason}
+
+
+SECRET = "what nobody but the two of them is to read"
+
+
+def _with_secrets() -> list[object]:
+    values: list[object] = []
+    for module in (commands, ev, history, model, told):
+        for kind in vars(module).values():
+            if not (isinstance(kind, type) and attrs.has(kind) and kind.__module__ == module.__name__):
+                continue
+            private = {field.name for field in attrs.fields(kind) if field.repr is False}
+            fields = {field.name: None for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+            fields |= {name: (SECRET,) if name in {"says", "messages"} else SECRET for name in private}
+            spoken = {"text", "content", "heard", "partial", "last_spoken", "says", "messages", "resume_token"}
+            fields |= dict.fromkeys(spoken & {field.name for field in attrs.fields(kind)}, SECRET)
+            if any(name in spoken for name in fields):
+                values.append(kind(**fields))
+    return values
+
+
+@pytest.mark.parametrize("value", _with_secrets(), ids=lambda value: type(value).__name__)
+def test_no_repr_tells_what_was_said(value: object) -> None:
+    assert SECRET not in repr(value)
+
+
+def test_all_that_holds_words_was_looked_at() -> None:
+    assert len(_with_secrets()) >= 15
+
+
+# --- Speech ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_utterance_has_not_paused_and_its_words_are_not_answered_ahead() -> None:
+    core = Core().starts()
+    utterance = core.speaks()
+    core.happens(ev.SpeechPaused(utterance=utterance))
+    core.pauses()
+    core.is_understood("")
+    utterance = core.speaks()
+    assert not core.c.paused
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="and", complete=True))
+    assert core.c.speculation is None
+
+
+def test_words_that_the_agent_has_said_are_answered_ahead_unless_they_may_be_its_echo() -> None:
+    core = Core(barge_in=BargeIn.GUARDED, echo_tail_s=0.5).starts()
+    core.says("a question")
+    core.answers("Shall I repeat the whole answer? ")
+    core.passes(5.0)
+    utterance = core.speaks()
+    assert not core.c.overheard
+    core.happens(
+        ev.TranscriptUpdated(utterance=utterance, text="repeat the whole answer", complete=True),
+        ev.SpeechPaused(utterance=utterance),
+    )
+    assert core.c.speculation is not None
+
+
+def test_who_speaks_just_after_an_interruption_may_be_the_agents_echo() -> None:
+    core = Core(echo_tail_s=0.5).starts()
+    core.says("a question")
+    core.is_answering("A long answer to it. ")
+    core.happens(ev.InterruptRequested())
+    core.speaks()
+    assert core.c.overheard
+
+
+def test_an_ear_that_broke_has_closed_the_recogniser_too() -> None:
+    core = Core().starts()
+    core.happens(ev.ListenerFailed())
+    assert core.c.hearing is Hearing.STOPPED
+    stale = core.c.stale
+    core.happens(ev.RecognizerReady())
+    assert core.c.stale == stale + 1
+
+
+def test_a_recogniser_that_is_ready_stays_so_while_it_is_asked_again() -> None:
+    core = Core().starts()
+    asked = len(core.did(StartStt))
+    core.speaks()
+    core.pauses()
+    core.is_understood("")
+    assert len(core.did(StartStt)) == asked + 1
+    assert core.c.hearing is Hearing.READY
+    assert core.told(NothingHeard)
+
+
+def test_without_a_client_the_grace_time_alone_counts() -> None:
+    core = Core()
+    core.happens(ev.ClientAttached())
+    assert core.due(Wait.SESSION_IDLE) is not None
+    core.happens(ev.ClientDetached())
+    assert core.due(Wait.SESSION_IDLE) is None
+    assert core.due(Wait.GRACE) == pytest.approx(30.0)
+
+
+# --- Turns ----------------------------------------------------------------------------------------------------------------
+
+
+def test_typed_text_interrupts_and_says_so() -> None:
+    core = Core().starts()
+    core.says("a question")
+    core.is_answering("An answer. ")
+    core.happens(ev.TextReceived(text="never mind"))
+    change = next(each for each in core.told(StateChanged) if each.old is S.PLAYING_RESPONSE)
+    assert (change.new, change.reason) == (S.LISTENING, Reason.BARGE_IN)
+
+
+def test_what_the_user_says_while_the_agent_cannot_be_interrupted_comes_after_it_in_the_history() -> None:
+    core = Core(barge_in=BargeIn.OFF, limits=Limits(history_items=4)).starts()
+    core.says("a question")
+    core.is_answering("An answer. ")
+    core.speaks()
+    core.c = attrs.evolve(core.c, confirmed=True)  # As after a word that was confirmed before the answer began.
+    core.pauses()
+    core.is_understood("by the way")
+    assert core.history == ["user: a question", "user: by the way"]
+    core.is_generated(1.0)
+    core.is_played()
+    assert core.history == ["user: a question", "agent: An answer.", "user: by the way"]
+
+
+def test_an_interrupted_answer_is_marked_as_such_from_the_first_moment() -> None:
+    core = Core().starts()
+    core.says("a question")
+    turn = core.is_answering("One two three four. ")
+    core.happens(ev.InterruptRequested())
+    (place,) = [item for item in core.c.history if isinstance(item, AgentSaid)]
+    assert (place.text, place.interrupted) == ("", True)
+    core.stopped_at(turn, 0.5)
+    (said,) = [item for item in core.c.history if isinstance(item, AgentSaid)]
+    assert said.text
+    assert said.interrupted
+
+
+def test_a_report_on_a_cancelled_turn_is_kept_until_the_speaker_has_told() -> None:
+    core = Core().starts()
+    core.says("a question")
+    turn = core.is_answering("One two three four. ")
+    core.happens(ev.InterruptRequested())
+    core.happens(ev.PlaybackProgressed(turn=turn, played_s=0.5))
+    assert core.told(TurnEnded) == []
+    core.stopped_at(turn, 0.9)
+    (ended,) = core.told(TurnEnded)
+    assert ended.heard
+    assert len(ended.heard) < len("One two three four.")
+
+
+def test_a_report_is_about_the_turn_that_it_names() -> None:
+    core = Core().starts()
+    turns = []
+    for _ in range(2):
+        core.happens(ev.SayRequested(text="One two three four."))
+        turns.append(core.is_answering("One two three four. "))
+        core.happens(ev.InterruptRequested())
+    core.happens(ev.PlaybackProgressed(turn=turns[1], played_s=0.25))
+    assert [(each.number, each.played_s) for each in core.c.settling] == [(turns[0], 0.0), (turns[1], 0.25)]
+
+
+def test_a_turn_that_was_heard_proves_that_hearing_and_all_else_works() -> None:
+    core = Core().starts()
+    core.happens(ev.ListenerFailed())
+    core.passes(3.0)
+    core.happens(ev.ListenerOpened(), ev.RecognizerReady(), ev.FailureRaised())
+    core.passes(3.0)
+    assert (core.c.failures.vad, core.c.failures.unknown) == (1, 1)
+    core.happens(ev.TextReceived(text="still there?"))
+    core.answers("Yes. ")
+    assert (core.c.failures.vad, core.c.failures.unknown) == (0, 0)
+
+
+def test_only_an_answer_that_was_not_begun_is_apologised_for() -> None:
+    for begin in (True, False):
+        core = Core(apology="I am sorry.").starts()
+        core.says("a question")
+        if begin:
+            core.writes("So. ")
+        core.passes(60.0)
+        assert ("I am sorry." in core.spoken) is not begin
+    core = Core(apology="I am sorry.").starts()
+    core.happens(ev.SayRequested(text="dinner"))
+    core.passes(60.0)
+    assert core.spoken == ["dinner"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "name"),
+    [
+        (ev.ListenerFailed(), "hearing"),
+        (ev.RecognizerFailed(), "speech recognition"),
+        (ev.FailureRaised(), "the agent"),
+        (ev.LanguageModelFailed(turn=1), "the language model"),
+        (ev.SynthesizerFailed(turn=1), "speech synthesis"),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, ev.LanguageModelFailed) else None,
+)
+def test_the_client_is_told_what_failed_for_good_in_words(fails: ev.Event, name: str) -> None:
+    for critical, words in ((True, f"{name} cannot be used"), (False, f"{name} failed 1 times in a row")):
+        core = Core(limits=Limits(same_failures=1)).starts()
+        core.happens(ev.TextReceived(text="hello"))
+        core.happens(attrs.evolve(fails, critical=critical))  # type: ignore[call-arg]
+        (error,) = core.told(ErrorRaised)
+        assert (error.message, error.recoverable) == (words, False)
+        assert core.c.ended is Reason.CRITICAL_ERROR
+
+
+def test_a_session_that_drains_ends_with_its_conversation() -> None:
+    core = Core().starts()
+    core.says("a question")
+    core.happens(ev.ShutdownRequested(deadline_s=60.0))
+    assert core.state is S.PROCESSING_SPEECH
+    core.happens(ev.ConversationEndRequested())
+    assert (core.state, core.c.ended) == (S.ENDED, Reason.SHUTDOWN)
+
+
+def test_ready_is_told_once_it_is_the_users_turn_and_not_before() -> None:
+    core = Core(welcome="Hello.")
+    core.happens(ev.ClientAttached(), ev.ConversationStartRequested(), ev.ListenerOpened(), ev.RecognizerReady())
+    assert core.told(HearingReady) == []
