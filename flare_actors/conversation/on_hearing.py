@@ -33,6 +33,8 @@ from flare_actors.conversation.speculation import MOST, speculate, withdraw
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
 
+_MAX_BACK_OFF_S = 30.0
+"""With patience for many failures in a row (``limits.same_failures``), the doubling ends here."""
 _MAX_AWAITED = 8
 """Utterances whose transcripts may be outstanding at once; a recogniser that far behind has lost the conversation."""
 
@@ -202,7 +204,7 @@ def lose_recognizer(d: Draft, *, critical: bool = False) -> None:
     if d.count_failure("stt", critical=critical):
         return
     d.complain("stt_failed", "speech recognition failed; it is started again in a moment")
-    back_off = d.c.settings.stt_retry_s * 2 ** (d.c.failures.stt - 1)
+    back_off = min(_MAX_BACK_OFF_S, d.c.settings.stt_retry_s * 2 ** min(20, d.c.failures.stt - 1))
     if d.c.state in {State.LISTENING, State.ERROR}:
         d.fail(back_off, deaf=False)
     else:

@@ -1,0 +1,432 @@
+"""Plays one script against a real session on virtual time, and holds it against its promises all the while."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any, Final
+
+import attrs
+import trio
+import trio.testing
+
+from flare_actors.conversation import events as ev
+from flare_actors.conversation.commands import Command, Notify
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnStarted
+from flare_actors.conversation.states import Reason, State, Wait
+from flare_actors.conversation.step import fold
+from flare_actors.errors import LinkClosed, SessionError
+from flare_actors.journal import event_to_json
+from flare_actors.observe import Observer
+from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
+from flare_actors.session import Session, open_session
+from flare_actors.testing.faults import Act
+from flare_actors.testing.invariants import ConversationChecker
+from flare_actors.testing.link import MemoryClient, memory_link
+from flare_actors.testing.simulation.script import Move, Script
+from flare_actors.testing.simulation.world import CHUNK_S, LOUD, RATE, SILENT, Engines, make_agent
+
+__all__ = ["Outcome", "Violation", "play"]
+
+REST_S: Final = 150.0
+"""Healthy engines and a co-operating client bring any session to LISTENING within this: stage timeouts, the longest back-off
+(30 s) and every unfinished turn included."""
+_PATIENCE_S: Final = 20.0
+
+
+class Violation(Exception):
+    """A promise was broken."""
+
+
+@attrs.define(kw_only=True)
+class Outcome:
+    """What became of one session."""
+
+    number: int
+    violation: str = ""
+    stuck: bool = False
+    leaked_tasks: int = 0
+    conversations: int = 0
+    turns: int = 0
+    barge_ins: int = 0
+    faults: int = 0
+    steps: int = 0
+    virtual_seconds: float = 0.0
+    digest: str = ""
+    """SHA-256 of the trace."""
+    trace: list[str] = attrs.Factory(list)
+    """The last events, one JSON object a line."""
+
+
+class _Watch(Observer):
+    """Counts and records what happens, and checks what only whole sessions can show."""
+
+    def __init__(self, outcome: Outcome, keep: int, *, stubborn: bool, reports: bool) -> None:
+        self.events: list[ev.Event] = []
+        self._outcome = outcome
+        self._keep = keep
+        self._digest = hashlib.sha256()
+        self._checker = ConversationChecker()
+        self._stubborn = stubborn
+        self._reports = reports
+        self.begun: set[int] = set()
+        """Turns that began."""
+        self.over: set[int] = set()
+        """Turns that ended."""
+
+    def on_step(
+        self, session_id: str, before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]
+    ) -> None:
+        outcome = self._outcome
+        outcome.steps += 1
+        self.events.append(event)
+        line = f"{outcome.number} {event_to_json(event)} {after.state.value} {len(commands)}"
+        self._digest.update(line.encode() + b"\n")
+        outcome.trace.append(line)
+        if len(outcome.trace) > 2 * self._keep:
+            del outcome.trace[: self._keep]
+        if before.state is State.IDLE and after.state is State.INITIALIZING:
+            outcome.conversations += 1
+        self._checker.on_step(session_id, before, event, after, commands)
+        for command in commands:
+            if isinstance(command, Notify):
+                if isinstance(command.notice, TurnStarted):
+                    self.begun.add(command.notice.turn)
+                elif isinstance(command.notice, TurnEnded):
+                    self.over.add(command.notice.turn)
+        backstops = {Wait.GENERATION, Wait.TRANSCRIPT, Wait.INITIALIZE, Wait.SETTLE, Wait.UTTERANCE}
+        if isinstance(event, ev.DeadlinePassed) and event.wait in backstops and not self._stubborn:
+            raise Violation(f"the backstop for {event.wait.value} had to step in: something below it hung or was lost")
+        if isinstance(event, ev.DeadlinePassed) and event.wait is Wait.PLAYBACK and not self._reports:
+            raise Violation("the speaker never told that a turn was played")
+
+    def on_fault(self, session_id: str, turn: int | None, error: BaseException) -> None:
+        del session_id, turn, error
+        self._outcome.faults += 1
+
+    def finish(self) -> None:
+        self._outcome.digest = self._digest.hexdigest()
+
+
+class _Ledger:
+    """What the client was told and sent, and what must not come any more."""
+
+    def __init__(self, outcome: Outcome, wrong: list[str]) -> None:
+        self._outcome = outcome
+        self._wrong = wrong
+        self.started: set[int] = set()
+        self.ended: set[int] = set()
+        self.cleared: set[int] = set()
+        self.seconds: Counter[int] = Counter()
+        self.latest = 0
+
+    def note(self, message: ServerMessage) -> None:
+        match message:
+            case TurnStarted(turn=turn):
+                self._expect(turn not in self.started, f"turn {turn} was started twice")
+                self._expect(turn > self.latest, f"turn {turn} started after turn {self.latest}")
+                self.started.add(turn)
+                self.latest = turn
+                self._outcome.turns += 1
+            case AudioOut(turn=turn, pcm=pcm):
+                self._expect(turn in self.started, f"audio of turn {turn}, which was not started")
+                self._expect(turn not in self.cleared, f"audio of turn {turn}, which was flushed")
+                self._expect(turn not in self.ended, f"audio of turn {turn}, which had ended")
+                self.seconds[turn] += len(pcm)
+            case PlaybackCleared(turn=turn, reason=reason):
+                self.cleared.add(turn)
+                self._outcome.barge_ins += reason is Reason.BARGE_IN
+            case TurnEnded(turn=turn):
+                self._expect(turn in self.started, f"turn {turn} ended, which was not started")
+                self._expect(turn not in self.ended, f"turn {turn} ended twice")
+                self.ended.add(turn)
+            case _:
+                pass
+
+    def _expect(self, truth: bool, wrong: str) -> None:  # noqa: FBT001 - reads like an assertion
+        if not truth:
+            self._wrong.append(wrong)
+
+
+class Player:
+    """The client of a script, over as many links as it takes."""
+
+    def __init__(self, script: Script, session: Session, engines: Engines, nursery: trio.Nursery, ledger: _Ledger) -> None:
+        self._script = script
+        self._session = session
+        self._engines = engines
+        self._nursery = nursery
+        self._ledger = ledger
+        self._client: MemoryClient | None = None
+        self._links = 0
+        self._played: dict[int, float] = {}
+
+    # --- The link ---------------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Attach a new link, in place of the old one if there is one."""
+        honest = self._script.client == "honest"
+        client, link = memory_link(input_rate=RATE, output_rate=RATE, reports_playback=honest)
+        client.listeners.append(self._ledger.note)
+        client.listeners.append(lambda _: client.received.clear())
+        if honest:
+            client.listeners.append(lambda message: self._listen(client, message))
+        self._client = client
+        self._links += 1
+        self._nursery.start_soon(client.run, name="client")
+        self._nursery.start_soon(self._session.attach, link, name="attach")
+
+    @property
+    def one_link(self) -> bool:
+        """All that the client was told came over one link, which is open."""
+        return self._links == 1 and self._client is not None and not self._client.closed
+
+    async def disconnect(self) -> None:
+        """Go away without a word, and see that the session notices."""
+        if self._client is None:
+            return
+        self._client.close()
+        self._client = None
+        await trio.sleep(0.05)
+        conversation = self._session.conversation
+        if self._session.ended is None and (conversation.attached or conversation.turn is not None):
+            raise Violation("the client has gone, and the session has not noticed")
+
+    def _listen(self, client: MemoryClient, message: ServerMessage) -> None:
+        """An honest client tells what it has played, turn by turn."""
+        if isinstance(message, AudioOut):
+            if message.turn not in self._played:
+                self._played[message.turn] = trio.current_time()
+                self._nursery.start_soon(self._report, client, message.turn, name="report")
+
+    async def _report(self, client: MemoryClient, turn: int) -> None:
+        begun = trio.current_time()
+        told = -1.0
+        try:
+            while not client.closed and turn not in self._ledger.cleared | self._ledger.ended:
+                await trio.sleep(0.3)
+                got = self._ledger.seconds[turn] / (2 * RATE)
+                played = min(got, trio.current_time() - begun)
+                if played > told:
+                    told = played
+                    await client.send(ev.PlaybackProgressed(turn=turn, played_s=played))
+        except LinkClosed:
+            pass
+
+    async def _send(self, message: ClientMessage) -> None:
+        if self._client is not None:
+            await self._client.send(message)
+
+    # --- Moves ------------------------------------------------------------------------------------------------------------
+
+    async def play(self, moves: tuple[Move, ...]) -> None:
+        """Do what the script says, for as long as the session lives."""
+        for move in moves:
+            await trio.sleep(move.after)
+            if self._session.ended is not None:
+                return
+            try:
+                await self._move(move)
+            except (LinkClosed, SessionError):
+                if self._session.ended is None:
+                    await trio.sleep(0.05)
+                    self.connect()
+
+    async def _move(self, move: Move) -> None:  # noqa: C901, PLR0912 - one arm a move
+        match move.kind:
+            case "speak" | "cough":
+                await self._rest()
+                await self._say(move.amount)
+            case "barge":
+                await self._wait(lambda c: c.turn is not None and c.turn.playing, 3.0)
+                await self._say(move.amount)
+            case "hesitate":
+                await self._rest()
+                await self._speak(0.5)
+                await self._silence(0.3)
+                await self._say(0.5)
+            case "text":
+                await self._rest()
+                await self._send(ev.TextReceived(text="typed words"))
+            case "commit":
+                await self._speak(0.5)
+                await self._send(ev.CommitRequested())
+            case "interrupt":
+                await self._wait(lambda c: c.turn is not None, 2.0)
+                await self._send(ev.InterruptRequested())
+            case "say":
+                self._session.say("Said by the embedder.")
+            case "mute":
+                await self._send(ev.MuteRequested(muted=True))
+                await self._say(0.5)
+                await self._send(ev.MuteRequested(muted=False))
+            case "nonsense":
+                await self._nonsense(move.amount)
+            case "reconnect":
+                await self.disconnect()
+                await trio.sleep(move.amount)
+                if self._session.ended is None:
+                    self.connect()
+            case "restart":
+                await self._send(ev.ConversationEndRequested())
+                await self._send(ev.ConversationStartRequested())
+            case "wait":
+                await trio.sleep(move.amount)
+            case _:
+                raise ValueError(f"no such move: {move.kind}")
+        if self._session.conversation.state is State.IDLE:
+            await self._send(ev.ConversationStartRequested())
+
+    async def _speak(self, seconds: float) -> None:
+        for _ in range(max(1, round(seconds / CHUNK_S))):
+            await self._send(AudioIn(LOUD))
+            await trio.sleep(CHUNK_S)
+
+    async def _silence(self, seconds: float) -> None:
+        for _ in range(max(1, round(seconds / CHUNK_S))):
+            await self._send(AudioIn(SILENT))
+            await trio.sleep(CHUNK_S)
+
+    async def _say(self, seconds: float) -> None:
+        await self._speak(seconds)
+        await self._silence(0.6)
+
+    async def _nonsense(self, dice: float) -> None:
+        """A client whose reports are lies, of turns that never were and of more than there is."""
+        turn = round(dice * 10) + self._session.conversation.turns - 5
+        await self._send(ev.PlaybackProgressed(turn=turn, played_s=1e6 * dice - 1e5))
+        await self._send(ev.PlaybackCompleted(turn=turn if dice > 0.5 else None))  # noqa: PLR2004
+        await self._send(ev.TextReceived(text=""))
+        await self._send(ev.ConversationStartRequested())
+
+    async def _rest(self) -> None:
+        await self._wait(lambda c: c.state is State.LISTENING and c.turn is None and not c.awaited, _PATIENCE_S)
+
+    async def _wait(self, until: Any, patience_s: float) -> None:  # noqa: ANN401 - a predicate of a conversation
+        """Wait for something that need not come."""
+        with trio.move_on_after(patience_s):
+            while self._session.ended is None and not until(self._session.conversation):
+                await trio.sleep(0.1)
+
+    # --- The proof --------------------------------------------------------------------------------------------------------
+
+    async def is_served(self, *, stubborn: bool) -> bool:
+        """With healthy engines and a client that co-operates, the session comes to rest and answers; False: it is stuck."""
+        self._engines.heal()
+        if self._client is not None:
+            self._client.close()
+            await trio.sleep(0.05)
+        self.connect()
+        await self._send(ev.MuteRequested(muted=False))
+        with trio.move_on_after(REST_S) as scope:
+            while self._session.ended is None:
+                c = self._session.conversation
+                if c.state is State.IDLE:
+                    await self._send(ev.ConversationStartRequested())
+                    await trio.sleep(0.1)
+                elif c.state is State.LISTENING and not (c.turn or c.awaited or c.answer_due or c.says):
+                    break
+                else:
+                    await trio.sleep(0.1)
+        if scope.cancelled_caught:
+            return False
+        if self._session.ended is None and not stubborn and self._session.statistics().replies_running > 1:
+            raise Violation(f"{self._session.statistics().replies_running} replies run in a session at rest")
+        return True
+
+
+async def _session(script: Script, outcome: Outcome, keep: int) -> None:
+    agent, engines = make_agent(script)
+    stubborn = any(fault is not None and fault.act is Act.STUBBORN for plan in script.faults.values() for fault in plan)
+    # A fault that only delays may delay beyond any stage's own timeout, at the stream's close.
+    slow = stubborn or any(
+        fault is not None and fault.act is Act.SLOW for plan in script.faults.values() for fault in plan
+    )
+    watch = _Watch(outcome, keep, stubborn=slow, reports=script.client != "silent" or _has(script, "nonsense"))
+    wrong: list[str] = []
+    ledger = _Ledger(outcome, wrong)
+    session: Session | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            async with open_session(agent, session_id=f"simulated-{script.number:012}", observers=[watch]) as session:
+                player = Player(script, session, engines, nursery, ledger)
+                player.connect()
+                await trio.sleep(0.01)
+                session.start_conversation()
+                await player.play(script.moves)
+                await trio.sleep(0.01)
+                if player.one_link and (ledger.started, ledger.ended) != (watch.begun, watch.over):
+                    raise Violation("the client was not told of every turn's begin and end")
+                if session.ended is None and not await player.is_served(stubborn=stubborn):
+                    outcome.stuck = True
+                    raise Violation(f"stuck in {session.conversation.state.value}")
+                session.end()
+                with trio.fail_after(REST_S):
+                    await session.wait_ended()
+            with trio.fail_after(REST_S):
+                while nursery.child_tasks:
+                    await trio.sleep(0.05)
+    except trio.TooSlowError:
+        raise Violation("the session was closed, and something of it did not end") from None
+    finally:
+        watch.finish()
+    if wrong:
+        raise Violation(wrong[0])
+    if engines.open_streams:
+        raise Violation(f"{engines.open_streams} streams of providers were left open")
+    if watch.begun != watch.over:
+        raise Violation(f"turns {sorted(watch.begun - watch.over)} never ended")
+    again = fold(Conversation(settings=agent.settings), watch.events)
+    if again != session.conversation:
+        raise Violation("its events do not give the conversation again")
+
+
+def _has(script: Script, kind: str) -> bool:
+    return any(move.kind == kind for move in script.moves)
+
+
+def play(script: Script, *, keep: int = 200) -> Outcome:
+    """Play a script in a Trio run of its own, deterministically.
+
+    Args:
+        script: what happens.
+        keep: how many of its last events to keep in the outcome.
+    """
+    outcome = Outcome(number=script.number)
+    clock = trio.testing.MockClock(autojump_threshold=0)
+
+    async def main() -> None:
+        before = trio.lowlevel.current_statistics().tasks_living
+        try:
+            await _session(script, outcome, keep)
+        finally:
+            outcome.virtual_seconds = trio.current_time()
+            outcome.leaked_tasks = max(0, trio.lowlevel.current_statistics().tasks_living - before)
+        if outcome.leaked_tasks:
+            raise Violation(f"{outcome.leaked_tasks} tasks were left behind")
+
+    # What Trio's own Hypothesis integration does: the order in which tasks run depends on this alone.
+    run = trio._core._run  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
+    allowed, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()  # noqa: SLF001
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
+    run._r.seed(f"{script.seed} {script.number}")  # noqa: SLF001
+    try:
+        trio.run(main, clock=clock)
+    except* Exception as errors:  # noqa: BLE001 - whatever comes out of a session is what was looked for
+        outcome.violation = "; ".join(dict.fromkeys(_tell(error) for error in _leaves(errors)))
+    finally:
+        run._r.setstate(state)  # noqa: SLF001
+        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # noqa: SLF001
+    return outcome
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
+def _tell(error: BaseException) -> str:
+    name = type(error).__name__
+    return str(error) if isinstance(error, Violation) else f"{name}: {error}"

@@ -1,0 +1,130 @@
+"""The world of a simulated session: engines that cost nothing but virtual time, and speech in large pieces.
+
+Sound is a constant: what it says does not matter, only how long it is and whether there is any. Silence is not sent but
+where an endpoint needs it, so that idle hours cost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+import trio
+
+from flare_actors.agent import Agent
+from flare_actors.conversation.settings import Limits, Settings, Timeouts
+from flare_actors.conversation.states import BargeIn, Output, SttMode
+from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
+from flare_actors.testing.faults import (
+    FaultyLanguageModel,
+    FaultyRecognizer,
+    FaultySynthesizer,
+    FaultyVoiceActivity,
+)
+from flare_actors.testing.simulation.script import Script
+
+__all__ = ["CHUNK_S", "LOUD", "RATE", "SILENT", "Engines", "make_agent"]
+
+RATE: Final = 8_000
+CHUNK_S: Final = 0.1
+_CHUNK: Final = round(RATE * CHUNK_S)
+LOUD: Final = (10_000).to_bytes(2, "little", signed=True) * _CHUNK
+"""A chunk of speech: -10 dBFS, 10 dB above the agent's own."""
+SILENT: Final = bytes(2 * _CHUNK)
+_VOICE: Final = (3_200).to_bytes(2, "little", signed=True) * RATE
+
+TIMEOUTS: Final = Timeouts(
+    connect_s=2.0, stt_final_s=2.0, llm_first_s=2.0, llm_gap_s=2.0, tts_first_s=2.0, tts_gap_s=2.0, backstop_s=20.0
+)
+ANSWERS: Final = ("Yes. No.", "Well, I see.", "Ten. Nine. Eight. Seven. Six.", "Of course.", "😀", "")
+TRANSCRIPTS: Final = ("one two", "", "yes", "what is it", "stop that now")
+
+
+@attrs.frozen
+class _Voice:
+    """Speech is what does not begin with silence."""
+
+    sample_rate: int = RATE
+    chunk_samples: int = _CHUNK
+
+    async def open(self) -> _Voice:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    def process(self, chunk: bytes) -> float:
+        return 1.0 if chunk[:2] != b"\0\0" else 0.0
+
+    def reset(self) -> None:
+        """There is no past to forget."""
+
+
+@attrs.frozen
+class Engines:
+    """One session's engines."""
+
+    vad: FaultyVoiceActivity
+    stt: FaultyRecognizer
+    llm: FaultyLanguageModel
+    tts: FaultySynthesizer
+
+    @property
+    def streams(self) -> int:
+        """Streams asked for so far."""
+        return self.stt.streams + self.llm.streams + self.tts.streams + self.vad.streams
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that are open."""
+        return self.stt.open_streams + self.llm.open_streams + self.tts.open_streams
+
+    def heal(self) -> None:
+        """From here on nothing fails."""
+        for engine in (self.vad, self.stt, self.llm, self.tts):
+            engine.faults = []
+
+
+def _sound(seconds: float, sample_rate: int) -> bytes:
+    return (_VOICE * (int(seconds) + 1))[: 2 * int(seconds * sample_rate)]
+
+
+def make_agent(script: Script) -> tuple[Agent, Engines]:
+    """The agent of a script."""
+    spread = script.seed * 1_000_003 + script.number
+    stt = ScriptedRecognizer(
+        script=[TRANSCRIPTS[(spread + index) % len(TRANSCRIPTS)] for index in range(50)],
+        sample_rate=RATE,
+        partials=True,
+        delay_s=(spread % 3) * 0.1,
+    )
+    llm = ScriptedLanguageModel(
+        script=[ANSWERS[(spread + index) % len(ANSWERS)] for index in range(50)], first_token_s=0.1, gap_s=0.01
+    )
+    tts = ScriptedSynthesizer(sample_rate=RATE, sound=_sound, first_audio_s=0.05, chunk_s=0.5, chars_per_second=20)
+    engines = Engines(
+        vad=FaultyVoiceActivity(inner=_Voice(), faults=script.faults.get("vad", ())),
+        stt=FaultyRecognizer(inner=stt, faults=script.faults.get("stt", ())),
+        llm=FaultyLanguageModel(inner=llm, faults=script.faults.get("llm", ())),
+        tts=FaultySynthesizer(inner=tts, faults=script.faults.get("tts", ())),
+    )
+    choices: dict[str, Any] = dict(script.settings)
+    choices["output"] = Output(choices["output"])
+    choices["barge_in"] = BargeIn(choices["barge_in"])
+    choices["stt_mode"] = SttMode(choices["stt_mode"])
+    settings = Settings(
+        timeouts=TIMEOUTS,
+        # Faults come thick here, and shall not end what is to be looked at.
+        limits=Limits(same_failures=1_000_000, history_items=20),
+        idle_end_s=60.0,
+        session_idle_s=None,
+        stt_retry_s=0.01,
+        error_retry_s=0.2,
+        **choices,
+    )
+    agent = Agent(
+        voice_activity=engines.vad,
+        recognizer=engines.stt,
+        language_model=engines.llm,
+        synthesizer=engines.tts,
+        settings=settings,
+    )
+    return agent, engines
