@@ -221,42 +221,54 @@ def _summary(tried: list[dict[str, object]], population: int) -> int:
     return int(score < GOAL or bool(unknown))
 
 
+def _copied_to(copied: Path) -> Core:
+    """The checkout as it is now, so that nobody who works in it meanwhile is in the way."""
+    for part in ("flare_actors", "tests", "docs", "benchmarks", "examples"):
+        shutil.copytree(ROOT / part, copied / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, copied)
+    return Core(copied)
+
+
+def _drawn(chosen: list[Mutant], number: int, seed: int) -> list[Mutant]:
+    """By name, so that a change somewhere in the core leaves most of a draw as it was."""
+    return sorted(chosen, key=lambda m: hashlib.sha256(f"{seed} {m.name}".encode()).digest())[:number]
+
+
+def _suite_is_whole(copied: Path) -> bool:
+    for stage, tests in STAGES.items():
+        started = time.monotonic()
+        if run_stage(copied, tests, None) != "passed":
+            print((copied / "last-run.txt").read_text(encoding="utf-8")[-3000:])
+            print(f"the suite itself fails: {stage}")
+            return False
+        print(f"unmutated: {stage}: {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
 def main() -> int:
     """See the module's docstring."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copied = Path(folder)
-        for part in ("flare_actors", "tests", "docs", "benchmarks", "examples"):
-            shutil.copytree(ROOT / part, copied / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("pyproject.toml", "README.md"):
-            shutil.copy(ROOT / file, copied)
-        core = Core(copied)
+        core = _copied_to(copied)
         everything = list(core.mutants())
         chosen = [mutant for mutant in everything if options.only in mutant.name]
         population = len(chosen)
         if options.sample is not None:
-            # By name, so that a change somewhere in the core leaves most of the draw as it was.
-            chosen = sorted(chosen, key=lambda m: hashlib.sha256(f"{options.seed} {m.name}".encode()).digest())
-            chosen = chosen[: options.sample]
+            chosen = _drawn(chosen, options.sample, options.seed)
         if options.list:
             print(*(mutant.name for mutant in chosen), f"{len(chosen)} of {len(everything)}", sep="\n")
             return 0
         # What every child would import first; none of it is ours.
         for library in ("attrs", "cattrs", "hypothesis", "hypothesis.stateful", "numpy", "pytest", "structlog", "trio"):
             __import__(library)
+        if not _suite_is_whole(copied):
+            return 2
         earlier = _earlier(options.results)
-        for stage, tests in STAGES.items():
-            if earlier:
-                break  # It was whole when the run began.
-            started = time.monotonic()
-            if run_stage(copied, tests, None) != "passed":
-                print((copied / "last-run.txt").read_text(encoding="utf-8")[-3000:])
-                print(f"the suite itself fails: {stage}")
-                return 2
-            print(f"unmutated: {stage}: {time.monotonic() - started:.0f} s", flush=True)
         if options.again:
-            survived = {name for (name, _), found in earlier.items() if found["result"] == "survived"}
-            chosen = [mutant for mutant in chosen if mutant.name in survived]
+            latest = {name: found["result"] for (name, _), found in earlier.items()}
+            chosen = [mutant for mutant in chosen if latest.get(mutant.name) == "survived"]
         tried: list[dict[str, object]] = []
         with options.results.open("a", encoding="utf-8") as results:
             for number, mutant in enumerate(chosen, 1):
