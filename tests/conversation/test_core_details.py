@@ -323,3 +323,40 @@ def test_ready_is_told_once_it_is_the_users_turn_and_not_before() -> None:
     core = Core(welcome="Hello.")
     core.happens(ev.ClientAttached(), ev.ConversationStartRequested(), ev.ListenerOpened(), ev.RecognizerReady())
     assert core.told(HearingReady) == []
+
+
+def test_an_agent_that_went_deaf_while_it_spoke_says_so_when_it_is_done() -> None:
+    core = Core(stt_retry_s=30.0).starts()
+    core.says("a question")
+    core.is_answering("An answer. ")
+    core.happens(ev.RecognizerFailed())
+    core.is_generated(1.0)
+    core.is_played()
+    change = core.told(StateChanged)[-1]
+    assert (change.new, change.reason) == (S.ERROR, Reason.ERROR_RECOVERY)
+    # The back-off that began then goes on.
+    assert core.due(Wait.RECOVERY) == pytest.approx(29.8)
+    assert core.due(Wait.STT_RETRY) is None
+
+
+def test_an_answer_that_was_heard_to_its_end_is_not_marked_as_interrupted() -> None:
+    core = Core().starts()
+    core.says("a question")
+    core.answers("An answer. ")
+    (said,) = [item for item in core.c.history if isinstance(item, AgentSaid)]
+    assert not said.interrupted
+
+
+def test_an_answer_begun_ahead_is_owed_like_any_other_when_it_is_taken_back_unheard() -> None:
+    core = Core().starts()
+    utterance = core.speaks()
+    core.happens(
+        ev.TranscriptUpdated(utterance=utterance, text="a question", complete=True),
+        ev.SpeechPaused(utterance=utterance),
+    )
+    core.pauses()
+    core.is_understood("a question")
+    assert core.c.released == 1
+    core.speaks()  # The user goes on before a word was heard.
+    assert core.state is S.LISTENING
+    assert core.c.answer_due
