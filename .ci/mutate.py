@@ -53,7 +53,7 @@ CONVERSATION = Path("tests/conversation")
 STAGES: dict[str, list[str]] = {
     "core examples": [f"{CONVERSATION}/test_{name}.py" for name in (
         "table_and_diagram", "behaviour_table", "turn_taking", "coming_going_and_failing", "playback_and_heard", "history",
-        "phrases", "timeline", "endpointing", "core_details",
+        "phrases", "timeline", "endpointing", "core_details", "speculation",
     )],
     "core properties": [str(CONVERSATION)],
     "values": ["tests/test_journal.py", "tests/wire", "tests/config", "tests/logs/test_canary.py"],

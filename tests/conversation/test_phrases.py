@@ -269,3 +269,7 @@ def test_a_text_without_marks_is_cut_after_a_word_or_anywhere_but_not_within_a_l
 )
 def test_what_is_left_for_the_voice(text: str, expected: str) -> None:
     assert speakable(text) == expected
+
+
+def test_marks_without_a_word_do_not_make_the_next_phrase_longer() -> None:
+    assert phrases("— — so, -", first_chars=2, max_chars=6) == ["— — ", "so, ", "-"]
