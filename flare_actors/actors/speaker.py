@@ -38,6 +38,8 @@ class Speaker:
         """Hz of what is played: the attached link's."""
         self._realtime = True
         self._turn: int | None = None
+        self._latest = 0
+        """The latest turn that was opened."""
         self._buffer = bytearray()
         self._queued = 0
         self._sent = 0
@@ -86,6 +88,7 @@ class Speaker:
     def open(self, turn: int, *, held: bool = False) -> None:
         """Make ready for a turn's audio; while it is ``held`` none of it leaves."""
         self._turn = turn
+        self._latest = max(self._latest, turn)
         self._held = held
         self._cut_off = None
         self._buffer.clear()
@@ -149,10 +152,14 @@ class Speaker:
         self._room.set()
 
     def sent_s(self, turn: int | None) -> float | None:
-        """Seconds of a turn's audio that have left; None: nothing is known of it (any more)."""
-        if self._turn is None or (turn is not None and turn != self._turn):
-            return None
-        return self._seconds(self._left)
+        """Seconds of a turn's audio that have left; None: nothing is known of it any more.
+
+        Args:
+            turn: None: the one that is open. Of one that is still to come, and of none, nothing has.
+        """
+        if self._turn is not None and turn in {None, self._turn}:
+            return self._seconds(self._left)
+        return None if turn is not None and turn <= self._latest else 0.0
 
     def recent_levels(self, count: int) -> list[float]:
         """How loud the client was, by the pacing clock: the last ``count`` pieces of 20 ms, newest first, in dBFS."""

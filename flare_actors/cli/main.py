@@ -16,6 +16,7 @@ from flare_actors.cli.config import config
 from flare_actors.cli.diagram import diagram
 from flare_actors.cli.models import models
 from flare_actors.cli.serve import serve
+from flare_actors.cli.simulate import simulate
 from flare_actors.cli.talk import talk
 from flare_actors.errors import ConfigError, FlareError, UnsupportedLocale
 
@@ -41,7 +42,7 @@ def cli() -> None:
     """  # noqa: D301 # click reads \b as "do not wrap"
 
 
-for command in (serve, talk, models, config, diagram):
+for command in (serve, talk, models, config, diagram, simulate):
     cli.add_command(command)
 
 

@@ -226,3 +226,14 @@ async def test_the_end_of_a_session_is_quick_when_the_client_reads(autojump_cloc
         assert trio.current_time() - before < Session.DRAIN_S / 10
         await talk.client.wait_closed()
         assert [m.new for m in talk.client.all(StateChanged)][-1] is S.ENDED
+
+
+async def test_a_report_of_a_turn_that_is_still_to_come_does_not_end_it(autojump_clock: MockClock) -> None:
+    async with listening(scripted_agent(answers=["One two three four five."])) as talk:
+        # In the very moment in which turn 1 begins: the report is in the inbox before the speaker knows the turn.
+        await talk.client.send(TextReceived(text="count"))
+        await talk.client.send(PlaybackProgressed(turn=1, played_s=1e6))
+        await talk.client.send(PlaybackProgressed(played_s=1e6))
+        await talk.wait_turns(1)
+        received_s = len(talk.client.audio(1)) / 32_000
+    assert received_s == pytest.approx(24 / 15, abs=0.01)

@@ -62,7 +62,7 @@ class Outcome:
 class _Watch(Observer):
     """Counts and records what happens, and checks what only whole sessions can show."""
 
-    def __init__(self, outcome: Outcome, keep: int, *, stubborn: bool, reports: bool) -> None:
+    def __init__(self, outcome: Outcome, keep: int | None, *, stubborn: bool, reports: bool) -> None:
         self.events: list[ev.Event] = []
         self._outcome = outcome
         self._keep = keep
@@ -70,6 +70,7 @@ class _Watch(Observer):
         self._checker = ConversationChecker()
         self._stubborn = stubborn
         self._reports = reports
+        self._news = trio.Event()
         self.begun: set[int] = set()
         """Turns that began."""
         self.over: set[int] = set()
@@ -80,11 +81,13 @@ class _Watch(Observer):
     ) -> None:
         outcome = self._outcome
         outcome.steps += 1
+        self._news.set()
+        self._news = trio.Event()
         self.events.append(event)
         line = f"{outcome.number} {event_to_json(event)} {after.state.value} {len(commands)}"
         self._digest.update(line.encode() + b"\n")
         outcome.trace.append(line)
-        if len(outcome.trace) > 2 * self._keep:
+        if self._keep is not None and len(outcome.trace) > 2 * self._keep:
             del outcome.trace[: self._keep]
         if before.state is State.IDLE and after.state is State.INITIALIZING:
             outcome.conversations += 1
@@ -104,6 +107,10 @@ class _Watch(Observer):
     def on_fault(self, session_id: str, turn: int | None, error: BaseException) -> None:
         del session_id, turn, error
         self._outcome.faults += 1
+
+    async def wait_step(self) -> None:
+        """Wait until something has happened."""
+        await self._news.wait()
 
     def finish(self) -> None:
         self._outcome.digest = self._digest.hexdigest()
@@ -152,12 +159,22 @@ class _Ledger:
 class Player:
     """The client of a script, over as many links as it takes."""
 
-    def __init__(self, script: Script, session: Session, engines: Engines, nursery: trio.Nursery, ledger: _Ledger) -> None:
+    def __init__(
+        self,
+        script: Script,
+        session: Session,
+        engines: Engines,
+        *,
+        nursery: trio.Nursery,
+        ledger: _Ledger,
+        watch: _Watch,
+    ) -> None:
         self._script = script
         self._session = session
         self._engines = engines
         self._nursery = nursery
         self._ledger = ledger
+        self._watch = watch
         self._client: MemoryClient | None = None
         self._links = 0
         self._played: dict[int, float] = {}
@@ -195,10 +212,9 @@ class Player:
 
     def _listen(self, client: MemoryClient, message: ServerMessage) -> None:
         """An honest client tells what it has played, turn by turn."""
-        if isinstance(message, AudioOut):
-            if message.turn not in self._played:
-                self._played[message.turn] = trio.current_time()
-                self._nursery.start_soon(self._report, client, message.turn, name="report")
+        if isinstance(message, AudioOut) and message.turn not in self._played:
+            self._played[message.turn] = trio.current_time()
+            self._nursery.start_soon(self._report, client, message.turn, name="report")
 
     async def _report(self, client: MemoryClient, turn: int) -> None:
         begun = trio.current_time()
@@ -233,7 +249,7 @@ class Player:
                     await trio.sleep(0.05)
                     self.connect()
 
-    async def _move(self, move: Move) -> None:  # noqa: C901, PLR0912 - one arm a move
+    async def _move(self, move: Move) -> None:  # noqa: C901 - one arm a move
         match move.kind:
             case "speak" | "cough":
                 await self._rest()
@@ -296,7 +312,7 @@ class Player:
         """A client whose reports are lies, of turns that never were and of more than there is."""
         turn = round(dice * 10) + self._session.conversation.turns - 5
         await self._send(ev.PlaybackProgressed(turn=turn, played_s=1e6 * dice - 1e5))
-        await self._send(ev.PlaybackCompleted(turn=turn if dice > 0.5 else None))  # noqa: PLR2004
+        await self._send(ev.PlaybackCompleted(turn=turn if dice > 0.5 else None))
         await self._send(ev.TextReceived(text=""))
         await self._send(ev.ConversationStartRequested())
 
@@ -307,7 +323,7 @@ class Player:
         """Wait for something that need not come."""
         with trio.move_on_after(patience_s):
             while self._session.ended is None and not until(self._session.conversation):
-                await trio.sleep(0.1)
+                await self._watch.wait_step()
 
     # --- The proof --------------------------------------------------------------------------------------------------------
 
@@ -336,7 +352,7 @@ class Player:
         return True
 
 
-async def _session(script: Script, outcome: Outcome, keep: int) -> None:
+async def _session(script: Script, outcome: Outcome, keep: int | None) -> None:
     agent, engines = make_agent(script)
     stubborn = any(fault is not None and fault.act is Act.STUBBORN for plan in script.faults.values() for fault in plan)
     # A fault that only delays may delay beyond any stage's own timeout, at the stream's close.
@@ -350,7 +366,7 @@ async def _session(script: Script, outcome: Outcome, keep: int) -> None:
     try:
         async with trio.open_nursery() as nursery:
             async with open_session(agent, session_id=f"simulated-{script.number:012}", observers=[watch]) as session:
-                player = Player(script, session, engines, nursery, ledger)
+                player = Player(script, session, engines, nursery=nursery, ledger=ledger, watch=watch)
                 player.connect()
                 await trio.sleep(0.01)
                 session.start_conversation()
@@ -365,7 +381,7 @@ async def _session(script: Script, outcome: Outcome, keep: int) -> None:
                 with trio.fail_after(REST_S):
                     await session.wait_ended()
             with trio.fail_after(REST_S):
-                while nursery.child_tasks:
+                while nursery.child_tasks:  # noqa: ASYNC110 - nobody tells when a nursery has become empty
                     await trio.sleep(0.05)
     except trio.TooSlowError:
         raise Violation("the session was closed, and something of it did not end") from None
@@ -386,12 +402,12 @@ def _has(script: Script, kind: str) -> bool:
     return any(move.kind == kind for move in script.moves)
 
 
-def play(script: Script, *, keep: int = 200) -> Outcome:
+def play(script: Script, *, keep: int | None = 200) -> Outcome:
     """Play a script in a Trio run of its own, deterministically.
 
     Args:
         script: what happens.
-        keep: how many of its last events to keep in the outcome.
+        keep: how many of its last events to keep in the outcome; None: all.
     """
     outcome = Outcome(number=script.number)
     clock = trio.testing.MockClock(autojump_threshold=0)
@@ -407,17 +423,17 @@ def play(script: Script, *, keep: int = 200) -> Outcome:
             raise Violation(f"{outcome.leaked_tasks} tasks were left behind")
 
     # What Trio's own Hypothesis integration does: the order in which tasks run depends on this alone.
-    run = trio._core._run  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
-    allowed, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()  # noqa: SLF001
-    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
-    run._r.seed(f"{script.seed} {script.number}")  # noqa: SLF001
+    run: Any = trio._core._run
+    allowed, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    run._r.seed(f"{script.seed} {script.number}")
     try:
         trio.run(main, clock=clock)
     except* Exception as errors:  # noqa: BLE001 - whatever comes out of a session is what was looked for
         outcome.violation = "; ".join(dict.fromkeys(_tell(error) for error in _leaves(errors)))
     finally:
-        run._r.setstate(state)  # noqa: SLF001
-        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed  # noqa: SLF001
+        run._r.setstate(state)
+        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
     return outcome
 
 

@@ -54,6 +54,7 @@ def simulate(
     faults: Sequence[str] = FAULT_KINDS,
     turns: int | None = None,
     watch: Callable[[Outcome], None] = lambda _: None,
+    keep: int | None = 200,
 ) -> Report:
     """Simulate ``sessions`` sessions that last ``virtual_hours`` together.
 
@@ -64,6 +65,7 @@ def simulate(
         faults: which kinds of ``FAULT_KINDS`` may strike; none: everything is healthy.
         turns: stop after the session in which so many turns are reached; None: do all.
         watch: told of each session.
+        keep: how many of each session's last events to keep; None: all.
     """
     report = Report(seed=seed)
     digest = hashlib.sha256()
@@ -71,7 +73,7 @@ def simulate(
     seconds = virtual_hours * 3600 / sessions
     for number in range(sessions):
         script = make_script(seed, number, seconds=seconds, faults=tuple(faults))
-        outcome = play(script)
+        outcome = play(script, keep=keep)
         digest.update(outcome.digest.encode())
         report.sessions += 1
         for name in ("conversations", "turns", "barge_ins", "faults", "leaked_tasks", "steps", "virtual_seconds"):
@@ -79,7 +81,7 @@ def simulate(
         report.stuck += outcome.stuck
         if outcome.violation:
             report.violations += 1
-            if len(report.failed) < 10:  # noqa: PLR2004 - enough to look at
+            if len(report.failed) < 10:
                 report.failed.append((script, outcome))
         report.real_seconds = time.perf_counter() - begun
         watch(outcome)
