@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from typing import Any, Final
 
-import attrs
 import trio
 import trio.testing
 
 from flare_actors.conversation import events as ev
-from flare_actors.conversation.commands import Command, Notify
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnStarted
-from flare_actors.conversation.states import Reason, State, Wait
+from flare_actors.conversation.states import State
 from flare_actors.conversation.step import fold
 from flare_actors.errors import LinkClosed, SessionError
-from flare_actors.journal import event_to_json
-from flare_actors.observe import Observer
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
 from flare_actors.session import Session, open_session
 from flare_actors.testing.faults import Act
-from flare_actors.testing.invariants import ConversationChecker
-from flare_actors.testing.link import MemoryClient, memory_link
+from flare_actors.testing.link import MemoryClient, MemoryLink, memory_link
 from flare_actors.testing.simulation.script import Move, Script
+from flare_actors.testing.simulation.watch import Ledger, Outcome, Violation, Watch
 from flare_actors.testing.simulation.world import CHUNK_S, LOUD, RATE, SILENT, Engines, make_agent
 
-__all__ = ["Outcome", "Violation", "play"]
+__all__ = ["play"]
 
 REST_S: Final = 150.0
 """Healthy engines and a co-operating client bring any session to LISTENING within this: stage timeouts, the longest back-off
@@ -35,125 +28,35 @@ REST_S: Final = 150.0
 _PATIENCE_S: Final = 20.0
 
 
-class Violation(Exception):
-    """A promise was broken."""
+class _Link:
+    """A link whose network can stand still on its way to the client."""
 
+    def __init__(self, inner: MemoryLink) -> None:
+        self._inner = inner
+        self._flows = trio.Event()
+        self._flows.set()
 
-@attrs.define(kw_only=True)
-class Outcome:
-    """What became of one session."""
+    input_format = property(lambda self: self._inner.input_format)
+    output_format = property(lambda self: self._inner.output_format)
+    realtime = property(lambda self: self._inner.realtime)
+    reports_playback = property(lambda self: self._inner.reports_playback)
 
-    number: int
-    violation: str = ""
-    stuck: bool = False
-    leaked_tasks: int = 0
-    conversations: int = 0
-    turns: int = 0
-    barge_ins: int = 0
-    faults: int = 0
-    steps: int = 0
-    virtual_seconds: float = 0.0
-    digest: str = ""
-    """SHA-256 of the trace."""
-    trace: list[str] = attrs.Factory(list)
-    """The last events, one JSON object a line."""
+    def stand_still(self) -> None:
+        self._flows = trio.Event()
 
+    def go_on(self) -> None:
+        self._flows.set()
 
-class _Watch(Observer):
-    """Counts and records what happens, and checks what only whole sessions can show."""
+    async def receive(self) -> ClientMessage:
+        return await self._inner.receive()
 
-    def __init__(self, outcome: Outcome, keep: int | None, *, stubborn: bool, reports: bool) -> None:
-        self.events: list[ev.Event] = []
-        self._outcome = outcome
-        self._keep = keep
-        self._digest = hashlib.sha256()
-        self._checker = ConversationChecker()
-        self._stubborn = stubborn
-        self._reports = reports
-        self._news = trio.Event()
-        self.begun: set[int] = set()
-        """Turns that began."""
-        self.over: set[int] = set()
-        """Turns that ended."""
+    async def send(self, message: ServerMessage) -> None:
+        await self._flows.wait()
+        await self._inner.send(message)
 
-    def on_step(
-        self, session_id: str, before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]
-    ) -> None:
-        outcome = self._outcome
-        outcome.steps += 1
-        self._news.set()
-        self._news = trio.Event()
-        self.events.append(event)
-        line = f"{outcome.number} {event_to_json(event)} {after.state.value} {len(commands)}"
-        self._digest.update(line.encode() + b"\n")
-        outcome.trace.append(line)
-        if self._keep is not None and len(outcome.trace) > 2 * self._keep:
-            del outcome.trace[: self._keep]
-        if before.state is State.IDLE and after.state is State.INITIALIZING:
-            outcome.conversations += 1
-        self._checker.on_step(session_id, before, event, after, commands)
-        for command in commands:
-            if isinstance(command, Notify):
-                if isinstance(command.notice, TurnStarted):
-                    self.begun.add(command.notice.turn)
-                elif isinstance(command.notice, TurnEnded):
-                    self.over.add(command.notice.turn)
-        backstops = {Wait.GENERATION, Wait.TRANSCRIPT, Wait.INITIALIZE, Wait.SETTLE, Wait.UTTERANCE}
-        if isinstance(event, ev.DeadlinePassed) and event.wait in backstops and not self._stubborn:
-            raise Violation(f"the backstop for {event.wait.value} had to step in: something below it hung or was lost")
-        if isinstance(event, ev.DeadlinePassed) and event.wait is Wait.PLAYBACK and not self._reports:
-            raise Violation("the speaker never told that a turn was played")
-
-    def on_fault(self, session_id: str, turn: int | None, error: BaseException) -> None:
-        del session_id, turn, error
-        self._outcome.faults += 1
-
-    async def wait_step(self) -> None:
-        """Wait until something has happened."""
-        await self._news.wait()
-
-    def finish(self) -> None:
-        self._outcome.digest = self._digest.hexdigest()
-
-
-class _Ledger:
-    """What the client was told and sent, and what must not come any more."""
-
-    def __init__(self, outcome: Outcome, wrong: list[str]) -> None:
-        self._outcome = outcome
-        self._wrong = wrong
-        self.started: set[int] = set()
-        self.ended: set[int] = set()
-        self.cleared: set[int] = set()
-        self.seconds: Counter[int] = Counter()
-        self.latest = 0
-
-    def note(self, message: ServerMessage) -> None:
-        match message:
-            case TurnStarted(turn=turn):
-                self._expect(turn not in self.started, f"turn {turn} was started twice")
-                self._expect(turn > self.latest, f"turn {turn} started after turn {self.latest}")
-                self.started.add(turn)
-                self.latest = turn
-                self._outcome.turns += 1
-            case AudioOut(turn=turn, pcm=pcm):
-                self._expect(turn in self.started, f"audio of turn {turn}, which was not started")
-                self._expect(turn not in self.cleared, f"audio of turn {turn}, which was flushed")
-                self._expect(turn not in self.ended, f"audio of turn {turn}, which had ended")
-                self.seconds[turn] += len(pcm)
-            case PlaybackCleared(turn=turn, reason=reason):
-                self.cleared.add(turn)
-                self._outcome.barge_ins += reason is Reason.BARGE_IN
-            case TurnEnded(turn=turn):
-                self._expect(turn in self.started, f"turn {turn} ended, which was not started")
-                self._expect(turn not in self.ended, f"turn {turn} ended twice")
-                self.ended.add(turn)
-            case _:
-                pass
-
-    def _expect(self, truth: bool, wrong: str) -> None:  # noqa: FBT001 - reads like an assertion
-        if not truth:
-            self._wrong.append(wrong)
+    async def aclose(self) -> None:
+        self._flows.set()
+        await self._inner.aclose()
 
 
 class Player:
@@ -166,8 +69,8 @@ class Player:
         engines: Engines,
         *,
         nursery: trio.Nursery,
-        ledger: _Ledger,
-        watch: _Watch,
+        ledger: Ledger,
+        watch: Watch,
     ) -> None:
         self._script = script
         self._session = session
@@ -177,6 +80,7 @@ class Player:
         self._watch = watch
         self._client: MemoryClient | None = None
         self._links = 0
+        self._link: _Link | None = None
         self._played: dict[int, float] = {}
 
     # --- The link ---------------------------------------------------------------------------------------------------------
@@ -191,8 +95,9 @@ class Player:
             client.listeners.append(lambda message: self._listen(client, message))
         self._client = client
         self._links += 1
+        self._link = _Link(link)
         self._nursery.start_soon(client.run, name="client")
-        self._nursery.start_soon(self._session.attach, link, name="attach")
+        self._nursery.start_soon(self._session.attach, self._link, name="attach")
 
     @property
     def one_link(self) -> bool:
@@ -249,7 +154,7 @@ class Player:
                     await trio.sleep(0.05)
                     self.connect()
 
-    async def _move(self, move: Move) -> None:  # noqa: C901 - one arm a move
+    async def _move(self, move: Move) -> None:  # noqa: C901, PLR0912 - one arm a move
         match move.kind:
             case "speak" | "cough":
                 await self._rest()
@@ -284,6 +189,8 @@ class Player:
                 await trio.sleep(move.amount)
                 if self._session.ended is None:
                     self.connect()
+            case "stall":
+                await self._stall(move.amount)
             case "restart":
                 await self._send(ev.ConversationEndRequested())
                 await self._send(ev.ConversationStartRequested())
@@ -315,6 +222,17 @@ class Player:
         await self._send(ev.PlaybackCompleted(turn=turn if dice > 0.5 else None))
         await self._send(ev.TextReceived(text=""))
         await self._send(ev.ConversationStartRequested())
+
+    async def _stall(self, seconds: float) -> None:
+        """The network stands still while the agent speaks, and the user interrupts."""
+        await self._wait(lambda c: c.turn is not None and c.turn.playing, 3.0)
+        link = self._link
+        assert link is not None
+        link.stand_still()
+        try:
+            await self._say(seconds)
+        finally:
+            link.go_on()
 
     async def _rest(self) -> None:
         await self._wait(lambda c: c.state is State.LISTENING and c.turn is None and not c.awaited, _PATIENCE_S)
@@ -359,9 +277,9 @@ async def _session(script: Script, outcome: Outcome, keep: int | None) -> None:
     slow = stubborn or any(
         fault is not None and fault.act is Act.SLOW for plan in script.faults.values() for fault in plan
     )
-    watch = _Watch(outcome, keep, stubborn=slow, reports=script.client != "silent" or _has(script, "nonsense"))
+    watch = Watch(outcome, keep, stubborn=slow, reports=script.client != "silent" or _has(script, "nonsense"))
     wrong: list[str] = []
-    ledger = _Ledger(outcome, wrong)
+    ledger = Ledger(outcome, wrong)
     session: Session | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -9,8 +9,9 @@ from typing import Any
 
 import attrs
 
-from flare_actors.testing.simulation.player import Outcome, play
+from flare_actors.testing.simulation.player import play
 from flare_actors.testing.simulation.script import FAULT_KINDS, Move, Script, make_script
+from flare_actors.testing.simulation.watch import Outcome
 
 __all__ = ["Report", "shrink", "simulate"]
 

@@ -28,6 +28,7 @@ _MOVES: Final = (
     *("text",) * 7,
     *("barge",) * 6,
     *("hesitate",) * 3,
+    *("stall",) * 2,
     *("cough", "commit", "interrupt", "say", "nonsense") * 2,
     "mute",
     "reconnect",
@@ -84,6 +85,7 @@ def make_script(seed: int, number: int, *, seconds: float, faults: tuple[str, ..
         kind = dice.choice(_MOVES)
         amount = {
             "speak": dice.choice((0.4, 0.7, 1.2)),
+            "stall": dice.choice((0.4, 0.8)),
             "barge": dice.choice((0.4, 0.8)),
             "cough": dice.choice((0.1, 0.2)),
             "reconnect": dice.choice((0.0, 0.5, 5.0, 40.0)) if dice.random() < 0.3 else 0.1,

@@ -1,0 +1,168 @@
+"""What is watched while a session is simulated: every step from inside, every message at the client."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from typing import Final
+
+import attrs
+import trio
+
+from flare_actors.conversation import events as ev
+from flare_actors.conversation.commands import CancelReply, Command, Notify
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnStarted
+from flare_actors.conversation.states import Reason, State, Wait
+from flare_actors.journal import event_to_json
+from flare_actors.observe import Observer
+from flare_actors.ports import AudioOut, ServerMessage
+from flare_actors.testing.invariants import ConversationChecker
+
+__all__ = ["Ledger", "Outcome", "Violation", "Watch"]
+
+_GENERATION: Final = (
+    ev.PhraseReady,
+    ev.PhraseSpoken,
+    ev.AudioStarted,
+    ev.GenerationFinished,
+    ev.LanguageModelFailed,
+    ev.SynthesizerFailed,
+)
+
+
+class Violation(Exception):
+    """A promise was broken."""
+
+
+@attrs.define(kw_only=True)
+class Outcome:
+    """What became of one session."""
+
+    number: int
+    violation: str = ""
+    stuck: bool = False
+    leaked_tasks: int = 0
+    conversations: int = 0
+    turns: int = 0
+    barge_ins: int = 0
+    faults: int = 0
+    steps: int = 0
+    virtual_seconds: float = 0.0
+    digest: str = ""
+    """SHA-256 of the trace."""
+    trace: list[str] = attrs.Factory(list)
+    """The last events, one JSON object a line."""
+
+
+class Watch(Observer):
+    """Counts and records what happens, and checks what only whole sessions can show."""
+
+    def __init__(self, outcome: Outcome, keep: int | None, *, stubborn: bool, reports: bool) -> None:
+        self.events: list[ev.Event] = []
+        self._outcome = outcome
+        self._keep = keep
+        self._digest = hashlib.sha256()
+        self._checker = ConversationChecker()
+        self._stubborn = stubborn
+        self._reports = reports
+        self._news = trio.Event()
+        self._canceled: dict[int, float] = {}
+        self.begun: set[int] = set()
+        """Turns that began."""
+        self.over: set[int] = set()
+        """Turns that ended."""
+
+    def on_step(
+        self, session_id: str, before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]
+    ) -> None:
+        """Record a step, and check it."""
+        outcome = self._outcome
+        outcome.steps += 1
+        self._news.set()
+        self._news = trio.Event()
+        self.events.append(event)
+        line = f"{outcome.number} {event_to_json(event)} {after.state.value} {len(commands)}"
+        self._digest.update(line.encode() + b"\n")
+        outcome.trace.append(line)
+        if self._keep is not None and len(outcome.trace) > 2 * self._keep:
+            del outcome.trace[: self._keep]
+        if before.state is State.IDLE and after.state is State.INITIALIZING:
+            outcome.conversations += 1
+        self._checker.on_step(session_id, before, event, after, commands)
+        for command in commands:
+            if isinstance(command, Notify):
+                if isinstance(command.notice, TurnStarted):
+                    self.begun.add(command.notice.turn)
+                elif isinstance(command.notice, TurnEnded):
+                    self.over.add(command.notice.turn)
+        self._check_canceled(event, commands)
+        backstops = {Wait.GENERATION, Wait.TRANSCRIPT, Wait.INITIALIZE, Wait.SETTLE, Wait.UTTERANCE}
+        if isinstance(event, ev.DeadlinePassed) and event.wait in backstops and not self._stubborn:
+            raise Violation(f"the backstop for {event.wait.value} had to step in: something below it hung or was lost")
+        if isinstance(event, ev.DeadlinePassed) and event.wait is Wait.PLAYBACK and not self._reports:
+            raise Violation("the speaker never told that a turn was played")
+
+    def _check_canceled(self, event: ev.Event, commands: tuple[Command, ...]) -> None:
+        """What was cancelled tells nothing more; what it had told before may still be in the inbox, of the same moment."""
+        turn = getattr(event, "turn", None)
+        if isinstance(event, _GENERATION) and event.at > self._canceled.get(turn or 0, math.inf):
+            raise Violation(f"turn {turn} was cancelled, and its reply goes on")
+        for command in commands:
+            if isinstance(command, CancelReply):
+                self._canceled[command.turn] = event.at
+
+    def on_fault(self, session_id: str, turn: int | None, error: BaseException) -> None:
+        """Count a fault."""
+        del session_id, turn, error
+        self._outcome.faults += 1
+
+    async def wait_step(self) -> None:
+        """Wait until something has happened."""
+        await self._news.wait()
+
+    def finish(self) -> None:
+        """The session is over: the digest of its trace."""
+        self._outcome.digest = self._digest.hexdigest()
+
+
+class Ledger:
+    """What the client was told and sent, and what must not come any more."""
+
+    def __init__(self, outcome: Outcome, wrong: list[str]) -> None:
+        self._outcome = outcome
+        self._wrong = wrong
+        self.started: set[int] = set()
+        self.ended: set[int] = set()
+        self.cleared: set[int] = set()
+        self.seconds: Counter[int] = Counter()
+        self.latest = 0
+
+    def note(self, message: ServerMessage) -> None:
+        """Take note of what the client gets, and check that it may come."""
+        match message:
+            case TurnStarted(turn=turn):
+                self._expect(turn not in self.started, f"turn {turn} was started twice")
+                self._expect(turn > self.latest, f"turn {turn} started after turn {self.latest}")
+                self.started.add(turn)
+                self.latest = turn
+                self._outcome.turns += 1
+            case AudioOut(turn=turn, pcm=pcm):
+                self._expect(turn in self.started, f"audio of turn {turn}, which was not started")
+                self._expect(turn not in self.cleared, f"audio of turn {turn}, which was flushed")
+                self._expect(turn not in self.ended, f"audio of turn {turn}, which had ended")
+                self.seconds[turn] += len(pcm)
+            case PlaybackCleared(turn=turn, reason=reason):
+                self.cleared.add(turn)
+                self._outcome.barge_ins += reason is Reason.BARGE_IN
+            case TurnEnded(turn=turn):
+                self._expect(turn in self.started, f"turn {turn} ended, which was not started")
+                self._expect(turn not in self.ended, f"turn {turn} ended twice")
+                self.ended.add(turn)
+            case _:
+                pass
+
+    def _expect(self, truth: bool, wrong: str) -> None:  # noqa: FBT001 - reads like an assertion
+        if not truth:
+            self._wrong.append(wrong)

@@ -1,0 +1,226 @@
+"""Bugs to be planted, one at a time, in the session's own code: each must be found by the simulator.
+
+Each is what a tired engineer could write. A name, a sentence, and what it replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from flare_actors.actors import reply, speaker, supervision
+from flare_actors.actors.channels import Inbox, Outbox
+from flare_actors.actors.recognizer import RecognizerActor
+from flare_actors.actors.replies import Replies
+from flare_actors.conversation import events as ev
+from flare_actors.conversation import moves, on_hearing, on_reply, speculation
+from flare_actors.conversation.commands import CancelReply, Command, FlushPlayback
+from flare_actors.conversation.notices import TurnEnded
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def skipped_flush(patch: pytest.MonkeyPatch) -> None:
+    """A barge-in stops nothing: the speaker tells how much was played, and plays on."""
+
+    def flush(self: speaker.Speaker, turn: int) -> None:
+        self._inbox.put(ev.PlaybackStopped(turn=turn, played_s=self._played_s()))
+
+    patch.setattr(speaker.Speaker, "flush", flush)
+
+
+def stale_frames(patch: pytest.MonkeyPatch) -> None:
+    """The outbox keeps the audio of a flushed turn."""
+    patch.setattr(Outbox, "flush", lambda self, turn: None)
+
+
+def lost_cancel(patch: pytest.MonkeyPatch) -> None:
+    """A cancelled reply is flushed, and goes on generating."""
+    patch.setattr(Replies, "cancel", lambda self, turn, reason, nursery: None)
+
+
+def leaked_task(patch: pytest.MonkeyPatch) -> None:
+    """Each reply starts a task that nobody owns."""
+    run = reply.Reply.run
+
+    async def leaky(self: reply.Reply) -> None:
+        trio.lowlevel.spawn_system_task(trio.sleep, 1e6)
+        await run(self)
+
+    patch.setattr(reply.Reply, "run", leaky)
+
+
+def unarmed_deadline(patch: pytest.MonkeyPatch) -> None:
+    """The backstop of a turn is never set."""
+    wait = moves.Draft.wait
+
+    def forgetful(self: moves.Draft, **deadlines: float | None) -> None:
+        deadlines.pop("generation", None)
+        wait(self, **deadlines)
+
+    patch.setattr(moves.Draft, "wait", forgetful)
+
+
+def _drop(patch: pytest.MonkeyPatch, kind: type[ev.Event], *, every: int = 1) -> None:  # type: ignore[valid-type] # a union's members
+    put, count = Inbox.put, [0]
+
+    def lossy(self: Inbox, event: Any) -> None:
+        if isinstance(event, kind):
+            count[0] += 1
+            if count[0] % every == 0:
+                return
+        put(self, event)
+
+    patch.setattr(Inbox, "put", lossy)
+
+
+def lost_end_of_generation(patch: pytest.MonkeyPatch) -> None:
+    """Now and then nobody hears that a reply was all generated."""
+    _drop(patch, ev.GenerationFinished, every=5)
+
+
+def lost_end_of_playback(patch: pytest.MonkeyPatch) -> None:
+    """Now and then the pacing clock's word is lost."""
+    _drop(patch, ev.PlaybackFinished, every=5)
+
+
+def swallowed_disconnect(patch: pytest.MonkeyPatch) -> None:
+    """The session is not told that its client has gone."""
+    _drop(patch, ev.ClientDetached)
+
+
+def lost_transcript(patch: pytest.MonkeyPatch) -> None:
+    """Now and then a final transcript never arrives."""
+    _drop(patch, ev.TranscriptFinished, every=7)
+
+
+def double_end(patch: pytest.MonkeyPatch) -> None:
+    """The client is told twice that a turn has ended."""
+    put = Outbox.put
+
+    def stutter(self: Outbox, message: Any) -> None:
+        put(self, message)
+        if isinstance(message, TurnEnded):
+            put(self, message)
+
+    patch.setattr(Outbox, "put", stutter)
+
+
+def unheard_history(patch: pytest.MonkeyPatch) -> None:
+    """All that was written enters the history, heard or not."""
+    patch.setattr(moves, "heard_text", lambda phrases, played_s: "".join(p.text for p in phrases).strip())
+
+
+def no_stage_timeout(patch: pytest.MonkeyPatch) -> None:
+    """A provider that hangs is waited for without end."""
+    patch.setattr(supervision.Patience, "until", lambda self, seconds, what: None)
+    patch.setattr(supervision.Patience, "extend", lambda self: None)
+
+
+def two_replies(patch: pytest.MonkeyPatch) -> None:
+    """The turn before is flushed and not cancelled when the next one starts."""
+    emit = moves.Draft.emit
+
+    def gentle(self: moves.Draft, *commands: Command) -> None:
+        emit(self, *(command for command in commands if not isinstance(command, CancelReply)))
+
+    patch.setattr(moves.Draft, "emit", gentle)
+
+
+def cancel_without_flush(patch: pytest.MonkeyPatch) -> None:
+    """What was generated of a cancelled turn is played to its end."""
+    emit = moves.Draft.emit
+
+    def loud(self: moves.Draft, *commands: Command) -> None:
+        emit(self, *(command for command in commands if not isinstance(command, FlushPlayback)))
+
+    patch.setattr(moves.Draft, "emit", loud)
+
+
+def stale_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Facts of a turn that is over change the one that lives."""
+
+    def live(d: moves.Draft, turn: int) -> Any:
+        del turn
+        return d.c.turn
+
+    patch.setattr(on_reply, "live", live)
+
+
+def kept_speculation(patch: pytest.MonkeyPatch) -> None:
+    """A reply begun ahead is not withdrawn when the user goes on."""
+    patch.setattr(on_hearing, "withdraw", lambda d, reason: None)
+    patch.setattr(speculation, "withdraw", lambda d, reason: None)
+
+
+def held_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A released reply is not let out."""
+    patch.setattr(speaker.Speaker, "release", lambda self, turn: None)
+
+
+def audio_after_the_end(patch: pytest.MonkeyPatch) -> None:
+    """The pacing clock says that a turn was played while most of it waits to be sent."""
+    put_ = speaker.Speaker.finish
+
+    def hasty(self: speaker.Speaker, turn: int) -> float:
+        seconds = put_(self, turn)
+        if seconds:
+            self._inbox.put(ev.PlaybackFinished(turn=turn, played_s=seconds))
+        return seconds
+
+    patch.setattr(speaker.Speaker, "finish", hasty)
+
+
+def deaf_recognizer(patch: pytest.MonkeyPatch) -> None:
+    """Every fifth utterance is taken and never given to the recogniser."""
+    begin, count = RecognizerActor.begin, [0]
+
+    def lazy(self: RecognizerActor, feed: Any) -> bool:
+        count[0] += 1
+        return True if count[0] % 5 == 0 and self._wanted is not None else begin(self, feed)
+
+    patch.setattr(RecognizerActor, "begin", lazy)
+
+
+def untold_end(patch: pytest.MonkeyPatch) -> None:
+    """A turn that is interrupted ends without a word."""
+    tell = moves.Draft.tell
+
+    def silent(self: moves.Draft, notice: Any) -> None:
+        if not (isinstance(notice, TurnEnded) and notice.reason is not None):
+            tell(self, notice)
+
+    patch.setattr(moves.Draft, "tell", silent)
+
+
+def unbounded_history(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is ever forgotten."""
+    patch.setattr(moves, "remember", lambda history, item, limit: (*history, item))
+    patch.setattr(moves, "write_down", lambda history, item, limit: (*history, item))
+
+
+PLANTS: tuple[Plant, ...] = (
+    skipped_flush,
+    stale_frames,
+    lost_cancel,
+    leaked_task,
+    unarmed_deadline,
+    lost_end_of_generation,
+    lost_end_of_playback,
+    swallowed_disconnect,
+    lost_transcript,
+    double_end,
+    unheard_history,
+    no_stage_timeout,
+    two_replies,
+    cancel_without_flush,
+    stale_accepted,
+    held_for_ever,
+    audio_after_the_end,
+    deaf_recognizer,
+    untold_end,
+    unbounded_history,
+)
