@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import trio
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 from benchmarks.speech import hear, recording
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import HeardAudio, LanguageModel, Message, Phrase, TextDelta
@@ -117,9 +117,9 @@ async def measure_llm() -> dict[str, Metric]:
     }
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """Everything, one engine after the other."""
-    del quick
+    del options
     metrics = await measure_vad()
     started = time.perf_counter()
     async with open_moonshine() as recognizer:

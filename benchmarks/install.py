@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,9 +21,9 @@ def _megabytes(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """One installation."""
-    del quick
+    del options
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "venv"
         await trio.run_process([sys.executable, "-m", "venv", str(environment)])

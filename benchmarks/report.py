@@ -1,4 +1,4 @@
-"""What a benchmark gives back, and how it is printed: JSON with the machine and the versions beside every figure."""
+"""What a benchmark gives back: figures with their floors, and the machine and the versions beside them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,36 @@ import gc
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 
-__all__ = ["Metric", "machine", "percentile", "summary", "versions"]
+__all__ = ["Metric", "Options", "machine", "percentile", "reps", "summary", "table", "versions"]
 
 _DISTRIBUTIONS = (
-    "flare-actors", "trio", "trio-websocket", "attrs", "numpy", "soxr", "onnxruntime", "moonshine-voice", "hibari-tts",
-    "xllamacpp",
+    "flare-actors", "trio", "trio-websocket", "wsproto", "attrs", "numpy", "soxr", "onnxruntime", "moonshine-voice",
+    "hibari-tts", "xllamacpp",
 )  # fmt: skip
+
+_MORE_IS_BETTER: Final = frozenset({"1/s", "sessions"})
+_QUANTILES: Final = 40
+_ENOUGH_TO_DRAW: Final = 20
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How to run a benchmark."""
+
+    quick: bool = False
+    """A first impression: fewer repetitions."""
+
+
+def reps(options: Options, count: int) -> int:
+    """``count`` repetitions, or a fifth of them for a first impression."""
+    return max(1, count // 5) if options.quick else count
 
 
 @attrs.frozen(kw_only=True)
@@ -28,12 +46,17 @@ class Metric:
     median: float
     p90: float
     p99: float
+    p999: float
     max: float
     n: int
     floor: float | None = None
-    """The same question asked of bare Trio in the same run; None: there is no such floor."""
+    """What the bare thing takes, measured in the same run; None: there is no such floor."""
     ratio: float | None = None
     """``median`` over ``floor``."""
+    better: str = "lower"
+    """``lower`` or ``higher``."""
+    quantiles: list[float] = attrs.field(factory=list, repr=False)
+    """Evenly spaced from the smallest value to the largest, for the picture; empty with few values."""
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -42,22 +65,63 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-def summary(values: Sequence[float], unit: str, *, floor: float | None = None) -> Metric:
-    """The figure of one or more measurements."""
-    median = statistics.median(values)
+def summary(values: Iterable[float], unit: str, *, floor: float | None = None) -> Metric:
+    """The figure of one or more measurements.
+
+    Args:
+        values: the measurements, in ``unit``.
+        unit: of ``1/s`` and of ``sessions`` more is better, of everything else less.
+        floor: what the bare thing takes, in the same unit.
+    """
+    ordered = sorted(values)
+    median = statistics.median(ordered)
+    last = len(ordered) - 1
+    steps = range(_QUANTILES + 1) if len(ordered) >= _ENOUGH_TO_DRAW else ()
     return Metric(
         unit=unit,
-        median=round(median, 6),
-        p90=round(percentile(values, 0.90), 6),
-        p99=round(percentile(values, 0.99), 6),
-        max=round(max(values), 6),
-        n=len(values),
-        floor=floor,
+        median=_round(median),
+        p90=_round(percentile(ordered, 0.90)),
+        p99=_round(percentile(ordered, 0.99)),
+        p999=_round(percentile(ordered, 0.999)),
+        max=_round(ordered[-1]),
+        n=len(ordered),
+        floor=None if floor is None else _round(floor),
         ratio=None if not floor else round(median / floor, 2),
+        better="higher" if unit in _MORE_IS_BETTER else "lower",
+        quantiles=[_round(ordered[round(step * last / _QUANTILES)]) for step in steps],
     )
 
 
-def machine() -> dict[str, object]:
+def _round(value: float) -> float:
+    """To six digits after the point, as times in seconds need; more are noise."""
+    return round(value, 6)
+
+
+def table(metrics: dict[str, Metric]) -> str:
+    """The figures of one benchmark, for people."""
+    head = ("", "median", "p99", "max", "n", "floor", "ratio", "")
+    rows = [head] + [
+        (
+            name, _show(m.median), _show(m.p99), _show(m.max), str(m.n),
+            "" if m.floor is None else _show(m.floor), "" if m.ratio is None else f"x {m.ratio:g}", m.unit,
+        )
+        for name, m in metrics.items()
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=False))]
+        )
+        + f"  {row[-1]}".rstrip()
+        for row in rows
+    )
+
+
+def _show(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def machine() -> dict[str, Any]:
     """What it was measured on."""
     model = ""
     cpuinfo = Path("/proc/cpuinfo")
@@ -73,7 +137,7 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "gc": list(gc.get_threshold()),
+        "gc": {"enabled": gc.isenabled(), "thresholds": list(gc.get_threshold()), "frozen": gc.get_freeze_count()},
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 from trio_websocket import open_websocket_url
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 from benchmarks.startup import serving
 
 __all__ = ["measure"]
@@ -47,9 +47,9 @@ async def _listen(websocket: object) -> None:
         await websocket.get_message()  # type: ignore[attr-defined]
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """One server, more and more clients."""
-    settle_s = 1.0 if quick else 5.0
+    settle_s = 1.0 if options.quick else 5.0
     metrics = {}
     async with serving() as (url, process), trio.open_nursery() as nursery:
         websocket_url = url.replace("http", "ws", 1).rstrip("/") + "/flare"

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 
 __all__ = ["measure", "serving"]
 
@@ -54,14 +54,16 @@ async def _start(cache: str | None) -> float:
         return time.perf_counter() - started
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """Cold once, warm several times; and the import alone."""
     metrics = {}
     with tempfile.TemporaryDirectory() as cache:
         metrics["serve_to_ready_cold_cache"] = summary([await _start(cache)], "s")
-        metrics["serve_to_ready_warm_cache"] = summary([await _start(cache) for _ in range(2 if quick else 5)], "s")
+        metrics["serve_to_ready_warm_cache"] = summary(
+            [await _start(cache) for _ in range(2 if options.quick else 5)], "s"
+        )
     imports = []
-    for _ in range(3 if quick else 10):
+    for _ in range(3 if options.quick else 10):
         started = time.perf_counter()
         await trio.run_process([sys.executable, "-c", "import flare_actors"])
         together = time.perf_counter() - started

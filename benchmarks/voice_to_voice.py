@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import trio
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 from benchmarks.speech import RATE, REFERENCES, hear, recording
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Settings
@@ -41,14 +41,15 @@ async def utterances() -> list[Recording]:
 
 ARMS = {"fixed": Settings(soft_endpoint_s=None), "ahead": Settings()}
 """Nothing begun before the endpoint, and the default: the answer begun at the soft endpoint. Both wait for 0.48 s."""
+STACKS = {arm: tuple(f"{arm}.{stage}_s" for stage in STAGES) for arm in ARMS}
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """Every utterance in a conversation of its own, each arm in turn, several times."""
     clips = await utterances()
     found: dict[str, list[float]] = {f"{arm}.{name}_s": [] for arm in ARMS for name in (*STAGES, "total")}
     async with open_local(instructions=INSTRUCTIONS) as engines:
-        for run in range(1 if quick else 3):
+        for run in range(1 if options.quick else 3):
             for number, clip in enumerate(clips):
                 for arm, settings in ARMS.items():
                     agent = Agent(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from benchmarks.report import Metric, summary
+from benchmarks.report import Metric, Options, summary
 from benchmarks.speech import REFERENCES, Utterance, add_noise, hear, recording, word_error_rate, words
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import HeardAudio, Recognizer
@@ -31,10 +31,10 @@ async def transcribe(recognizer: Recognizer, utterance: Utterance) -> str:
         return [each.text async for each in transcripts][-1]
 
 
-async def measure(quick: bool) -> dict[str, Metric]:  # noqa: FBT001 - every benchmark has this signature
+async def measure(options: Options) -> dict[str, Metric]:
     """Errors per word, by condition."""
     ear = SileroVoiceActivity()
-    seeds = SEEDS[:1] if quick else SEEDS
+    seeds = SEEDS[:1] if options.quick else SEEDS
     total = sum(len(words(each)) for each in REFERENCES.values())
     metrics = {}
     async with open_moonshine() as recognizer:

@@ -1,0 +1,29 @@
+"""Run one benchmark in this process: ``python -m benchmarks.one NAME OUT [--quick]``; for profilers, and for the runner."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+import attrs
+import trio
+
+from benchmarks.report import Options
+
+
+def main() -> None:
+    """Measure, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.one", description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    module = importlib.import_module(f"benchmarks.{arguments.name}")
+    found = trio.run(module.measure, Options(quick=arguments.quick))
+    arguments.out.write_text(json.dumps(found, default=attrs.asdict), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
