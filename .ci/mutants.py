@@ -121,7 +121,7 @@ class Sites:
             case ast.Return(value=None) | ast.Continue() | ast.Break():
                 self._add(holder, field, index, ast.Pass(), s)
             case ast.Return(value=value) if value is not None:
-                if not (isinstance(value, ast.Constant) and value.value is None):
+                if not (isinstance(value, ast.Constant) and value.value in {None, False}):  # Both are false.
                     self._add(s, "value", None, ast.Constant(None), s)
             case ast.If() | ast.While():
                 self._add(s, "test", None, ast.Constant(False), s)

@@ -360,3 +360,78 @@ def test_an_answer_begun_ahead_is_owed_like_any_other_when_it_is_taken_back_unhe
     core.speaks()  # The user goes on before a word was heard.
     assert core.state is S.LISTENING
     assert core.c.answer_due
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (ev.ConversationEndRequested(at=1e6), Reason.CONVERSATION_ENDED),
+        (ev.ClientDetached(at=1e6), Reason.CLIENT_DISCONNECTED),
+        (ev.InterruptRequested(at=1e6), Reason.BARGE_IN),
+        (ev.TextReceived(at=1e6, text="hello"), Reason.BARGE_IN),
+    ],
+    ids=lambda each: each.value if isinstance(each, Reason) else type(each).__name__,
+)
+def test_what_stops_says_what_it_was_stopped_by(reached: list[Conversation], event: ev.Event, reason: Reason) -> None:
+    for conversation in reached:
+        _, done = step(conversation, event)
+        # What was heard of turns that were stopped before may be told now, with the reason of then.
+        earlier = {settling.number for settling in conversation.settling}
+        said = [each for each in notices(done) if not (isinstance(each, TurnEnded) and each.turn in earlier)]
+        why = {getattr(each, "reason", None) for each in [*done, *said]} - {None}
+        also = set()
+        if conversation.draining:
+            also.add(Reason.SHUTDOWN)
+        if conversation.hearing is Hearing.FAILED or conversation.state is S.ERROR:
+            also.add(Reason.ERROR_RECOVERY)
+        assert why <= {reason} | also
+
+
+def _busy(how: str) -> Core:
+    core = Core().starts()
+    if how == "a turn":
+        core.happens(ev.TextReceived(text="hello"))
+    elif how == "speech":
+        core.speaks()
+    elif how == "a transcript":
+        core.speaks()
+        core.pauses()
+    elif how == "an answer that is owed":
+        core.says("a question")
+        core.happens(ev.SpeechStarted(utterance=2))
+        core.happens(ev.SpeechConfirmed(utterance=2))
+    return core
+
+
+@pytest.mark.parametrize("how", ["a turn", "speech", "a transcript", "an answer that is owed", "nothing"])
+def test_a_shutdown_waits_for_whatever_is_under_way(how: str) -> None:
+    core = _busy(how)
+    core.happens(ev.ShutdownRequested(deadline_s=5.0))
+    assert (core.c.ended is None) is (how != "nothing")
+    core.passes(5.0)
+    assert core.c.ended is Reason.SHUTDOWN
+
+
+def test_a_session_that_cannot_keep_up_tells_that_it_cannot_go_on() -> None:
+    core = Core().starts()
+    core.happens(ev.SessionOverloaded(queue="inbox"))
+    (error,) = core.told(ErrorRaised)
+    assert (error.code, error.recoverable) == ("overloaded", False)
+
+
+def test_an_answer_of_which_the_speaker_says_that_it_was_heard_may_come_back_as_an_echo() -> None:
+    # Its first audio had left when it was interrupted, but the word of that was still on its way.
+    core = Core().starts()
+    core.says("a question")
+    core.writes("One two three four. ")
+    turn = core.turn
+    core.happens(ev.InterruptRequested())
+    assert core.c.last_spoken == ""
+    core.stopped_at(turn, 0.0)
+    assert core.c.last_spoken == ""
+    core.says("another")
+    core.writes("Five six seven eight. ")
+    turn = core.turn
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(turn, 0.4)
+    assert core.c.last_spoken == "Five six seven eight. "

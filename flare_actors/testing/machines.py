@@ -1,0 +1,207 @@
+"""Stateful property tests to inherit from: one over ``step``, one over whole sessions.
+
+    class MyRules(ConversationMachine):
+        def choose(self) -> SearchStrategy[Settings]:
+            return st.builds(Settings, barge_in=st.just(BargeIn.OFF))
+
+        @invariant()
+        def nobody_is_interrupted(self) -> None:
+            assert not any(item.interrupted for item in self.conversation.history if isinstance(item, AgentSaid))
+
+    TestMyRules = MyRules.TestCase
+
+What every machine checks is in ``invariants``; yours come on top.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from flare_actors.conversation import events as ev
+from flare_actors.conversation.commands import Command
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import State
+from flare_actors.conversation.step import fold, step
+from flare_actors.journal import conversation_from_json, conversation_to_json, event_from_json, event_to_json
+from flare_actors.testing import strategies
+from flare_actors.testing.faults import Act, At, Fault
+from flare_actors.testing.invariants import ConversationChecker, check_value
+from flare_actors.testing.simulation import Move, Script, play
+
+__all__ = ["ConversationMachine", "SessionMachine"]
+
+
+class ConversationMachine(RuleBasedStateMachine):
+    """Whatever happens, in any order: ``step`` keeps every promise.
+
+    Subclass it for settings (``choose``) and rules of your own; ``happens`` and ``passes`` are there for the latter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conversation = Conversation()
+        """Where it stands."""
+        self.now = 0.0
+        """Seconds since the session's start."""
+        self.journal: list[ev.Event] = []
+        """Everything that happened."""
+        self._settings = Settings()
+        self._checker = ConversationChecker()
+
+    def choose(self) -> st.SearchStrategy[Settings]:
+        """The settings that are tried."""
+        return strategies.settings()
+
+    @initialize(data=st.data(), joined=st.booleans())
+    def begin(self, data: st.DataObject, joined: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
+        """A session, which mostly somebody has joined and started."""
+        self._settings = data.draw(self.choose())
+        self.conversation = Conversation(settings=self._settings)
+        if joined:
+            for event in (
+                ev.ClientAttached(),
+                ev.ConversationStartRequested(),
+                ev.ListenerOpened(),
+                ev.RecognizerReady(),
+            ):
+                self.happens(event)
+
+    @rule(move=strategies.moves())
+    def something_happens(self, move: strategies.Move) -> None:
+        """To the point, late, early, twice or nonsense."""
+        self.happens(move.resolve(self.conversation))
+
+    @rule(seconds=st.sampled_from((0.1, 0.3, 1.0, 10.0, 60.0, 400.0)))
+    def time_passes(self, seconds: float) -> None:
+        """And with it the deadlines."""
+        self.passes(seconds)
+
+    def happens(self, event: ev.Event) -> tuple[Command, ...]:
+        """Let an event happen now; gives what is to be done."""
+        stamped = attrs.evolve(event, at=self.now)
+        before = self.conversation
+        self.conversation, commands = step(before, stamped)
+        self._took(before, stamped, commands)
+        return commands
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, and with it the deadlines."""
+        self.now += seconds
+        for each in strategies.pass_time(self.conversation, until=self.now):
+            self.conversation = each.after
+            self._took(each.before, each.event, each.commands)
+
+    def _took(self, before: Conversation, event: ev.Event, commands: tuple[Command, ...]) -> None:
+        self.journal.append(event)
+        self._checker.check(before, event, self.conversation, commands)
+
+    @invariant()
+    def what_must_be_true_between_steps_is(self) -> None:
+        """The value itself is consistent."""
+        check_value(self.conversation)
+
+    @invariant()
+    def it_round_trips_through_json(self) -> None:
+        """A conversation is the same after a journey through JSON."""
+        assert conversation_from_json(conversation_to_json(self.conversation)) == self.conversation
+
+    @precondition(lambda self: self.conversation.state is not State.ENDED)
+    @rule()
+    def left_alone_it_comes_to_rest(self) -> None:
+        """With nobody doing anything, deadlines alone lead to rest: nobody is waited for without end."""
+        conversation, at = self.conversation, self.now
+        for each in strategies.pass_time(conversation, until=at + 3_000.0):
+            conversation = each.after
+        resting = {State.LISTENING, State.IDLE, State.ENDED}
+        initializing = conversation.state is State.INITIALIZING and not conversation.attached
+        assert conversation.state in resting or initializing, f"stuck in {conversation.state}"
+
+    def teardown(self) -> None:
+        """Its events alone, through JSON, give the conversation again."""
+        events = [event_from_json(event_to_json(event)) for event in self.journal]
+        assert fold(Conversation(settings=self._settings), events) == self.conversation
+
+
+_STREAM_FAULTS = st.builds(
+    Fault,
+    at=st.sampled_from((At.CONNECT, At.FIRST, At.MIDDLE, At.END, At.CLOSE)),
+    act=st.sampled_from((Act.HANG, Act.RAISE, Act.CRASH, Act.CRASH_GROUP, Act.SLOW, Act.STUBBORN)),
+    after=st.integers(1, 4),
+    seconds=st.sampled_from((0.1, 1.0, 5.0)),
+)
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """A whole session, with real actors on virtual time: rules write a script, which is played at the end.
+
+    The run is the simulator's (``flare_actors.testing.simulation``), so a failure is deterministic, and small.
+    """
+
+    settings: ClassVar[dict[str, Any]] = {
+        "welcome": None,
+        "apology": None,
+        "soft_endpoint_s": 0.2,
+        "output": "audio",
+        "barge_in": "guarded",
+        "stt_mode": "streaming",
+    }
+    """Choices of ``Settings``; a subclass may have others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._moves: list[Move] = []
+        self._faults: dict[str, list[Fault | None]] = {"stt": [], "llm": [], "tts": []}
+        self._client = "silent"
+
+    @initialize(client=st.sampled_from(("honest", "silent", "liar")))
+    def somebody_joins(self, client: str) -> None:
+        """A client that reports what it played, that does not, or that lies."""
+        self._client = client
+
+    @rule(
+        kind=st.sampled_from(
+            (
+                "speak",
+                "text",
+                "barge",
+                "hesitate",
+                "cough",
+                "commit",
+                "interrupt",
+                "say",
+                "nonsense",
+                "mute",
+                "reconnect",
+                "restart",
+                "stall",
+            )
+        ),
+        amount=st.sampled_from((0.1, 0.4, 1.0)),
+        after=st.sampled_from((0.0, 0.05, 0.5)),
+    )
+    def the_client_moves(self, kind: str, amount: float, after: float) -> None:
+        """One thing that a client does."""
+        self._moves.append(Move(kind=kind, amount=amount, after=after))
+
+    @rule(stage=st.sampled_from(("stt", "llm", "tts")), fault=st.none() | _STREAM_FAULTS)
+    def an_engine_will_fail(self, stage: str, fault: Fault | None) -> None:
+        """The next stream of an engine, not yet planned, is to fail, or not."""
+        self._faults[stage].append(fault)
+
+    def teardown(self) -> None:
+        """Play it: nothing may be stuck, leak, or break a promise."""
+        script = Script(
+            seed=0,
+            number=0,
+            settings=self.settings,
+            client=self._client,
+            faults={stage: tuple(plan) for stage, plan in self._faults.items()},
+            moves=tuple(self._moves),
+        )
+        outcome = play(script)
+        assert not outcome.violation, outcome.violation
