@@ -1,7 +1,7 @@
 """The imperative shell: one actor a file, each a task (or two) in the session's nursery.
 
 channels      the inbox of events and the outbox of messages: bounded, with readable overflow policies
-supervision   the port guard and stage timeouts
+supervision   who was cancelled and does not let go
 orchestrator  the loop with one await: event or deadline, step, perform
 stt           the listener: the ear (VAD, endpointing) and the recogniser
 reply         the scope of one turn, in which llm and tts stream into each other

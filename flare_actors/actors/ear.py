@@ -17,7 +17,6 @@ import trio
 
 from flare_actors.actors.channels import Inbox
 from flare_actors.actors.echo import EchoGuard
-from flare_actors.actors.supervision import Patience, port_guard
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
@@ -33,6 +32,7 @@ from flare_actors.conversation.events import (
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn
 from flare_actors.errors import ProviderError
+from flare_actors.guard import Patience, port_guard
 from flare_actors.ports import HeardAudio, VoiceActivity, VoiceDetector
 
 __all__ = ["Ear"]

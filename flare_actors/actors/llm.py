@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flare_actors.actors.supervision import Guarded, Patience, expect
 from flare_actors.conversation.events import LanguageModelFailed
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
+from flare_actors.guard import Guarded, Patience, expect
 from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ from typing import Final
 import trio
 
 from flare_actors.actors.channels import Inbox
-from flare_actors.actors.supervision import Guarded, Lingering, Patience, expect, port_guard
+from flare_actors.actors.supervision import Lingering
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import Resampler
 from flare_actors.conversation.commands import StartStt
 from flare_actors.conversation.events import RecognizerFailed, RecognizerReady, TranscriptFinished, TranscriptUpdated
 from flare_actors.conversation.settings import Timeouts
 from flare_actors.errors import ProviderError
+from flare_actors.guard import Guarded, Patience, expect, port_guard
 from flare_actors.ports import HeardAudio, Recognizer, Transcript
 
 __all__ = ["RecognizerActor"]

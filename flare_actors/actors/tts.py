@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from flare_actors.actors.supervision import Guarded, Patience, expect, port_guard
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds
 from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed
 from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError
+from flare_actors.guard import Guarded, Patience, expect, port_guard
 from flare_actors.ports import Phrase, SpeechAudio
 
 if TYPE_CHECKING:

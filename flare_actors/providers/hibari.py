@@ -19,12 +19,14 @@ from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Phrase, SpeechAudio, locale_supported
 from flare_actors.providers._extras import need
+from flare_actors.providers.catalog import HIBARI
+from flare_actors.providers.provider import Provider
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["HibariSettings", "HibariSynthesizer", "open_hibari"]
+__all__ = ["PROVIDER", "HibariSettings", "HibariSynthesizer", "open_hibari"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -200,3 +202,14 @@ def _trim(audio: npt.NDArray[np.float32], onset_s: float, tail_s: float) -> npt.
     trimmed[:edge] *= ramp
     trimmed[len(trimmed) - edge :] *= ramp[::-1]
     return trimmed
+
+
+PROVIDER: Final = Provider(
+    stage="tts",
+    name="hibari",
+    summary="hibari, an American English voice, in this process",
+    settings=HibariSettings,
+    open=open_hibari,
+    locales=LOCALES,
+    needs=lambda _: (HIBARI,),
+)

@@ -26,9 +26,10 @@ from flare_actors.providers._extras import need
 from flare_actors.providers._prompt import EXAMPLES, fit
 from flare_actors.providers.catalog import SMOLLM2
 from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings
+from flare_actors.providers.provider import Provider
 from flare_actors.providers.weights import path_of
 
-__all__ = ["LlamaLocal", "LlamaSettings", "LlamaStatistics", "open_llama_local"]
+__all__ = ["PROVIDER", "LlamaLocal", "LlamaSettings", "LlamaStatistics", "open_llama_local"]
 
 # A prompt is computed in steps of this many tokens, between which other answers go on and a cancelled one stops.
 BATCH_TOKENS: Final = 256
@@ -195,3 +196,13 @@ def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN40
             f"llama.cpp cannot load '{path}': is it a GGUF model, and complete? "
             f"`flare-actors models verify` tells, `flare-actors models fetch --again` mends ({error})"
         ) from error
+
+
+PROVIDER: Final = Provider(
+    stage="llm",
+    name="local",
+    summary="SmolLM2-135M, a demo brain, or any GGUF file, in this process",
+    settings=LlamaSettings,
+    open=open_llama_local,
+    needs=lambda settings: () if settings.model is not None else (SMOLLM2,),
+)

@@ -27,8 +27,10 @@ from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import HeardAudio, Transcript, locale_supported
 from flare_actors.providers._moonshine_api import SAMPLE_RATE, Decoded, Handle
 from flare_actors.providers._threads import Job
+from flare_actors.providers.catalog import MOONSHINE
+from flare_actors.providers.provider import Provider
 
-__all__ = ["MoonshineRecognizer", "MoonshineSettings", "open_moonshine"]
+__all__ = ["PROVIDER", "MoonshineRecognizer", "MoonshineSettings", "open_moonshine"]
 
 LOCALES: Final = ("en",)
 # How far the ear's count of silence may lag behind the audio handed over and still mean "nothing voiced": one VAD chunk.
@@ -281,3 +283,14 @@ class _Utterance:
         """What this decode understood stays; later ones begin after it."""
         self._before = decode.text(decoded)
         self._start = decode.taken.end
+
+
+PROVIDER: Final = Provider(
+    stage="stt",
+    name="moonshine",
+    summary="Moonshine tiny, English, in this process",
+    settings=MoonshineSettings,
+    open=open_moonshine,
+    locales=LOCALES,
+    needs=lambda _: (MOONSHINE,),
+)

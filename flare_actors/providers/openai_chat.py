@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import ssl
 
     import httpx2
+from flare_actors.providers.provider import Provider
 
-__all__ = ["OpenAIChat", "OpenAISettings", "open_openai"]
+__all__ = ["PROVIDER", "OpenAIChat", "OpenAISettings", "open_openai"]
 
 # Overloaded or restarting: worth a second try before anybody heard anything. 429 without a wait is a burst limit.
 RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
@@ -366,3 +367,12 @@ async def _let_end(steps: AsyncIterator[object], grace_s: float = 0) -> None:
 
 def _short(text: str) -> str:
     return "".join(c for c in text[:64] if c.isprintable())
+
+
+PROVIDER: Final = Provider(
+    stage="llm",
+    name="openai",
+    summary="any OpenAI-compatible API: Ollama, llama.cpp, vLLM, a cloud",
+    settings=OpenAISettings,
+    open=open_openai,
+)

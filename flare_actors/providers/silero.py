@@ -7,6 +7,8 @@ weights (``data/silero_vad_16k_op15.onnx``, MIT, from the silero-vad 6.2.3 wheel
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -15,13 +17,15 @@ import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.providers._extras import need
+from flare_actors.providers.catalog import SILERO
+from flare_actors.providers.provider import Provider
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from onnxruntime import InferenceSession
 
-__all__ = ["SileroDetector", "SileroSettings", "SileroVoiceActivity"]
+__all__ = ["PROVIDER", "SileroDetector", "SileroSettings", "SileroVoiceActivity"]
 
 SAMPLE_RATE: Final = 16_000
 CHUNK_SAMPLES: Final = 512
@@ -121,3 +125,21 @@ def _load() -> InferenceSession:
         bytes(CHUNK_SAMPLES * BYTES_PER_SAMPLE)
     )  # the first run allocates: not on a live turn
     return session
+
+
+@asynccontextmanager
+async def open_silero(settings: SileroSettings | None = None) -> AsyncGenerator[SileroVoiceActivity]:
+    """A loaded detector: the model is loaded now, not in the first conversation."""
+    vad = SileroVoiceActivity(settings)
+    await vad.open()
+    yield vad
+
+
+PROVIDER: Final = Provider(
+    stage="vad",
+    name="silero",
+    summary="Silero VAD v6, in this process",
+    settings=SileroSettings,
+    open=open_silero,
+    needs=lambda _: (SILERO,),
+)

@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from flare_actors.actors.supervision import Guarded, Lingering, Patience, expect, port_guard
+from flare_actors.actors.supervision import Lingering
 from flare_actors.errors import ProviderError, ProviderTimeout
+from flare_actors.guard import Guarded, Patience, expect, port_guard
 
 
 class Vendor(Exception):

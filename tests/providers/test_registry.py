@@ -15,6 +15,7 @@ from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, VoiceActi
 from flare_actors.providers import _extras, local, registry
 from flare_actors.providers.catalog import SMOLLM2
 from flare_actors.providers.llama_local import LlamaSettings
+from flare_actors.providers.scripted_settings import ScriptedAnswers
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PORTS = {"vad": VoiceActivity, "stt": Recognizer, "llm": LanguageModel, "tts": Synthesizer}
@@ -31,12 +32,12 @@ async def test_the_scripted_providers_open_without_anything_installed(stage):
 
 
 async def test_a_settings_instance_reaches_the_provider():
-    settings = registry.ScriptedAnswers(script=("One.", "Two."), gap_s=0.5)
+    settings = ScriptedAnswers(script=("One.", "Two."), gap_s=0.5)
     async with registry.open_provider("llm", "scripted", settings) as provider:
         assert (provider.script, provider.gap_s) == (("One.", "Two."), 0.5)
 
 
-@pytest.mark.parametrize(("stage", "name"), list(registry.PROVIDERS))
+@pytest.mark.parametrize(("stage", "name"), [each.split(".") for each in registry.BUILT_IN])
 def test_every_setting_has_a_default_and_can_be_written_in_toml(stage, name, tmp_path):
     cls = registry.settings_class(stage, name)
     assert cls is not None
@@ -80,7 +81,7 @@ def test_what_the_docs_write_into_agent_toml_is_valid(block, tmp_path):
 
 
 def test_the_docs_name_every_provider():
-    for stage, name in registry.PROVIDERS:
+    for stage, name in (each.split(".") for each in registry.BUILT_IN):
         assert f"`{name}`" in DOCS, stage
 
 

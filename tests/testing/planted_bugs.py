@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from flare_actors.actors import reply, speaker, supervision
+from flare_actors import guard
+from flare_actors.actors import reply, speaker
 from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
@@ -116,8 +117,8 @@ def unheard_history(patch: pytest.MonkeyPatch) -> None:
 
 def no_stage_timeout(patch: pytest.MonkeyPatch) -> None:
     """A provider that hangs is waited for without end."""
-    patch.setattr(supervision.Patience, "until", lambda self, seconds, what: None)
-    patch.setattr(supervision.Patience, "extend", lambda self: None)
+    patch.setattr(guard.Patience, "until", lambda self, seconds, what: None)
+    patch.setattr(guard.Patience, "extend", lambda self: None)
 
 
 def two_replies(patch: pytest.MonkeyPatch) -> None:

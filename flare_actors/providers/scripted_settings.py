@@ -1,0 +1,116 @@
+"""The scripted engines as ``agent.toml`` names them: ``use = "scripted"``, for tests and demos."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from flare_actors.providers.provider import Provider
+from flare_actors.providers.scripted import (
+    EnergyVoiceActivity,
+    ScriptedLanguageModel,
+    ScriptedRecognizer,
+    ScriptedSynthesizer,
+)
+
+__all__ = [
+    "HEARING",
+    "SPEECH",
+    "VOICE",
+    "WRITING",
+    "ScriptedAnswers",
+    "ScriptedHearing",
+    "ScriptedSpeech",
+    "ScriptedVoice",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ScriptedVoice:
+    """``use = "scripted"`` for the VAD: loud is speech."""
+
+    threshold_db: float = attrs.field(default=-45.0, validator=attrs.validators.le(0))
+    """RMS from which a chunk counts as speech, in dBFS."""
+
+
+@attrs.frozen(kw_only=True)
+class ScriptedHearing:
+    """``use = "scripted"`` for STT: each utterance is the next line of a script."""
+
+    script: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """One transcript per utterance, whichever session it comes from."""
+    default: str = attrs.field(default="hello", repr=False)
+    """When the script is used up."""
+    delay_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    """From the endpoint to the final transcript."""
+    partials: bool = False
+    """Also give a partial transcript."""
+
+
+@attrs.frozen(kw_only=True)
+class ScriptedAnswers:
+    """``use = "scripted"`` for the LLM: each answer is the next line of a script."""
+
+    script: tuple[str, ...] = attrs.field(
+        default=("You said something, and I heard it. This is the scripted answer.",),
+        repr=False,
+        validator=attrs.validators.min_len(1),
+    )
+    """One answer per request; the last one repeats."""
+    first_token_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    gap_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    """Between two tokens."""
+
+
+@attrs.frozen(kw_only=True)
+class ScriptedSpeech:
+    """``use = "scripted"`` for TTS: a tone as long as the words would take."""
+
+    chars_per_second: float = attrs.field(default=15.0, validator=attrs.validators.gt(0))
+    first_audio_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    """Before each phrase's first audio."""
+    realtime_factor: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    """Seconds of work per second of audio."""
+
+
+def _scripted(make: Callable[..., object]) -> Callable[[attrs.AttrsInstance], AbstractAsyncContextManager[object]]:
+    @asynccontextmanager
+    async def opened(settings: attrs.AttrsInstance) -> AsyncGenerator[object]:
+        await trio.lowlevel.checkpoint()
+        yield make(**attrs.asdict(settings, recurse=False))
+
+    return opened
+
+
+VOICE: Final = Provider(
+    stage="vad",
+    name="scripted",
+    summary="loud is speech; for tests and demos",
+    settings=ScriptedVoice,
+    open=_scripted(EnergyVoiceActivity),
+)
+HEARING: Final = Provider(
+    stage="stt",
+    name="scripted",
+    summary="lines of a script; for tests and demos",
+    settings=ScriptedHearing,
+    open=_scripted(ScriptedRecognizer),
+)
+WRITING: Final = Provider(
+    stage="llm",
+    name="scripted",
+    summary="lines of a script; for tests and demos",
+    settings=ScriptedAnswers,
+    open=_scripted(ScriptedLanguageModel),
+)
+SPEECH: Final = Provider(
+    stage="tts",
+    name="scripted",
+    summary="a tone per phrase; for tests and demos",
+    settings=ScriptedSpeech,
+    open=_scripted(ScriptedSynthesizer),
+)
