@@ -9,10 +9,8 @@ unknown field, no coercion, and an error that names the field. Journals hold wha
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from functools import cache
 from types import GenericAlias, UnionType
 from typing import Final, TypeAlias, TypeVar, Union, cast, get_args, get_origin
@@ -31,6 +29,7 @@ from flare_actors.conversation.events import Event
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.step import fold
 from flare_actors.errors import FlareError
+from flare_actors.strict_json import Wrong, json_kind, register_scalars
 
 __all__ = [
     "JournalError",
@@ -55,10 +54,6 @@ _TAG: Final = "type"
 
 class JournalError(FlareError):
     """What was to be read is no event, or no conversation, of this version; the message names the field and what it takes."""
-
-
-class _Wrong(ValueError):
-    """A value is not what its field takes; the message starts with what was expected, and does not quote."""
 
 
 def dump_event(event: Event) -> JsonObject:
@@ -145,9 +140,7 @@ def _read(text: str, what: str) -> object:
 def _converter() -> cattrs.Converter:
     """Made on first use: cattrs generates two functions for each of the forty classes."""
     converter = cattrs.Converter(forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})
-    for kind, expect in ((float, _expect_float), (int, _expect_int), (str, _expect_str), (bool, _expect_bool)):
-        converter.register_structure_hook(kind, expect)
-    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _expect_enum)
+    register_scalars(converter, half_surrogates=True)
     converter.register_structure_hook_factory(attrs.has, lambda kind: _object_reader(converter, kind))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _array_reader(converter, kind))
     converter.register_structure_hook_factory(_is_union, lambda kind: _member_reader(converter, kind))
@@ -184,10 +177,10 @@ def _member_reader(converter: cattrs.Converter, union: object) -> Callable[[obje
 
     def read(value: object, _: object) -> object:
         if not isinstance(value, Mapping):
-            raise _Wrong(f"expected an object, got {_kind(value)}")
+            raise Wrong(f"expected an object, got {json_kind(value)}")
         tag = value.get(_TAG)
         if not isinstance(tag, str) or tag not in readers:
-            raise _Wrong(f"expected a {_TAG!r} that is one of {', '.join(sorted(readers))}")
+            raise Wrong(f"expected a {_TAG!r} that is one of {', '.join(sorted(readers))}")
         kind, reader = readers[tag]
         return reader({name: field for name, field in value.items() if name != _TAG}, kind)
 
@@ -199,7 +192,7 @@ def _object_reader(converter: cattrs.Converter, kind: type[attrs.AttrsInstance])
 
     def read(value: object, _: object) -> object:
         if not isinstance(value, Mapping):
-            raise _Wrong(f"expected an object, got {_kind(value)}")
+            raise Wrong(f"expected an object, got {json_kind(value)}")
         return reader(value, kind)
 
     return read
@@ -210,66 +203,10 @@ def _array_reader(converter: cattrs.Converter, kind: object) -> Callable[[object
 
     def read(value: object, _: object) -> object:
         if not isinstance(value, list | tuple):
-            raise _Wrong(f"expected an array, got {_kind(value)}")
+            raise Wrong(f"expected an array, got {json_kind(value)}")
         return tuple(reader(value, list))
 
     return read
-
-
-def _expect_float(value: object, _: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Wrong(f"expected a number, got {_kind(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise _Wrong("expected a number that a float can hold")
-    return number
-
-
-def _expect_int(value: object, _: object) -> int:
-    if type(value) is not int:
-        raise _Wrong(f"expected an integer, got {_kind(value)}")
-    return value
-
-
-def _expect_str(value: object, _: object) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"expected a string, got {_kind(value)}")
-    return value
-
-
-def _expect_bool(value: object, _: object) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong(f"expected true or false, got {_kind(value)}")
-    return value
-
-
-def _expect_enum(value: object, kind: type[Enum]) -> Enum:
-    for member in kind:
-        if type(value) is type(member.value) and value == member.value:
-            return member
-    raise _Wrong(f"expected one of {', '.join(repr(member.value) for member in kind)}")
-
-
-def _kind(value: object) -> str:
-    """What a JSON value is, without saying what is in it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a fraction"
-        case str():
-            return "a string"
-        case list() | tuple():
-            return "an array"
-        case _:
-            return "an object"
 
 
 # --- Errors ------------------------------------------------------------------------------------------------------------------
@@ -278,7 +215,7 @@ def _kind(value: object) -> str:
 def _load(data: object, kind: type[_T], what: str) -> _T:
     try:
         return _converter().structure(data, kind)
-    except _Wrong as error:
+    except Wrong as error:
         raise JournalError(f"{what}: {error}") from None
     except BaseValidationError as errors:
         path, message = _first(errors, what)
@@ -308,7 +245,7 @@ def _first(errors: BaseValidationError, path: str) -> tuple[str, str]:
                 return here, "required and missing"
             case ForbiddenExtraKeysError():
                 return here, f"unknown field {', '.join(map(repr, sorted(error.extra_fields)))}"
-            case _Wrong():
+            case Wrong():
                 return here, str(error)
             case _:
                 # A validator of the class: out of bounds.

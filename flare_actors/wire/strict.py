@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import TypeVar, get_args
 
 import attrs
@@ -21,6 +19,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 from flare_actors.errors import ClientError
+from flare_actors.strict_json import Wrong, expect_str, json_kind, register_scalars
 
 __all__ = ["Doc", "Length", "Range", "Wrong", "closest", "load_object", "make_converter", "structure"]
 
@@ -77,76 +76,11 @@ class Length:
         return fits and (self.pattern is None or re.fullmatch(self.pattern, value) is not None)
 
 
-class Wrong(ValueError):
-    """A value is not what its field takes. The message starts with what was expected."""
-
-
-def _kind(value: object) -> str:
-    """What a JSON value is, without saying what is in it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a fraction"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
-
-
-def _expect_int(value: object, _: object) -> int:
-    if type(value) is not int:
-        raise Wrong(f"expected an integer, got {_kind(value)}")
-    return value
-
-
-def _expect_float(value: object, _: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"expected a number, got {_kind(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise Wrong("expected a number that a float can hold")
-    return number
-
-
-def _expect_str(value: object, _: object) -> str:
-    if not isinstance(value, str):
-        raise Wrong(f"expected a string, got {_kind(value)}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Wrong("expected Unicode text, got half of a surrogate pair") from None
-    return value
-
-
-def _expect_bool(value: object, _: object) -> bool:
-    if not isinstance(value, bool):
-        raise Wrong(f"expected true or false, got {_kind(value)}")
-    return value
-
-
-def _expect_enum(value: object, kind: type[Enum]) -> Enum:
-    choices = {member.value: member for member in kind}
-    if not isinstance(value, str) or value not in choices:
-        raise Wrong(f"expected one of {', '.join(map(repr, choices))}")
-    return choices[value]
-
-
 def _expect_str_or_int(value: object, _: object) -> str | int:
     if isinstance(value, str):
-        return _expect_str(value, str)
+        return expect_str(value, str)
     if type(value) is not int:
-        raise Wrong(f"expected a string or an integer, got {_kind(value)}")
+        raise Wrong(f"expected a string or an integer, got {json_kind(value)}")
     return value
 
 
@@ -157,12 +91,8 @@ def make_converter(*, unknown_fields: bool) -> cattrs.Converter:
         unknown_fields: whether fields that we do not know are let pass (as a client must, of a newer server) or refused.
     """
     converter = cattrs.Converter(forbid_extra_keys=not unknown_fields, detailed_validation=True)
-    converter.register_structure_hook(int, _expect_int)
-    converter.register_structure_hook(float, _expect_float)
-    converter.register_structure_hook(str, _expect_str)
-    converter.register_structure_hook(bool, _expect_bool)
+    register_scalars(converter)
     converter.register_structure_hook_func(lambda kind: kind == str | int, _expect_str_or_int)
-    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _expect_enum)
 
     def expect_annotated(value: object, annotated: object) -> object:
         base, *marks = get_args(annotated)
@@ -183,7 +113,7 @@ def make_converter(*, unknown_fields: bool) -> cattrs.Converter:
 
         def expect(value: object, _: object) -> T:
             if not isinstance(value, dict):
-                raise Wrong(f"expected an object, got {_kind(value)}")
+                raise Wrong(f"expected an object, got {json_kind(value)}")
             return read(value, kind)
 
         return expect
@@ -209,7 +139,7 @@ def load_object(text: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         raise ClientError("not_json", "a text message must be one JSON object, as in RFC 8259") from None
     if not isinstance(value, dict):
-        raise ClientError("not_json", f"a text message must be one JSON object, got {_kind(value)}")
+        raise ClientError("not_json", f"a text message must be one JSON object, got {json_kind(value)}")
     return value
 
 
