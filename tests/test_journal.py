@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from flare_actors import journal
-from flare_actors.conversation import Conversation, Settings
+from flare_actors.conversation import Conversation, Settings, Wait
 from flare_actors.conversation import events as ev
 from flare_actors.journal import JournalError
 from flare_actors.testing.strategies import conversations, events
@@ -39,7 +39,7 @@ def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
     for kind in get_args(ev.Event):
         known = {name: value for name, value in fields.items() if name in kind.__annotations__}
         if kind is ev.DeadlinePassed:
-            known["wait"] = ev.Wait.IDLE
+            known["wait"] = Wait.IDLE
         tag = journal.dump_event(kind(**known))["type"]
         assert str(tag).replace("_", "") == kind.__name__.lower()
         tags.add(tag)
@@ -51,7 +51,7 @@ def test_what_is_written_is_stable() -> None:
     assert journal.event_to_json(ev.TranscriptFinished(at=1.5, utterance=3, text="tea")) == (
         '{"type":"transcript_finished","at":1.5,"utterance":3,"text":"tea"}'
     )
-    assert journal.event_to_json(ev.DeadlinePassed(at=1.0, wait=ev.Wait.STT_RETRY)) == (
+    assert journal.event_to_json(ev.DeadlinePassed(at=1.0, wait=Wait.STT_RETRY)) == (
         '{"type":"deadline_passed","at":1.0,"wait":"stt_retry"}'
     )
 

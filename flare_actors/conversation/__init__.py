@@ -1,12 +1,12 @@
 """The conversation, pure: what is said, decided and remembered; no I/O, no clock, no tasks.
 
-states, events, commands, notices     the vocabulary
-settings                              what can be chosen
-table                                 every transition
-model                                 the conversation as a value
-step                                  one event in, a new conversation and commands out
-moves, on_client, on_hearing, on_reply   what step is made of
-history, phrases, timeline, diagram   what follows from it
+states, requests, events, commands, notices      the vocabulary
+settings                                         what can be chosen
+table                                            every transition
+model                                            the conversation as a value
+step                                             one event in, a new conversation and commands out
+draft, moves, on_client, on_hearing, on_reply    what step is made of
+history, phrases, timeline, diagram              what follows from it
 """
 
 from flare_actors.conversation.model import Conversation

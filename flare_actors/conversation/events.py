@@ -10,7 +10,27 @@ from typing import TypeAlias, Union
 
 import attrs
 
-from flare_actors.conversation.states import Reason, Wait
+from flare_actors.conversation.requests import (
+    ClientAttached,
+    ClientDetached,
+    ClientEvent,
+    CommitRequested,
+    ConversationEndRequested,
+    ConversationStartRequested,
+    DeadlinePassed,
+    Fact,
+    FailureRaised,
+    InterruptRequested,
+    MuteRequested,
+    PlaybackCompleted,
+    PlaybackProgressed,
+    SayRequested,
+    SessionEndRequested,
+    SessionOverloaded,
+    ShutdownRequested,
+    TextReceived,
+    TransportFailed,
+)
 
 __all__ = [
     "AudioStarted",
@@ -54,147 +74,16 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
-class _Fact:
-    at: float = 0.0
-    """Seconds since the session's start."""
-
-
-# --- What a client asks for ---------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class ConversationStartRequested(_Fact):
-    """The client, or the embedder, wants to talk."""
-
-
-@attrs.frozen(kw_only=True)
-class ConversationEndRequested(_Fact):
-    """Enough for now; the session stays, IDLE."""
-
-
-@attrs.frozen(kw_only=True)
-class SessionEndRequested(_Fact):
-    """Enough for good."""
-
-    reason: Reason = Reason.SESSION_ENDED
-    """The server and the embedder may have others."""
-
-
-@attrs.frozen(kw_only=True)
-class TextReceived(_Fact):
-    """The user typed instead of speaking; interrupts like a confirmed barge-in."""
-
-    text: str = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class InterruptRequested(_Fact):
-    """The user pressed the stop button: like a barge-in, without words of its own."""
-
-
-@attrs.frozen(kw_only=True)
-class CommitRequested(_Fact):
-    """The user declares the utterance finished (push-to-talk): a hard endpoint now."""
-
-
-@attrs.frozen(kw_only=True)
-class MuteRequested(_Fact):
-    """While muted, the user's audio is dropped before the VAD."""
-
-    muted: bool
-
-
-@attrs.frozen(kw_only=True)
-class PlaybackProgressed(_Fact):
-    """The client has played this much of a turn."""
-
-    turn: int | None = None
-    """None: the oldest unfinished turn."""
-    played_s: float
-    """Seconds of that turn's audio; clamped to what was sent."""
-
-
-@attrs.frozen(kw_only=True)
-class PlaybackCompleted(_Fact):
-    """The client has played all it was sent. Before the generation's end that is progress, not the end of the turn."""
-
-    turn: int | None = None
-    """None: the oldest unfinished turn."""
-    played_s: float | None = None
-    """Seconds of that turn's audio that had been sent: stamped by the session, never by the client."""
-
-
-# --- What happens to the link and the session ----------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class ClientAttached(_Fact):
-    """A link to the client is open (again)."""
-
-    reports_playback: bool = False
-    """The client has declared that it will report what it played; else the first report tells."""
-
-
-@attrs.frozen(kw_only=True)
-class ClientDetached(_Fact):
-    """The link closed in an orderly or disorderly way; the client may come back within the grace time."""
-
-
-@attrs.frozen(kw_only=True)
-class TransportFailed(_Fact):
-    """The link is broken for good (protocol violation, write timeout)."""
-
-    message: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class SayRequested(_Fact):
-    """The embedder wants this said as soon as the floor is free."""
-
-    text: str = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class ShutdownRequested(_Fact):
-    """The server drains: finish the turn, at the latest in ``deadline_s``, then end."""
-
-    deadline_s: float
-
-
-@attrs.frozen(kw_only=True)
-class SessionOverloaded(_Fact):
-    """A bounded queue of control messages was full: facts may be lost, so the session cannot go on."""
-
-    queue: str
-
-
-@attrs.frozen(kw_only=True)
-class FailureRaised(_Fact):
-    """Something failed that is no stage's fault."""
-
-    message: str = ""
-    """For the log; never speech content."""
-    critical: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class DeadlinePassed(_Fact):
-    """The moment named by the conversation's earliest deadline has come."""
-
-    wait: Wait
-
-
 # --- What the listener heard -----------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
-class ListenerOpened(_Fact):
+class ListenerOpened(Fact):
     """The ear hears: voice activity detection runs from here until the conversation ends."""
 
 
 @attrs.frozen(kw_only=True)
-class ListenerFailed(_Fact):
+class ListenerFailed(Fact):
     """The voice activity detection cannot be opened, or broke."""
 
     message: str = ""
@@ -202,35 +91,35 @@ class ListenerFailed(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class SpeechStarted(_Fact):
+class SpeechStarted(Fact):
     """Voice activity began: a new utterance."""
 
     utterance: int
 
 
 @attrs.frozen(kw_only=True)
-class SpeechConfirmed(_Fact):
+class SpeechConfirmed(Fact):
     """The utterance has lasted long enough (``interruption_min_s`` of voice) to count as an interruption."""
 
     utterance: int
 
 
 @attrs.frozen(kw_only=True)
-class SpeechPaused(_Fact):
+class SpeechPaused(Fact):
     """The soft endpoint: silence for ``soft_endpoint_s``, so that the utterance may be over."""
 
     utterance: int
 
 
 @attrs.frozen(kw_only=True)
-class SpeechResumed(_Fact):
+class SpeechResumed(Fact):
     """Voice again after the soft endpoint: the utterance goes on."""
 
     utterance: int
 
 
 @attrs.frozen(kw_only=True)
-class SpeechStopped(_Fact):
+class SpeechStopped(Fact):
     """The utterance ended: enough silence, a commit, or its maximum length."""
 
     utterance: int
@@ -245,12 +134,12 @@ class SpeechStopped(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class RecognizerReady(_Fact):
+class RecognizerReady(Fact):
     """The recogniser is open for the next utterance."""
 
 
 @attrs.frozen(kw_only=True)
-class RecognizerFailed(_Fact):
+class RecognizerFailed(Fact):
     """The recogniser failed or timed out; it stays down until it is started again."""
 
     message: str = ""
@@ -258,7 +147,7 @@ class RecognizerFailed(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class TranscriptUpdated(_Fact):
+class TranscriptUpdated(Fact):
     """A partial transcript; the next one replaces it."""
 
     utterance: int
@@ -268,7 +157,7 @@ class TranscriptUpdated(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class TranscriptFinished(_Fact):
+class TranscriptFinished(Fact):
     """The final transcript of an utterance; may be empty."""
 
     utterance: int
@@ -279,7 +168,7 @@ class TranscriptFinished(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class PhraseReady(_Fact):
+class PhraseReady(Fact):
     """The model has written a speakable phrase, which the synthesizer now gets."""
 
     turn: int
@@ -292,7 +181,7 @@ class PhraseReady(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class PhraseSpoken(_Fact):
+class PhraseSpoken(Fact):
     """The synthesizer has finished a phrase: it is this stretch of the turn's audio."""
 
     turn: int
@@ -302,14 +191,14 @@ class PhraseSpoken(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class AudioStarted(_Fact):
+class AudioStarted(Fact):
     """The first audio of the turn is on its way to the client."""
 
     turn: int
 
 
 @attrs.frozen(kw_only=True)
-class GenerationFinished(_Fact):
+class GenerationFinished(Fact):
     """Nothing more will be generated for this turn."""
 
     turn: int
@@ -318,7 +207,7 @@ class GenerationFinished(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class LanguageModelFailed(_Fact):
+class LanguageModelFailed(Fact):
     """The model failed or timed out; what it had written before stays."""
 
     turn: int
@@ -327,7 +216,7 @@ class LanguageModelFailed(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class SynthesizerFailed(_Fact):
+class SynthesizerFailed(Fact):
     """The synthesizer failed or timed out; the text still goes to the client."""
 
     turn: int
@@ -336,7 +225,7 @@ class SynthesizerFailed(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class PlaybackFinished(_Fact):
+class PlaybackFinished(Fact):
     """By the pacing clock, all audio of the turn has been played."""
 
     turn: int
@@ -344,25 +233,12 @@ class PlaybackFinished(_Fact):
 
 
 @attrs.frozen(kw_only=True)
-class PlaybackStopped(_Fact):
+class PlaybackStopped(Fact):
     """The speaker has flushed a turn: this much of it had been played, by the pacing clock."""
 
     turn: int
     played_s: float
 
-
-ClientEvent: TypeAlias = Union[
-    ConversationStartRequested,
-    ConversationEndRequested,
-    SessionEndRequested,
-    TextReceived,
-    InterruptRequested,
-    CommitRequested,
-    MuteRequested,
-    PlaybackProgressed,
-    PlaybackCompleted,
-]
-"""The events that a client may cause; a codec makes these and no others."""
 
 Event: TypeAlias = Union[
     ClientEvent,

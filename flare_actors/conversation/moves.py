@@ -1,12 +1,10 @@
-"""The moves that handlers are made of: a conversation in the making, and the commands collected on the way.
+"""The moves that handlers are made of: who gets the floor, and how turns, conversations and sessions begin and end.
 
-A ``Draft`` lives within one call of ``step``; outside of it there are only values. Every move leaves the conversation
-consistent (no live turn in LISTENING, no deadline for what is no longer awaited), so that handlers stay short.
+Every move leaves the conversation consistent (no live turn in LISTENING, no deadline for what is no longer awaited), so
+that handlers stay short.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import attrs
 
@@ -14,116 +12,33 @@ from flare_actors.conversation.commands import (
     CancelReply,
     CloseListener,
     CloseSession,
-    Command,
     FlushPlayback,
-    Notify,
     OpenListener,
     StartReply,
-    StartStt,
     StopStt,
 )
-from flare_actors.conversation.history import (
-    AgentSaid,
-    UserSaid,
-    amend,
-    heard_text,
-    remember,
-    without_unheard,
-    write_down,
-)
-from flare_actors.conversation.model import Conversation, Hearing, Marks, Settling, Turn
-from flare_actors.conversation.notices import (
-    ErrorRaised,
-    Notice,
-    PlaybackCleared,
-    SessionEnded,
-    StateChanged,
-    TurnEnded,
-    TurnStarted,
-)
+from flare_actors.conversation.draft import BareDraft
+from flare_actors.conversation.history import AgentSaid
+from flare_actors.conversation.model import Hearing, Marks, Settling, Turn
+from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, TurnEnded, TurnStarted
 from flare_actors.conversation.speculation import answer_request, release, withdraw
-from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
-from flare_actors.conversation.table import ACTIVE, PREPARING_STATE, check_transition
+from flare_actors.conversation.states import Floor, Reason, State, TurnKind
+from flare_actors.conversation.table import ACTIVE, PREPARING_STATE
 from flare_actors.errors import Stage
 
-__all__ = ["SAME_S", "Draft"]
+__all__ = ["Draft"]
 
 _MAX_SETTLING = 8
 """Cancelled turns of which may still be told how much was heard: more barge-ins than that without one request in between
 are a client's play, and the oldest keep what is known of them."""
 
-SAME_S = 0.001
-"""Times of one turn's audio that differ by less are the same: clients and clocks count samples at different rates."""
 
+class Draft(BareDraft):
+    """One step in the making, with every move that there is."""
 
-class Draft:
-    """One step in the making."""
-
-    __slots__ = ("at", "c", "commands")
-
-    def __init__(self, conversation: Conversation, at: float) -> None:
-        self.c = conversation
-        self.at = at
-        self.commands: list[Command] = []
-
-    # --- The smallest moves ----------------------------------------------------------------------------------------------
-
-    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
-        """Change fields of the conversation."""
-        self.c = attrs.evolve(self.c, **changes)
-
-    def wait(self, **deadlines: float | None) -> None:
-        """Set (seconds since the session's start) or clear (None) deadlines."""
-        self.set(deadlines=attrs.evolve(self.c.deadlines, **deadlines))
-
-    def emit(self, *commands: Command) -> None:
-        """Have these done."""
-        self.commands.extend(commands)
-
-    def tell(self, notice: Notice) -> None:
-        """Have the client told."""
-        self.commands.append(Notify(notice=notice))
-
-    def complain(self, code: str, message: str, *, recoverable: bool = True, turn: int | None = None) -> None:
-        """Tell the client what is wrong; changes nothing."""
-        self.tell(ErrorRaised(code=code, message=message, recoverable=recoverable, turn=turn))
-
-    def drop(self) -> None:
-        """A late fact: count it, change nothing else."""
-        self.set(stale=self.c.stale + 1)
-
-    def go(self, new: State, reason: Reason | None = None) -> None:
-        """Change the state, as the table allows."""
-        old = self.c.state
-        check_transition(old, new)
-        self.set(state=new)
-        if old is State.LISTENING:
-            self.wait(idle=None)
-        if old is State.ERROR:
-            self.wait(recovery=None)
-        number = self.c.turn.number if self.c.turn is not None else None
-        self.tell(StateChanged(old=old, new=new, at=self.at, turn=number, reason=reason))
+    __slots__ = ()
 
     # --- Listening -------------------------------------------------------------------------------------------------------
-
-    def start_stt(self, *, retry: bool = False) -> None:
-        """Ask for a recogniser, with all of the session's settings, every time."""
-        settings = self.c.settings
-        if self.c.hearing is not Hearing.READY:
-            self.set(hearing=Hearing.STARTING)
-        self.wait(stt_retry=None)
-        self.emit(StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry))
-
-    def watch_idle(self) -> None:
-        """Wait for the user's silence to become too long, if nothing is under way; in LISTENING only."""
-        settings = self.c.settings
-        quiet = self.c.floor is Floor.SILENT and not self.c.awaited
-        if not quiet or not self.c.attached:
-            self.wait(idle=None)
-        elif settings.idle_prompt is not None and not self.c.prompted:
-            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_prompt_s))
-        elif settings.idle_end_s is not None:
-            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))
 
     def listen(self, reason: Reason | None = None, *, afresh: bool = True) -> None:
         """The floor is the user's: LISTENING with STT started, or ERROR while the recogniser is down.
@@ -167,13 +82,6 @@ class Draft:
             text, *rest = self.c.says
             self.set(says=tuple(rest))
             self.reply(TurnKind.SAY, text)
-
-    def forget_hearing(self) -> None:
-        """No utterance is in progress and none is awaited."""
-        self.set(
-            floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, paused=False, partial="", awaited=()
-        )
-        self.wait(utterance=None, transcript=None)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------
 
@@ -268,28 +176,6 @@ class Draft:
             self.set(answer_due=True, asked=Marks(asked=self.at))
         self.interrupt(reason)
 
-    def settle(self, settling: Settling, played_s: float) -> None:
-        """Write down what was heard of a cancelled turn; the client is told once, a later report only amends."""
-        written = "".join(phrase.text for phrase in settling.phrases)
-        heard = written.strip() if settling.delivered else heard_text(settling.phrases, played_s)
-        self.set(
-            settling=tuple(
-                attrs.evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
-                for s in self.c.settling
-            ),
-            history=amend(self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True)),
-        )
-        if not settling.settled:
-            if played_s > 0:
-                self.set(last_spoken=written)
-            self.tell(TurnEnded(turn=settling.number, reason=settling.reason, heard=heard))
-
-    def settle_all(self) -> None:
-        """Do without the speaker's word: what the client has reported so far must do."""
-        for settling in self.c.settling:
-            if not settling.settled:
-                self.settle(settling, settling.played_s)
-
     def finish_turn(self) -> None:
         """The turn was said to its end (or delivered as text): it enters the history, and the floor is the user's."""
         turn = self.c.turn
@@ -304,33 +190,6 @@ class Draft:
             self.record_agent(AgentSaid(turn=turn.number, text=text))
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
         self.listen()
-
-    def credit(self, turn: Turn) -> None:
-        """What the user got of a turn proves that its stages work again."""
-        failures = self.c.failures
-        if turn.playing and not turn.tts_failed:
-            failures = attrs.evolve(failures, tts=0)
-        got = turn.playing or (self.silent_output and turn.phrases)
-        if got and turn.kind is TurnKind.RESPONSE and not turn.llm_failed:
-            failures = attrs.evolve(failures, llm=0)
-        self.set(failures=failures)
-
-    # --- History ---------------------------------------------------------------------------------------------------------
-
-    def record_user(self, text: str) -> None:
-        """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
-        turn = self.c.turn
-        if turn is not None:
-            self.record_agent(AgentSaid(turn=turn.number, text=""))
-        self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
-
-    def record_agent(self, item: AgentSaid) -> None:
-        """Write down what the agent said, at the place that is held for it, else at the end."""
-        self.set(history=write_down(self.c.history, item, self.c.settings.limits.history_items))
-
-    def forget_unheard(self) -> None:
-        """Give up the places of turns of which nothing was heard, and nothing will be known any more."""
-        self.set(history=without_unheard(self.c.history, {settling.number for settling in self.c.settling}))
 
     # --- Failures and ends -----------------------------------------------------------------------------------------------
 
@@ -398,11 +257,6 @@ class Draft:
         else:
             self.watch_session()
 
-    def watch_session(self) -> None:
-        """Start to count the time without a conversation anew."""
-        idle = self.c.settings.session_idle_s
-        self.wait(session_idle=None if idle is None else self.at + idle)
-
     def end(self, reason: Reason) -> None:
         """To ENDED, from any state."""
         if self.c.state is State.ENDED:
@@ -415,8 +269,3 @@ class Draft:
         self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
         self.tell(SessionEnded(reason=reason))
         self.emit(CloseSession(reason=reason))
-
-    @property
-    def silent_output(self) -> bool:
-        """The client takes text only."""
-        return self.c.settings.output is Output.TEXT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from flare_actors.conversation.commands import CommitUtterance, OpenListener, SetMute
+from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
     ClientAttached,
     ClientDetached,
@@ -24,7 +25,7 @@ from flare_actors.conversation.events import (
     TransportFailed,
 )
 from flare_actors.conversation.model import Hearing, Marks
-from flare_actors.conversation.moves import SAME_S, Draft
+from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE
 

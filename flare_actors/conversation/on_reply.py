@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
     AudioStarted,
     GenerationFinished,
@@ -18,7 +19,7 @@ from flare_actors.conversation.events import (
 )
 from flare_actors.conversation.history import SpokenPhrase
 from flare_actors.conversation.model import Turn
-from flare_actors.conversation.moves import SAME_S, Draft
+from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.on_client import finish_if_played
 from flare_actors.conversation.speculation import withdraw
 from flare_actors.conversation.states import Reason, State, TurnKind

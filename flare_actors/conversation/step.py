@@ -14,8 +14,9 @@ from typing import Any, Final
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import on_client, on_hearing, on_reply
 from flare_actors.conversation.commands import Command
+from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.moves import SAME_S, Draft
+from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.speculation import withdraw_if_unwanted
 from flare_actors.conversation.states import Reason, State, TurnKind, Wait
 

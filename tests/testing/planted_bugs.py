@@ -16,8 +16,8 @@ from flare_actors.actors import reply, speaker
 from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
+from flare_actors.conversation import draft, on_hearing, on_reply, speculation
 from flare_actors.conversation import events as ev
-from flare_actors.conversation import moves, on_hearing, on_reply, speculation
 from flare_actors.conversation.commands import CancelReply, Command, FlushPlayback
 from flare_actors.conversation.notices import TurnEnded
 
@@ -56,13 +56,13 @@ def leaked_task(patch: pytest.MonkeyPatch) -> None:
 
 def unarmed_deadline(patch: pytest.MonkeyPatch) -> None:
     """The backstop of a turn is never set."""
-    wait = moves.Draft.wait
+    wait = draft.BareDraft.wait
 
-    def forgetful(self: moves.Draft, **deadlines: float | None) -> None:
+    def forgetful(self: draft.BareDraft, **deadlines: float | None) -> None:
         deadlines.pop("generation", None)
         wait(self, **deadlines)
 
-    patch.setattr(moves.Draft, "wait", forgetful)
+    patch.setattr(draft.BareDraft, "wait", forgetful)
 
 
 def _drop(patch: pytest.MonkeyPatch, kind: type[ev.Event], *, every: int = 1) -> None:  # type: ignore[valid-type] # a union's members
@@ -112,7 +112,7 @@ def double_end(patch: pytest.MonkeyPatch) -> None:
 
 def unheard_history(patch: pytest.MonkeyPatch) -> None:
     """All that was written enters the history, heard or not."""
-    patch.setattr(moves, "heard_text", lambda phrases, played_s: "".join(p.text for p in phrases).strip())
+    patch.setattr(draft, "heard_text", lambda phrases, played_s: "".join(p.text for p in phrases).strip())
 
 
 def no_stage_timeout(patch: pytest.MonkeyPatch) -> None:
@@ -123,28 +123,28 @@ def no_stage_timeout(patch: pytest.MonkeyPatch) -> None:
 
 def two_replies(patch: pytest.MonkeyPatch) -> None:
     """The turn before is flushed and not cancelled when the next one starts."""
-    emit = moves.Draft.emit
+    emit = draft.BareDraft.emit
 
-    def gentle(self: moves.Draft, *commands: Command) -> None:
+    def gentle(self: draft.BareDraft, *commands: Command) -> None:
         emit(self, *(command for command in commands if not isinstance(command, CancelReply)))
 
-    patch.setattr(moves.Draft, "emit", gentle)
+    patch.setattr(draft.BareDraft, "emit", gentle)
 
 
 def cancel_without_flush(patch: pytest.MonkeyPatch) -> None:
     """What was generated of a cancelled turn is played to its end."""
-    emit = moves.Draft.emit
+    emit = draft.BareDraft.emit
 
-    def loud(self: moves.Draft, *commands: Command) -> None:
+    def loud(self: draft.BareDraft, *commands: Command) -> None:
         emit(self, *(command for command in commands if not isinstance(command, FlushPlayback)))
 
-    patch.setattr(moves.Draft, "emit", loud)
+    patch.setattr(draft.BareDraft, "emit", loud)
 
 
 def stale_accepted(patch: pytest.MonkeyPatch) -> None:
     """Facts of a turn that is over change the one that lives."""
 
-    def live(d: moves.Draft, turn: int) -> Any:
+    def live(d: draft.BareDraft, turn: int) -> Any:
         del turn
         return d.c.turn
 
@@ -188,19 +188,19 @@ def deaf_recognizer(patch: pytest.MonkeyPatch) -> None:
 
 def untold_end(patch: pytest.MonkeyPatch) -> None:
     """A turn that is interrupted ends without a word."""
-    tell = moves.Draft.tell
+    tell = draft.BareDraft.tell
 
-    def silent(self: moves.Draft, notice: Any) -> None:
+    def silent(self: draft.BareDraft, notice: Any) -> None:
         if not (isinstance(notice, TurnEnded) and notice.reason is not None):
             tell(self, notice)
 
-    patch.setattr(moves.Draft, "tell", silent)
+    patch.setattr(draft.BareDraft, "tell", silent)
 
 
 def unbounded_history(patch: pytest.MonkeyPatch) -> None:
     """Nothing is ever forgotten."""
-    patch.setattr(moves, "remember", lambda history, item, limit: (*history, item))
-    patch.setattr(moves, "write_down", lambda history, item, limit: (*history, item))
+    patch.setattr(draft, "remember", lambda history, item, limit: (*history, item))
+    patch.setattr(draft, "write_down", lambda history, item, limit: (*history, item))
 
 
 PLANTS: tuple[Plant, ...] = (

@@ -1,0 +1,169 @@
+"""A conversation in the making: the smallest moves, and the account of what was heard.
+
+A ``Draft`` lives within one call of ``step``; outside of it there are only values. What is here decides nothing about
+whose turn it is: that is ``moves``, which stands on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from flare_actors.conversation.commands import Command, Notify, StartStt
+from flare_actors.conversation.history import (
+    AgentSaid,
+    UserSaid,
+    amend,
+    heard_text,
+    remember,
+    without_unheard,
+    write_down,
+)
+from flare_actors.conversation.model import Conversation, Hearing, Settling, Turn
+from flare_actors.conversation.notices import ErrorRaised, Notice, StateChanged, TurnEnded
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
+from flare_actors.conversation.table import check_transition
+
+__all__ = ["SAME_S", "BareDraft"]
+
+SAME_S = 0.001
+"""Times of one turn's audio that differ by less are the same: clients and clocks count samples at different rates."""
+
+
+class BareDraft:
+    """One step in the making, without the moves that take or give the floor."""
+
+    __slots__ = ("at", "c", "commands")
+
+    def __init__(self, conversation: Conversation, at: float) -> None:
+        self.c = conversation
+        self.at = at
+        self.commands: list[Command] = []
+
+    def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
+        """Change fields of the conversation."""
+        self.c = attrs.evolve(self.c, **changes)
+
+    def wait(self, **deadlines: float | None) -> None:
+        """Set (seconds since the session's start) or clear (None) deadlines."""
+        self.set(deadlines=attrs.evolve(self.c.deadlines, **deadlines))
+
+    def emit(self, *commands: Command) -> None:
+        """Have these done."""
+        self.commands.extend(commands)
+
+    def tell(self, notice: Notice) -> None:
+        """Have the client told."""
+        self.commands.append(Notify(notice=notice))
+
+    def complain(self, code: str, message: str, *, recoverable: bool = True, turn: int | None = None) -> None:
+        """Tell the client what is wrong; changes nothing."""
+        self.tell(ErrorRaised(code=code, message=message, recoverable=recoverable, turn=turn))
+
+    def drop(self) -> None:
+        """A late fact: count it, change nothing else."""
+        self.set(stale=self.c.stale + 1)
+
+    def go(self, new: State, reason: Reason | None = None) -> None:
+        """Change the state, as the table allows."""
+        old = self.c.state
+        check_transition(old, new)
+        self.set(state=new)
+        if old is State.LISTENING:
+            self.wait(idle=None)
+        if old is State.ERROR:
+            self.wait(recovery=None)
+        number = self.c.turn.number if self.c.turn is not None else None
+        self.tell(StateChanged(old=old, new=new, at=self.at, turn=number, reason=reason))
+
+    @property
+    def silent_output(self) -> bool:
+        """The client takes text only."""
+        return self.c.settings.output is Output.TEXT
+
+    # --- Hearing ---------------------------------------------------------------------------------------------------------
+
+    def start_stt(self, *, retry: bool = False) -> None:
+        """Ask for a recogniser, with all of the session's settings, every time."""
+        settings = self.c.settings
+        if self.c.hearing is not Hearing.READY:
+            self.set(hearing=Hearing.STARTING)
+        self.wait(stt_retry=None)
+        self.emit(StartStt(locale=settings.locale, mode=settings.stt_mode, endpoint_s=settings.endpoint_s, retry=retry))
+
+    def forget_hearing(self) -> None:
+        """No utterance is in progress and none is awaited."""
+        self.set(
+            floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, paused=False, partial="", awaited=()
+        )
+        self.wait(utterance=None, transcript=None)
+
+    # --- Silence ---------------------------------------------------------------------------------------------------------
+
+    def watch_idle(self) -> None:
+        """Wait for the user's silence to become too long, if nothing is under way; in LISTENING only."""
+        settings = self.c.settings
+        quiet = self.c.floor is Floor.SILENT and not self.c.awaited
+        if not quiet or not self.c.attached:
+            self.wait(idle=None)
+        elif settings.idle_prompt is not None and not self.c.prompted:
+            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_prompt_s))
+        elif settings.idle_end_s is not None:
+            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))
+
+    def watch_session(self) -> None:
+        """Start to count the time without a conversation anew."""
+        idle = self.c.settings.session_idle_s
+        self.wait(session_idle=None if idle is None else self.at + idle)
+
+    # --- What was heard --------------------------------------------------------------------------------------------------
+
+    def settle(self, settling: Settling, played_s: float) -> None:
+        """Write down what was heard of a cancelled turn; the client is told once, a later report only amends."""
+        written = "".join(phrase.text for phrase in settling.phrases)
+        heard = written.strip() if settling.delivered else heard_text(settling.phrases, played_s)
+        self.set(
+            settling=tuple(
+                attrs.evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
+                for s in self.c.settling
+            ),
+            history=amend(self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True)),
+        )
+        if not settling.settled:
+            if played_s > 0:
+                self.set(last_spoken=written)
+            self.tell(TurnEnded(turn=settling.number, reason=settling.reason, heard=heard))
+
+    def settle_all(self) -> None:
+        """Do without the speaker's word: what the client has reported so far must do."""
+        for settling in self.c.settling:
+            if not settling.settled:
+                self.settle(settling, settling.played_s)
+
+    def credit(self, turn: Turn) -> None:
+        """What the user got of a turn proves that its stages work again."""
+        failures = self.c.failures
+        if turn.playing and not turn.tts_failed:
+            failures = attrs.evolve(failures, tts=0)
+        got = turn.playing or (self.silent_output and turn.phrases)
+        if got and turn.kind is TurnKind.RESPONSE and not turn.llm_failed:
+            failures = attrs.evolve(failures, llm=0)
+        self.set(failures=failures)
+
+    # --- History ---------------------------------------------------------------------------------------------------------
+
+    def record_user(self, text: str) -> None:
+        """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
+        turn = self.c.turn
+        if turn is not None:
+            self.record_agent(AgentSaid(turn=turn.number, text=""))
+        self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
+
+    def record_agent(self, item: AgentSaid) -> None:
+        """Write down what the agent said, at the place that is held for it, else at the end."""
+        self.set(history=write_down(self.c.history, item, self.c.settings.limits.history_items))
+
+    def forget_unheard(self) -> None:
+        """Give up the places of turns of which nothing was heard, and nothing will be known any more."""
+        self.set(history=without_unheard(self.c.history, {settling.number for settling in self.c.settling}))

@@ -1,0 +1,181 @@
+"""What a client, its link, the embedder and the server ask of a conversation, or tell it: one half of its events.
+
+Part of ``events``, which has them all.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, Union
+
+import attrs
+
+from flare_actors.conversation.states import Reason, Wait
+
+__all__ = [
+    "ClientAttached",
+    "ClientDetached",
+    "ClientEvent",
+    "CommitRequested",
+    "ConversationEndRequested",
+    "ConversationStartRequested",
+    "DeadlinePassed",
+    "Fact",
+    "FailureRaised",
+    "InterruptRequested",
+    "MuteRequested",
+    "PlaybackCompleted",
+    "PlaybackProgressed",
+    "SayRequested",
+    "SessionEndRequested",
+    "SessionOverloaded",
+    "ShutdownRequested",
+    "TextReceived",
+    "TransportFailed",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Fact:
+    """Something that happened."""
+
+    at: float = 0.0
+    """Seconds since the session's start."""
+
+
+# --- What a client asks for ---------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ConversationStartRequested(Fact):
+    """The client, or the embedder, wants to talk."""
+
+
+@attrs.frozen(kw_only=True)
+class ConversationEndRequested(Fact):
+    """Enough for now; the session stays, IDLE."""
+
+
+@attrs.frozen(kw_only=True)
+class SessionEndRequested(Fact):
+    """Enough for good."""
+
+    reason: Reason = Reason.SESSION_ENDED
+    """The server and the embedder may have others."""
+
+
+@attrs.frozen(kw_only=True)
+class TextReceived(Fact):
+    """The user typed instead of speaking; interrupts like a confirmed barge-in."""
+
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class InterruptRequested(Fact):
+    """The user pressed the stop button: like a barge-in, without words of its own."""
+
+
+@attrs.frozen(kw_only=True)
+class CommitRequested(Fact):
+    """The user declares the utterance finished (push-to-talk): a hard endpoint now."""
+
+
+@attrs.frozen(kw_only=True)
+class MuteRequested(Fact):
+    """While muted, the user's audio is dropped before the VAD."""
+
+    muted: bool
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackProgressed(Fact):
+    """The client has played this much of a turn."""
+
+    turn: int | None = None
+    """None: the oldest unfinished turn."""
+    played_s: float
+    """Seconds of that turn's audio; clamped to what was sent."""
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackCompleted(Fact):
+    """The client has played all it was sent. Before the generation's end that is progress, not the end of the turn."""
+
+    turn: int | None = None
+    """None: the oldest unfinished turn."""
+    played_s: float | None = None
+    """Seconds of that turn's audio that had been sent: stamped by the session, never by the client."""
+
+
+# --- What happens to the link and the session ----------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ClientAttached(Fact):
+    """A link to the client is open (again)."""
+
+    reports_playback: bool = False
+    """The client has declared that it will report what it played; else the first report tells."""
+
+
+@attrs.frozen(kw_only=True)
+class ClientDetached(Fact):
+    """The link closed in an orderly or disorderly way; the client may come back within the grace time."""
+
+
+@attrs.frozen(kw_only=True)
+class TransportFailed(Fact):
+    """The link is broken for good (protocol violation, write timeout)."""
+
+    message: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class SayRequested(Fact):
+    """The embedder wants this said as soon as the floor is free."""
+
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ShutdownRequested(Fact):
+    """The server drains: finish the turn, at the latest in ``deadline_s``, then end."""
+
+    deadline_s: float
+
+
+@attrs.frozen(kw_only=True)
+class SessionOverloaded(Fact):
+    """A bounded queue of control messages was full: facts may be lost, so the session cannot go on."""
+
+    queue: str
+
+
+@attrs.frozen(kw_only=True)
+class FailureRaised(Fact):
+    """Something failed that is no stage's fault."""
+
+    message: str = ""
+    """For the log; never speech content."""
+    critical: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class DeadlinePassed(Fact):
+    """The moment named by the conversation's earliest deadline has come."""
+
+    wait: Wait
+
+
+ClientEvent: TypeAlias = Union[
+    ConversationStartRequested,
+    ConversationEndRequested,
+    SessionEndRequested,
+    TextReceived,
+    InterruptRequested,
+    CommitRequested,
+    MuteRequested,
+    PlaybackProgressed,
+    PlaybackCompleted,
+]
+"""The events that a client may cause; a codec makes these and no others."""
