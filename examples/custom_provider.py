@@ -14,7 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from flare_actors import Agent, Message, ProviderError, TextDelta, run_session
+from flare_actors import Agent, Message, ProviderError, TextDelta, ToolChoice, ToolSpec, run_session
 from flare_actors.conversation.events import ConversationStartRequested, TextReceived
 from flare_actors.conversation.notices import ResponseTextDone, TurnEnded
 from flare_actors.ports import ModelOutput
@@ -26,9 +26,19 @@ class Backwards:
     """A ``LanguageModel``."""
 
     @asynccontextmanager
-    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncIterator[AsyncIterator[ModelOutput]]:
-        """Connect here; what you open around the ``yield`` is closed on every way out, cancellation included."""
-        del locale
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
+    ) -> AsyncIterator[AsyncIterator[ModelOutput]]:
+        """Connect here; what you open around the ``yield`` is closed on every way out, cancellation included.
+
+        The last two arguments come only where tools are offered; leave them out if your model knows none.
+        """
+        del locale, tools, tool_choice
         question = messages[-1].content
         if not question:
             raise ProviderError("llm", "nothing was asked")

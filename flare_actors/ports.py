@@ -21,6 +21,7 @@ from typing import Literal, Protocol, TypeAlias, Union, runtime_checkable
 import attrs
 
 from flare_actors.audio import AudioFormat
+from flare_actors.conversation.calls import ToolCall, ToolChoice, ToolSpec
 from flare_actors.conversation.events import ClientEvent
 from flare_actors.conversation.notices import Notice
 from flare_actors.conversation.states import SttMode
@@ -42,6 +43,10 @@ __all__ = [
     "SpeechAudio",
     "Synthesizer",
     "TextDelta",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolChoice",
+    "ToolSpec",
     "Transcript",
     "Usage",
     "VoiceActivity",
@@ -164,8 +169,16 @@ class Recognizer(Protocol):
 class Message:
     """One entry of what the language model is shown."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str = attrs.field(repr=False)
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = attrs.field(default="", repr=False)
+    """Of an assistant's message with calls it may be empty; of a tool's it is the result."""
+    calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's message: the tools that it asked for. The messages right after it are their results, one for each,
+    in the same order."""
+    call: str | None = None
+    """Of a tool's message: the id of the call whose result it is."""
+    failed: bool = False
+    """Of a tool's message: the result tells what went wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -176,6 +189,17 @@ class TextDelta:
 
 
 @attrs.frozen(kw_only=True)
+class ToolCallDelta:
+    """The arguments of a call grow. Only a sign of life: the call counts, whole, when ``ToolCall`` comes."""
+
+    call: str
+    """As in the ``ToolCall`` that follows."""
+    name: str
+    arguments: str = attrs.field(repr=False)
+    """This piece of them."""
+
+
+@attrs.frozen(kw_only=True)
 class Usage:
     """What the request cost, as the provider counts it."""
 
@@ -183,7 +207,7 @@ class Usage:
     output_tokens: int
 
 
-ModelOutput: TypeAlias = Union[TextDelta, Usage]
+ModelOutput: TypeAlias = Union[TextDelta, ToolCallDelta, ToolCall, Usage]
 
 
 @runtime_checkable
@@ -191,16 +215,25 @@ class LanguageModel(Protocol):
     """Writes answers."""
 
     def generate(
-        self, messages: Sequence[Message], *, locale: str
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """Answer the last message.
 
         Args:
-            messages: a system message first (if there are instructions), then user and assistant in turn; the last one
-                is the user's.
+            messages: a system message first (if there are instructions), then user and assistant in turn, with the results of
+                tools after the calls; the last one is the user's, or a tool's.
             locale: BCP 47 tag of what is spoken.
+            tools: what the model may call. A model that knows no tools leaves this argument and the next one out: it is
+                given them only where there are tools to be offered, and then fails, once, with a message that says why.
+            tool_choice: whether it may, must or must not call one; given with tools only.
 
-        Gives the answer's text as it is written, then ends.
+        Gives the answer's text as it is written, and each call as soon as it is whole, then ends. Who asked carries the
+        calls out, and asks again with their results.
 
         Raises:
             ProviderError: it failed; what came before stays valid.

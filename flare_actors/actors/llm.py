@@ -11,7 +11,7 @@ from flare_actors.conversation.events import LanguageModelFailed
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect
-from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
+from flare_actors.ports import Message, ModelOutput, TextDelta, ToolCall, ToolCallDelta, Usage
 
 if TYPE_CHECKING:
     from flare_actors.actors.reply import Reply
@@ -40,7 +40,9 @@ async def write_answer(reply: Reply) -> None:
             patience.until(timeouts.connect_s, "connect")
             model, locale = reply.agent.language_model, reply.command.locale
             async with Guarded[ModelOutput](
-                "llm", lambda: model.generate(messages, locale=locale), gives=(TextDelta, Usage)
+                "llm",
+                lambda: model.generate(messages, locale=locale),
+                gives=(TextDelta, ToolCallDelta, ToolCall, Usage),
             ) as outputs:
                 patience.until(timeouts.llm_first_s, "first token")
                 first = True

@@ -10,12 +10,23 @@ from typing import Final, TypeAlias, Union
 import attrs
 
 from flare_actors.errors import ProviderError
-from flare_actors.ports import TextDelta, Usage
+from flare_actors.ports import TextDelta, ToolCall, ToolCallDelta, Usage
 
-__all__ = ["ErrorEvent", "EventReader", "Finished", "StreamOutput", "error_code", "read_event"]
+__all__ = [
+    "CallPart",
+    "CallReader",
+    "ErrorEvent",
+    "EventReader",
+    "Finished",
+    "StreamOutput",
+    "error_code",
+    "read_event",
+]
 
 DONE: Final = "[DONE]"
 MAX_EVENT_BYTES: Final = 1 << 20  # a token's event has a few hundred
+MAX_CALLS: Final = 64  # in one answer; OpenAI's own limit for tools is 128, and nobody calls half of them at a time
+MAX_ARGUMENT_CHARS: Final = 1 << 16
 # Error codes are words; anything longer may quote the user, or the key.
 CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
 
@@ -36,7 +47,19 @@ class ErrorEvent:
     """`` code`` for a message, or nothing."""
 
 
-StreamOutput: TypeAlias = Union[TextDelta, Usage, Finished, ErrorEvent]
+@attrs.frozen(kw_only=True)
+class CallPart:
+    """A piece of a tool call, as servers cut them."""
+
+    index: int | None
+    """Which call of the answer; some servers leave it out, or say 0 always."""
+    call: str
+    """The id; empty in pieces that go on with a call, and always with some servers."""
+    name: str
+    arguments: str = attrs.field(repr=False)
+
+
+StreamOutput: TypeAlias = Union[TextDelta, CallPart, Usage, Finished, ErrorEvent]
 
 
 class EventReader:
@@ -76,8 +99,79 @@ class EventReader:
             self._data.append(line[5:].removeprefix(b" "))
 
 
+class CallReader:
+    """Tool calls out of their pieces, which come in order: a call is whole when the next one begins, or the answer ends."""
+
+    def __init__(self) -> None:
+        self._index: int | None = None
+        self._id = ""
+        self._call: ToolCall | None = None
+        self._count = 0
+
+    def feed(self, part: CallPart) -> Iterator[ToolCall | ToolCallDelta]:
+        """What is known with this piece.
+
+        Raises:
+            ProviderError: it belongs to no call, or there is no end of them.
+        """
+        # A new index or a new id is a new call: servers that send whole calls may number all of them 0.
+        other = part.index != self._index or (part.call not in ("", self._id) and part.name != "")
+        if self._call is None or other:
+            yield from self.finish()
+            if not part.name:
+                raise _foreign("a tool call without a name")
+            self._count += 1
+            if self._count > MAX_CALLS:
+                raise ProviderError("llm", f"the answer holds more than {MAX_CALLS} tool calls")
+            self._index, self._id = part.index, part.call
+            self._call = ToolCall(call=part.call or f"call{self._count}", name=part.name, arguments="")
+        call = self._call
+        self._call = attrs.evolve(call, arguments=call.arguments + part.arguments)
+        if len(self._call.arguments) > MAX_ARGUMENT_CHARS:
+            raise ProviderError("llm", f"the answer holds a tool call with more than {MAX_ARGUMENT_CHARS} characters")
+        yield ToolCallDelta(call=call.call, name=call.name, arguments=part.arguments)
+
+    def finish(self) -> Iterator[ToolCall]:
+        """The call that was under way: nothing more comes of it."""
+        call, self._call = self._call, None
+        if call is not None:
+            yield attrs.evolve(call, arguments=call.arguments.strip() or "{}")
+
+
+class AnswerReader:
+    """An answer out of the bytes of its stream: text and calls as they come; how it ended, in fields."""
+
+    def __init__(self) -> None:
+        self._events = EventReader()
+        self._calls = CallReader()
+        self.finished = False
+        """The answer is complete."""
+        self.done = False
+        """Nothing comes after it, not even counts."""
+        self.usage: Usage | None = None
+        """The latest count: some servers count along, and the last count is the count."""
+
+    def feed(self, chunk: bytes) -> Iterator[TextDelta | ToolCall | ToolCallDelta | ErrorEvent]:
+        """What is known with this chunk.
+
+        Raises:
+            ProviderError: it is no stream of chat completion chunks.
+        """
+        for output in (each for data in self._events.feed(chunk) for each in read_event(data)):
+            match output:
+                case TextDelta() | ErrorEvent():
+                    yield output
+                case CallPart():
+                    yield from self._calls.feed(output)
+                case Usage():
+                    self.usage = output
+                case Finished(end_of_stream=end):
+                    self.finished, self.done = True, self.done or end
+                    yield from self._calls.finish()
+
+
 def read_event(data: str) -> Iterator[StreamOutput]:
-    """What one event says; unknown fields (reasoning, log probabilities, tool calls) are passed over.
+    """What one event says; unknown fields (reasoning, log probabilities) are passed over.
 
     Raises:
         ProviderError: it is no chat completion chunk.
@@ -123,8 +217,26 @@ def _read_choice(choice: object) -> Iterator[StreamOutput]:
         raise _foreign("'content'")
     if content:
         yield TextDelta(text=content)
+    calls = delta.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise _foreign("'tool_calls'")
+    for call in calls:
+        yield _read_call(call)
     if choice.get("finish_reason") is not None:
         yield Finished(end_of_stream=False)
+
+
+def _read_call(call: object) -> CallPart:
+    if isinstance(call, Mapping):
+        function = call.get("function") or {}
+        index, call_id = call.get("index"), call.get("id") or ""
+        if isinstance(function, Mapping) and isinstance(index, int | None) and isinstance(call_id, str):
+            name, arguments = function.get("name") or "", function.get("arguments")
+            if isinstance(arguments, Mapping):  # Some servers forget that it is to be JSON text.
+                arguments = json.dumps(arguments, ensure_ascii=False)
+            if isinstance(name, str) and isinstance(arguments, str | None):
+                return CallPart(index=index, call=call_id, name=name, arguments=arguments or "")
+    raise _foreign("'tool_calls'")
 
 
 def _read_usage(counts: object) -> Usage:

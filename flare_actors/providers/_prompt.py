@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
-from flare_actors.ports import Message
+from flare_actors.ports import Message, ToolSpec
 
-__all__ = ["EXAMPLES", "fit", "tokens_at_most"]
+__all__ = ["EXAMPLES", "MIN_BUDGET", "fit", "tokens_at_most", "tokens_of_tools"]
 
 # A model of this size copies the shape of what it sees: short, spoken, no lists. A question about itself, one about the
 # world, and a remark, because with questions alone it treats every remark as one. Three turns are enough, and cost about a
@@ -42,9 +42,18 @@ MESSAGE_TOKENS: Final = 6  # the chat template's own
 BLOCK: Final = 8
 
 
+MIN_BUDGET: Final = 64  # a short question still fits beside instructions of a third of it
+
+
 def tokens_at_most(messages: Sequence[Message]) -> int:
     """A cautious estimate of the tokens that messages cost."""
-    return sum(MESSAGE_TOKENS + ceil(_tokens(each.content)) for each in messages)
+    calls = sum(MESSAGE_TOKENS + ceil(_tokens(call.name + call.arguments)) for each in messages for call in each.calls)
+    return calls + sum(MESSAGE_TOKENS + ceil(_tokens(each.content)) for each in messages)
+
+
+def tokens_of_tools(tools: Sequence[ToolSpec]) -> int:
+    """A cautious estimate of the tokens that it costs to offer tools."""
+    return sum(MESSAGE_TOKENS + ceil(_tokens(each.name + each.description + each.parameters)) for each in tools)
 
 
 def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message] = EXAMPLES) -> list[Message]:
@@ -69,9 +78,15 @@ def fit(messages: Sequence[Message], *, budget: int, examples: Sequence[Message]
             break
         kept += 1
     start = min(ceil((len(turns) - kept) / BLOCK) * BLOCK, len(turns) - 1)
+    while start < len(turns) - 1 and turns[start].role == "tool":
+        start += 1  # The call that it answers is not shown.
+    while start > 0 and turns[start].role == "tool":
+        start -= 1  # Nothing but results is left: the call comes with them.
     rest = turns[start:]
     if len(rest) == 1:
         rest = [_cut_begin(rest[0], left)]
+    elif tokens_at_most(rest) > left and rest[-1].role == "tool":
+        rest = [_cut_end(each, left // len(rest)) if each.role == "tool" else each for each in rest]
     return head + rest
 
 

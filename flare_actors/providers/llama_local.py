@@ -20,10 +20,10 @@ from typing import Any, Final
 import attrs
 import trio
 
-from flare_actors.errors import ConfigError
-from flare_actors.ports import Message, ModelOutput
+from flare_actors.errors import ConfigError, ProviderError
+from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
 from flare_actors.providers._extras import need
-from flare_actors.providers._prompt import EXAMPLES, fit
+from flare_actors.providers._prompt import EXAMPLES, MIN_BUDGET, fit, tokens_of_tools
 from flare_actors.providers.catalog import SMOLLM2
 from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings
 from flare_actors.providers.provider import Provider
@@ -90,9 +90,20 @@ class LlamaLocal:
         self._metrics = metrics
 
     @asynccontextmanager
-    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
-        """Answer the last message; see ``ports.LanguageModel`` and ``OpenAIChat.generate``."""
-        async with self._chat.generate(self._prompt(messages), locale=locale) as outputs:
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
+    ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
+        """Answer the last message; see ``ports.LanguageModel`` and ``OpenAIChat.generate``.
+
+        Tools are for models that were trained to call them; SmolLM2-135M, the demo brain, was not.
+        """
+        prompt = self._prompt(messages, tools)
+        async with self._chat.generate(prompt, locale=locale, tools=tools, tool_choice=tool_choice) as outputs:
             yield outputs
 
     async def prepare(self, instructions: str, *, slots: int | None = None) -> None:
@@ -123,8 +134,14 @@ class LlamaLocal:
             waiting=int(float(counters["llamacpp:requests_deferred"])),
         )
 
-    def _prompt(self, messages: Sequence[Message]) -> list[Message]:
-        budget = self.settings.context_tokens - self.settings.max_tokens
+    def _prompt(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> list[Message]:
+        budget = self.settings.context_tokens - self.settings.max_tokens - tokens_of_tools(tools)
+        if budget < MIN_BUDGET:
+            raise ProviderError(
+                "llm",
+                f"{len(tools)} tools fill the model's context; offer fewer, or give it more (context_tokens)",
+                critical=True,
+            )
         return fit(messages, budget=budget, examples=EXAMPLES if self.settings.examples else ())
 
 

@@ -23,8 +23,8 @@ import attrs
 import trio
 
 from flare_actors.errors import ConfigError, ProviderError
-from flare_actors.ports import Message, ModelOutput, TextDelta, Usage
-from flare_actors.providers._chat_events import ErrorEvent, EventReader, Finished, error_code, read_event
+from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
+from flare_actors.providers._chat_events import AnswerReader, ErrorEvent, error_code
 
 if TYPE_CHECKING:
     import ssl
@@ -138,13 +138,21 @@ class OpenAIChat:
 
     @asynccontextmanager
     async def generate(
-        self, messages: Sequence[Message], *, locale: str, extra: Mapping[str, object] | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
+        extra: Mapping[str, object] | None = None,
     ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         """Answer the last message; see ``ports.LanguageModel``. ``Usage`` comes last, where the server counts.
 
         Args:
             messages: what the model is shown.
             locale: not used; the model follows the language of the messages.
+            tools: what it may call. Not every server and model knows tools; some refuse the request then.
+            tool_choice: whether it may, must or must not.
             extra: more fields of this request's body, over those of the settings.
 
         Raises:
@@ -159,7 +167,7 @@ class OpenAIChat:
             "POST",
             f"{self._url}/chat/completions",
             headers=self._headers(),
-            json=self._body(messages) | dict(extra or {}),
+            json=self._body(messages) | _offer(tools, tool_choice) | dict(extra or {}),
         )
         async with aclosing(self._results(request)) as results:
             yield results
@@ -177,31 +185,23 @@ class OpenAIChat:
                 critical=True,
             )
         chunks = response.aiter_bytes()
-        reader = EventReader()
-        finished = done = False
-        usage: Usage | None = None
+        reader = AnswerReader()
         try:
             async for chunk in chunks:
-                for output in (each for data in reader.feed(chunk) for each in read_event(data)):
-                    match output:
-                        case TextDelta():
-                            yield output
-                        case Usage():
-                            usage = output  # some servers count along; the last count is the count
-                        case Finished(end_of_stream=end):
-                            finished, done = True, done or end
-                        case ErrorEvent(code=code):
-                            raise ProviderError("llm", f"{self._url} failed while answering{code}")
-                if done:
+                for output in reader.feed(chunk):
+                    if isinstance(output, ErrorEvent):
+                        raise ProviderError("llm", f"{self._url} failed while answering{output.code}")
+                    yield output
+                if reader.done:
                     break
-            if not finished:
+            if not reader.finished:
                 raise ProviderError("llm", f"{self._url} broke off its answer")
-            if usage is not None:
-                yield usage
+            if reader.usage is not None:
+                yield reader.usage
         except httpx2.HTTPError as error:
             raise ProviderError("llm", f"{self._url} broke off its answer: {type(error).__name__}") from None
         finally:
-            await _let_end(chunks, DRAIN_S if done else 0)
+            await _let_end(chunks, DRAIN_S if reader.done else 0)
             await response.aclose()
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
@@ -293,7 +293,7 @@ class OpenAIChat:
         settings = self.settings
         body: dict[str, object] = {
             "model": settings.model,
-            "messages": [{"role": each.role, "content": each.content} for each in messages],
+            "messages": [_write_message(each) for each in messages],
             "stream": True,
         }
         if settings.usage:
@@ -316,6 +316,26 @@ async def open_openai(
         yield chat
     finally:
         await chat.aclose()
+
+
+def _write_message(message: Message) -> dict[str, object]:
+    written: dict[str, object] = {"role": message.role, "content": message.content}
+    if message.calls:
+        written["content"] = message.content or None
+        written["tool_calls"] = [
+            {"id": each.call, "type": "function", "function": {"name": each.name, "arguments": each.arguments}}
+            for each in message.calls
+        ]
+    if message.call is not None:
+        written["tool_call_id"] = message.call
+    return written
+
+
+def _offer(tools: Sequence[ToolSpec], choice: ToolChoice) -> dict[str, object]:
+    if not tools:
+        return {}
+    functions = [{"name": each.name, "description": each.description, "parameters": each.schema} for each in tools]
+    return {"tools": [{"type": "function", "function": each} for each in functions], "tool_choice": choice}
 
 
 def _read_key(settings: OpenAISettings) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias, Union
 
 import attrs
 import trio
@@ -23,11 +23,16 @@ from flare_actors.ports import (
     Phrase,
     SpeechAudio,
     TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolChoice,
+    ToolSpec,
     Transcript,
 )
 
 __all__ = [
     "EnergyVoiceActivity",
+    "Line",
     "ScriptedLanguageModel",
     "ScriptedRecognizer",
     "ScriptedSynthesizer",
@@ -132,40 +137,79 @@ class ScriptedRecognizer:
 
 _ANSWER: Final = "You said something, and I heard it. This is the scripted answer."
 
+Line: TypeAlias = Union[str, Sequence[Union[str, ToolCall]]]
+"""An answer: a text, or texts and tool calls in the order in which they come."""
+
 
 @attrs.define(kw_only=True)
 class ScriptedLanguageModel:
-    """Answers with the next line of the script, token by token."""
+    """Answers with the next line of the script, token by token.
 
-    script: Sequence[str] | Callable[[Sequence[Message]], str] = (_ANSWER,)
+    With ``tool`` it behaves as a model that knows one tool: whenever that is offered and the user has spoken, it is called;
+    its result is answered with ``tool_answer``. A line of the script may hold calls of its own (``ToolCall``), several, too.
+    """
+
+    script: Sequence[Line] | Callable[[Sequence[Message]], Line] = (_ANSWER,)
     """One answer per request (the last one repeats), or a function of the messages."""
     first_token_s: float = 0.0
     gap_s: float = 0.0
+    tool: str | None = None
+    """The tool to call where it is offered."""
+    tool_arguments: str = "{}"
+    """Its arguments: the JSON text of an object."""
+    tool_answer: str = "The answer is: {result}"
+    """What is said of its result."""
     requests: list[tuple[Message, ...]] = attrs.field(factory=list, init=False, repr=False)
     """What was asked so far, for assertions."""
+    offers: list[tuple[str, ...]] = attrs.field(factory=list, init=False, repr=False)
+    """The tools that were offered with each request: their names; none where they must not be called."""
     open_streams: int = attrs.field(default=0, init=False)
 
     @asynccontextmanager
-    async def generate(self, messages: Sequence[Message], *, locale: str) -> AsyncIterator[AsyncIterator[ModelOutput]]:
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
+    ) -> AsyncIterator[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
         del locale
-        number = len(self.requests)
+        offered = () if tool_choice == "none" else tuple(each.name for each in tools)
         self.requests.append(tuple(messages))
-        text = self.script(messages) if callable(self.script) else self.script[min(number, len(self.script) - 1)]
+        self.offers.append(offered)
+        line = self._line(messages, offered)
         self.open_streams += 1
         try:
             await trio.lowlevel.checkpoint()
-            async with aclosing(self._run(split_tokens(text))) as outputs:
+            async with aclosing(self._run([line] if isinstance(line, str) else line)) as outputs:
                 yield outputs
         finally:
             self.open_streams -= 1
 
-    async def _run(self, tokens: Iterable[str]) -> AsyncGenerator[ModelOutput, None]:
+    def _line(self, messages: Sequence[Message], offered: Sequence[str]) -> Line:
+        if self.tool is not None and messages and messages[-1].role == "tool":
+            return self.tool_answer.replace("{result}", messages[-1].content)
+        if self.tool is not None and self.tool in offered:
+            return [ToolCall(call=f"call{len(self.requests)}", name=self.tool, arguments=self.tool_arguments)]
+        if callable(self.script):
+            return self.script(messages)
+        return self.script[min(len(self.requests), len(self.script)) - 1]
+
+    async def _run(self, parts: Iterable[str | ToolCall]) -> AsyncGenerator[ModelOutput, None]:
         await trio.sleep(self.first_token_s)
-        for i, token in enumerate(tokens):
-            if i and self.gap_s:
-                await trio.sleep(self.gap_s)
-            yield TextDelta(text=token)
+        first = True
+        for part in parts:
+            for token in split_tokens(part) if isinstance(part, str) else [part]:
+                if not first and self.gap_s:
+                    await trio.sleep(self.gap_s)
+                first = False
+                if isinstance(token, ToolCall):
+                    yield ToolCallDelta(call=token.call, name=token.name, arguments=token.arguments)
+                    yield token
+                else:
+                    yield TextDelta(text=token)
 
 
 @attrs.define(kw_only=True)

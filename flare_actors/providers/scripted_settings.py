@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -64,6 +65,21 @@ class ScriptedAnswers:
     first_token_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     gap_s: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     """Between two tokens."""
+    tool: str | None = None
+    """A tool to call, by name, whenever it is offered and the user has spoken; none: none is called."""
+    tool_arguments: str = attrs.field(default="{}", repr=False)
+    """Its arguments: the JSON text of an object."""
+    tool_answer: str = attrs.field(default="The answer is: {result}", repr=False)
+    """What is said of its result, in place of a line of the script."""
+
+    @tool_arguments.validator
+    def _is_an_object(self, _: object, value: str) -> None:
+        try:
+            wrong = not isinstance(json.loads(value), dict)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError('must be the JSON text of an object, e.g. \'{"city": "Berlin"}\'')
 
 
 @attrs.frozen(kw_only=True)

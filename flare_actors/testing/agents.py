@@ -9,6 +9,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.ports import LanguageModel, Message, Recognizer, Synthesizer, VoiceActivity
 from flare_actors.providers.scripted import (
     EnergyVoiceActivity,
+    Line,
     ScriptedLanguageModel,
     ScriptedRecognizer,
     ScriptedSynthesizer,
@@ -20,7 +21,7 @@ __all__ = ["scripted_agent"]
 def scripted_agent(
     *,
     transcripts: Sequence[str] = (),
-    answers: Sequence[str] | Callable[[Sequence[Message]], str] = ("One two three. Four five six.",),
+    answers: Sequence[Line] | Callable[[Sequence[Message]], Line] = ("One two three. Four five six.",),
     settings: Settings | None = None,
     instructions: str = "",
     language_model: LanguageModel | None = None,
@@ -32,7 +33,7 @@ def scripted_agent(
 
     Args:
         transcripts: what the user is understood to say; when they are used up, "hello".
-        answers: what the model writes (the last one repeats), or a function of the messages.
+        answers: what the model writes, and which tools it calls (the last one repeats), or a function of the messages.
         settings: of the agent; default: the defaults.
         instructions: the system message.
         language_model: instead of one with ``answers``.

@@ -28,6 +28,8 @@ from flare_actors.ports import (
     Recognizer,
     SpeechAudio,
     Synthesizer,
+    ToolChoice,
+    ToolSpec,
     Transcript,
     VoiceActivity,
     VoiceDetector,
@@ -232,10 +234,16 @@ class FaultyLanguageModel(_Faulty):
     inner: LanguageModel
 
     def generate(
-        self, messages: Sequence[Message], *, locale: str
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
-        return self._open("llm", self.inner.generate(messages, locale=locale), self._next_fault())
+        inner = self.inner.generate(messages, locale=locale, tools=tools, tool_choice=tool_choice)
+        return self._open("llm", inner, self._next_fault())
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -1,0 +1,65 @@
+"""What a language model may ask to have done: tools, as it is told of them, and its calls."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+__all__ = ["ToolCall", "ToolChoice", "ToolSpec"]
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"]
+"""Whether the model may call tools as it likes, must not, or must call at least one. (To have it call a certain one, offer
+that one alone, and require it.)"""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What OpenAI's and Anthropic's APIs take alike."""
+
+_NO_ARGUMENTS: Final = '{"type": "object", "properties": {}}'
+
+
+@attrs.frozen(kw_only=True)
+class ToolSpec:
+    """A tool as the model is told of it. By itself, without a function, it is one that the client carries out."""
+
+    name: str = attrs.field()
+    """Letters, digits, ``_`` and ``-``, at most 64."""
+    description: str = attrs.field(default="", repr=False)
+    """What it does and when to call it, written for the model."""
+    parameters: str = attrs.field(default=_NO_ARGUMENTS, repr=False)
+    """The JSON text of a JSON schema of type ``object``: its arguments."""
+
+    @name.validator
+    def _is_a_name(self, _: object, value: str) -> None:
+        if _NAME.fullmatch(value) is None:
+            raise ValueError("a tool's name has 1 to 64 letters, digits, '_' and '-'")
+
+    @parameters.validator
+    def _is_a_schema(self, _: object, value: str) -> None:
+        try:
+            schema = json.loads(value)
+        except (ValueError, RecursionError):
+            schema = None
+        if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+            raise ValueError("a tool's parameters are the JSON text of a JSON schema of type 'object'")
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """``parameters`` as an object, a new one each time."""
+        schema: dict[str, Any] = json.loads(self.parameters)
+        return {"type": "object", **schema}
+
+
+@attrs.frozen(kw_only=True)
+class ToolCall:
+    """The model asks for a tool."""
+
+    call: str
+    """The call's id, by which its result is matched: letters and digits. Of a provider's own making it need only be unique
+    within its answer; the session gives each call one of its own."""
+    name: str
+    """Which tool. Models invent some."""
+    arguments: str = attrs.field(default="{}", repr=False)
+    """The JSON text of an object, as the model wrote it: it may be broken."""
