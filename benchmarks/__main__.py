@@ -16,7 +16,7 @@ from benchmarks.compare import compare
 from benchmarks.noise import NoiseCheck
 from benchmarks.report import Metric, machine, table, versions
 
-NAMES: Final = ("hop", "engines", "install", "startup", "server_memory", "voice_to_voice", "wer_noise")
+NAMES: Final = ("hop", "first_audio", "barge_in", "engines", "install", "startup", "server_memory", "voice_to_voice", "wer_noise")
 
 
 def main() -> int:

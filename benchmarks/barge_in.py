@@ -1,0 +1,62 @@
+"""How long from the decision that the user interrupts until the output is silent, and until the engines' streams are closed?
+
+``voice``: from the detector's answer about the chunk that decides it; ``request``: from the client's message. The output is
+silent when the client is told so, after which no audio of the turn leaves.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import trio
+
+from benchmarks import floors
+from benchmarks.kit import LOUD, World, now_ms, world
+from benchmarks.report import Metric, Options, reps, summary
+from flare_actors.conversation.events import InterruptRequested
+from flare_actors.conversation.notices import PlaybackCleared
+from flare_actors.ports import AudioIn, AudioOut
+
+__all__ = ["interruptions", "measure"]
+
+
+async def _one(talk: World, *, by_voice: bool) -> tuple[float, float, float]:
+    """Milliseconds from the decision: output silent, model closed, synthesizer closed."""
+    await talk.ask()
+    await talk.until(AudioOut)
+    await trio.sleep(0.03)  # in the middle of a sentence, and of nothing else
+    times = talk.times
+    times.at.pop(PlaybackCleared.__name__, None)
+    cleared = PlaybackCleared.__name__
+    if by_voice:
+        while cleared not in times.at:
+            talk.link.inbound.send_nowait(AudioIn(LOUD))
+            with trio.move_on_after(0.02):
+                await times.wait(cleared)
+        decided = times.at["heard_chunk"]
+    else:
+        decided = now_ms()
+        talk.link.inbound.send_nowait(InterruptRequested())
+        await times.wait(cleared)
+    await times.wait("tts_closed")
+    await times.wait("llm_closed")
+    result = tuple(times.at[what] - decided for what in (cleared, "llm_closed", "tts_closed"))
+    await talk.listening_again()
+    return result  # type: ignore[return-value]
+
+
+async def interruptions(count: int, *, by_voice: bool) -> list[tuple[float, float, float]]:
+    """So many interruptions of one session."""
+    async with world(forever=True) as talk:
+        return [await _one(talk, by_voice=by_voice) for _ in range(count + 5)][5:]
+
+
+async def measure(options: Options) -> dict[str, Metric]:
+    """By voice, and by request."""
+    hop = statistics.median(await floors.channel_hop()) / 1000
+    metrics = {}
+    for how, by_voice, count in (("voice", True, 100), ("request", False, 400)):
+        found = await interruptions(reps(options, count), by_voice=by_voice)
+        for name, values in zip(("output_silent", "llm_closed", "tts_closed"), zip(*found, strict=True), strict=True):
+            metrics[f"{how}.{name}"] = summary(values, "ms", floor=hop)
+    return metrics

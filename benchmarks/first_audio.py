@@ -1,0 +1,53 @@
+"""How long from the final transcript until the answer's first audio reaches the client's link, if no engine takes any time?
+
+It goes through everything that a real answer goes through: the core, a reply scope, the model's stream, phrases, the
+synthesizer's stream, the pacing speaker and the link's writer.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks import floors
+from benchmarks.kit import world
+from benchmarks.report import Metric, Options, reps, summary
+from flare_actors.conversation.events import InterruptRequested
+from flare_actors.ports import AudioOut
+
+__all__ = ["measure", "turns"]
+
+_PARTS: Final = (
+    ("transcript_to_request", "transcript", "asked"),
+    ("request_to_phrase", "asked", "phrase"),
+    ("phrase_to_link", "phrase", AudioOut.__name__),
+)
+STACKS: Final = {"first audio": tuple(name for name, _, _ in _PARTS)}
+
+
+async def turns(count: int) -> list[dict[str, float]]:
+    """For each of so many turns, when what happened, in ms."""
+    found = []
+    async with world(forever=True) as talk:
+        for number in range(count + 5):
+            await talk.ask()
+            await talk.until(AudioOut)
+            if number >= 5:  # the first ones import and fill caches
+                found.append(dict(talk.times.at))
+            talk.link.inbound.send_nowait(InterruptRequested())
+            await talk.listening_again()
+    return found
+
+
+def between(found: Sequence[dict[str, float]], start: str, end: str) -> list[float]:
+    """Milliseconds from one thing to another, in every turn."""
+    return [each[end] - each[start] for each in found]
+
+
+async def measure(options: Options) -> dict[str, Metric]:
+    """The whole, and its parts."""
+    hop = statistics.median(await floors.channel_hop()) / 1000
+    found = await turns(reps(options, 500))
+    metrics = {"first_audio": summary(between(found, "transcript", AudioOut.__name__), "ms", floor=hop)}
+    return metrics | {name: summary(between(found, start, end), "ms", floor=hop) for name, start, end in _PARTS}
