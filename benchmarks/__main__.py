@@ -16,7 +16,9 @@ from benchmarks.compare import compare
 from benchmarks.noise import NoiseCheck
 from benchmarks.report import Metric, machine, table, versions
 
-NAMES: Final = ("hop", "first_audio", "barge_in", "engines", "install", "startup", "server_memory", "voice_to_voice", "wer_noise")
+NAMES: Final = (
+    "step", "hop", "first_audio", "barge_in", "startup", "install", "engines", "server_memory", "voice_to_voice", "wer_noise",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -270,9 +270,7 @@ class World:
     async def listening_again(self) -> None:
         """Wait until the turn is over and the recogniser is open for the next utterance."""
         await self.until(TurnEnded)
-        while not self.session.statistics().state.value == "listening":
-            await trio.sleep(0.001)
-        await trio.sleep(0.002)
+        await trio.sleep(0.003)
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import attrs
 import trio
 
 from flare_actors.conversation.events import Event, SessionOverloaded
 from flare_actors.conversation.notices import ErrorRaised, Notice, ResponseTextDelta, SessionEnded, TranscriptReceived
+from flare_actors.conversation.values import evolve
 from flare_actors.ports import AudioOut, ServerMessage
 
 __all__ = ["Clock", "Inbox", "Outbox"]
@@ -49,7 +49,7 @@ class Inbox:
     def put(self, event: Event) -> None:
         """Stamp and enqueue."""
         try:
-            self._send.send_nowait(attrs.evolve(event, at=self._clock.now()))
+            self._send.send_nowait(evolve(event, at=self._clock.now()))
         except trio.WouldBlock:
             self._overloaded = self._overloaded or "inbox"
 

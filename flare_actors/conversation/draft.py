@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from flare_actors.conversation.commands import Command, Notify, StartStt
 from flare_actors.conversation.history import (
     AgentSaid,
@@ -24,6 +22,7 @@ from flare_actors.conversation.model import Conversation, Hearing, Settling, Tur
 from flare_actors.conversation.notices import ErrorRaised, Notice, StateChanged, TurnEnded
 from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
 from flare_actors.conversation.table import check_transition
+from flare_actors.conversation.values import evolve
 
 __all__ = ["SAME_S", "BareDraft"]
 
@@ -43,11 +42,11 @@ class BareDraft:
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
         """Change fields of the conversation."""
-        self.c = attrs.evolve(self.c, **changes)
+        self.c = evolve(self.c, **changes)
 
     def wait(self, **deadlines: float | None) -> None:
         """Set (seconds since the session's start) or clear (None) deadlines."""
-        self.set(deadlines=attrs.evolve(self.c.deadlines, **deadlines))
+        self.set(deadlines=evolve(self.c.deadlines, **deadlines))
 
     def emit(self, *commands: Command) -> None:
         """Have these done."""
@@ -125,7 +124,7 @@ class BareDraft:
         heard = written.strip() if settling.delivered else heard_text(settling.phrases, played_s)
         self.set(
             settling=tuple(
-                attrs.evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
+                evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
                 for s in self.c.settling
             ),
             history=amend(self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True)),
@@ -145,10 +144,10 @@ class BareDraft:
         """What the user got of a turn proves that its stages work again."""
         failures = self.c.failures
         if turn.playing and not turn.tts_failed:
-            failures = attrs.evolve(failures, tts=0)
+            failures = evolve(failures, tts=0)
         got = turn.playing or (self.silent_output and turn.phrases)
         if got and turn.kind is TurnKind.RESPONSE and not turn.llm_failed:
-            failures = attrs.evolve(failures, llm=0)
+            failures = evolve(failures, llm=0)
         self.set(failures=failures)
 
     # --- History ---------------------------------------------------------------------------------------------------------

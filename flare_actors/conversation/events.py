@@ -77,12 +77,12 @@ __all__ = [
 # --- What the listener heard -----------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ListenerOpened(Fact):
     """The ear hears: voice activity detection runs from here until the conversation ends."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ListenerFailed(Fact):
     """The voice activity detection cannot be opened, or broke."""
 
@@ -90,35 +90,35 @@ class ListenerFailed(Fact):
     critical: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpeechStarted(Fact):
     """Voice activity began: a new utterance."""
 
     utterance: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpeechConfirmed(Fact):
     """The utterance has lasted long enough (``interruption_min_s`` of voice) to count as an interruption."""
 
     utterance: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpeechPaused(Fact):
     """The soft endpoint: silence for ``soft_endpoint_s``, so that the utterance may be over."""
 
     utterance: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpeechResumed(Fact):
     """Voice again after the soft endpoint: the utterance goes on."""
 
     utterance: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpeechStopped(Fact):
     """The utterance ended: enough silence, a commit, or its maximum length."""
 
@@ -133,12 +133,12 @@ class SpeechStopped(Fact):
     """Less than ``min_speech_s``: it never reaches the recogniser and no transcript will come."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class RecognizerReady(Fact):
     """The recogniser is open for the next utterance."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class RecognizerFailed(Fact):
     """The recogniser failed or timed out; it stays down until it is started again."""
 
@@ -146,7 +146,7 @@ class RecognizerFailed(Fact):
     critical: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TranscriptUpdated(Fact):
     """A partial transcript; the next one replaces it."""
 
@@ -156,7 +156,7 @@ class TranscriptUpdated(Fact):
     """False: something that was said before is known to be missing."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TranscriptFinished(Fact):
     """The final transcript of an utterance; may be empty."""
 
@@ -167,7 +167,7 @@ class TranscriptFinished(Fact):
 # --- What the reply of a turn did ----------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PhraseReady(Fact):
     """The model has written a speakable phrase, which the synthesizer now gets."""
 
@@ -180,7 +180,7 @@ class PhraseReady(Fact):
     """When the model's first token came (only with phrase 0 of a generated answer)."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PhraseSpoken(Fact):
     """The synthesizer has finished a phrase: it is this stretch of the turn's audio."""
 
@@ -190,14 +190,14 @@ class PhraseSpoken(Fact):
     end_s: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class AudioStarted(Fact):
     """The first audio of the turn is on its way to the client."""
 
     turn: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class GenerationFinished(Fact):
     """Nothing more will be generated for this turn."""
 
@@ -206,7 +206,7 @@ class GenerationFinished(Fact):
     """Audio generated in all; 0 where nothing was to be spoken or the synthesizer gave nothing."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class LanguageModelFailed(Fact):
     """The model failed or timed out; what it had written before stays."""
 
@@ -215,7 +215,7 @@ class LanguageModelFailed(Fact):
     critical: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SynthesizerFailed(Fact):
     """The synthesizer failed or timed out; the text still goes to the client."""
 
@@ -224,7 +224,7 @@ class SynthesizerFailed(Fact):
     critical: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PlaybackFinished(Fact):
     """By the pacing clock, all audio of the turn has been played."""
 
@@ -232,7 +232,7 @@ class PlaybackFinished(Fact):
     played_s: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PlaybackStopped(Fact):
     """The speaker has flushed a turn: this much of it had been played, by the pacing clock."""
 

@@ -46,14 +46,14 @@ _WORD: Final = re.compile(r"\S+\s*")
 _LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class UserSaid:
     """The user's words, spoken or typed."""
 
     text: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class AgentSaid:
     """What the user heard of the agent."""
 
@@ -65,7 +65,7 @@ class AgentSaid:
 HistoryItem: TypeAlias = Union[UserSaid, AgentSaid]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SpokenPhrase:
     """A phrase and the stretch of the turn's audio that speaks it, as far as it is known."""
 

@@ -36,7 +36,7 @@ class Hearing(Enum):
     FAILED = "failed"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Deadlines:
     """What is waited for, and until when (seconds since the session's start); None: not waited for.
 
@@ -69,7 +69,7 @@ class Deadlines:
 _WAIT_FIELDS = tuple((wait, wait.value) for wait in Wait)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Marks:
     """When the stages of a turn were reached, in seconds since the session's start; None: not (yet)."""
 
@@ -82,7 +82,7 @@ class Marks:
     first_audio: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Turn:
     """The live turn."""
 
@@ -111,7 +111,7 @@ class Turn:
         return "".join(phrase.text for phrase in self.phrases)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Speculation:
     """A reply that is generated ahead and held: the user may have finished."""
 
@@ -123,7 +123,7 @@ class Speculation:
     """What was asked; the answer is wanted if the very same is to be asked at the hard endpoint."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Settling:
     """A cancelled turn of which is not known for sure how much was heard."""
 
@@ -142,7 +142,7 @@ class Settling:
     """It is known how much was played; a client's report may still amend it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class AwaitedTranscript:
     """An utterance that has ended and whose final transcript is due."""
 
@@ -153,7 +153,7 @@ class AwaitedTranscript:
     """It began while the agent was heard, so it may be the agent's echo."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Failures:
     """How often each stage failed in a row."""
 
@@ -164,7 +164,7 @@ class Failures:
     unknown: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Conversation:
     """One session's conversation: two regions (the agent's state, the user's floor) and what they stand on."""
 

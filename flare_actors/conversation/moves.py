@@ -24,6 +24,7 @@ from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, Tur
 from flare_actors.conversation.speculation import answer_request, release, withdraw
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PREPARING_STATE
+from flare_actors.conversation.values import evolve
 from flare_actors.errors import Stage
 
 __all__ = ["Draft"]
@@ -117,7 +118,7 @@ class Draft(BareDraft):
             request = StartReply(
                 turn=turn.number, kind=turn.kind, locale=settings.locale, output=settings.output, text=text
             )
-        self.set(turn=attrs.evolve(turn, waiting=False))
+        self.set(turn=evolve(turn, waiting=False))
         self.wait(settle=None, generation=self.at + settings.timeouts.generation_s)
         self.emit(request)
 
@@ -125,7 +126,7 @@ class Draft(BareDraft):
         """Nothing more comes of the live turn, which has so many seconds of audio: what is left is to play them."""
         turn = self.c.turn
         assert turn is not None
-        self.set(turn=attrs.evolve(turn, generated_s=audio_s))
+        self.set(turn=evolve(turn, generated_s=audio_s))
         self.wait(generation=None)
         if audio_s <= 0:
             # Nothing to be played: the text was delivered, and that is the end of the turn.
@@ -181,7 +182,7 @@ class Draft(BareDraft):
         turn = self.c.turn
         assert turn is not None
         self.credit(turn)
-        self.set(turn=None, failures=attrs.evolve(self.c.failures, vad=0, unknown=0))
+        self.set(turn=None, failures=evolve(self.c.failures, vad=0, unknown=0))
         if turn.playing:
             self.set(last_spoken=turn.text, spoken_at=self.at)
         self.wait(generation=None, playback=None)
@@ -197,7 +198,7 @@ class Draft(BareDraft):
         """Count one more failure of a stage in a row; end the session if that was one too many. True: it ended."""
         name = stage or "unknown"
         count: int = getattr(self.c.failures, name) + 1
-        self.set(failures=attrs.evolve(self.c.failures, **{name: count}))
+        self.set(failures=evolve(self.c.failures, **{name: count}))
         if not critical and count < self.c.settings.limits.same_failures:
             return False
         what = {"vad": "hearing", "stt": "speech recognition", "llm": "the language model", "tts": "speech synthesis"}

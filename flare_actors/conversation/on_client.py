@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from flare_actors.conversation.commands import CommitUtterance, OpenListener, SetMute
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
@@ -28,6 +26,7 @@ from flare_actors.conversation.model import Hearing, Marks
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE
+from flare_actors.conversation.values import evolve
 
 _NOT_STARTED = "no conversation is going on; start one first"
 
@@ -236,7 +235,7 @@ def _report(d: Draft, turn: int | None, played_s: float) -> None:
         d.drop()  # Of a turn long gone, or of time that runs backwards.
     elif d.c.turn is not None and d.c.turn.number == target:
         known = d.c.turn
-        d.set(turn=attrs.evolve(known, played_s=max(known.played_s, played_s), reported_at=d.at))
+        d.set(turn=evolve(known, played_s=max(known.played_s, played_s), reported_at=d.at))
         due = d.c.deadlines.playback
         if due is not None and known.generated_s is not None and played_s > known.played_s + SAME_S:
             # It plays, if late (its sound was paused, its buffer ran empty): it gets the time for the rest.
@@ -246,7 +245,7 @@ def _report(d: Draft, turn: int | None, played_s: float) -> None:
     else:
         settling = next(s for s in d.c.settling if s.number == target)
         played = played_s if settling.clock_s is None else min(played_s, settling.clock_s)
-        updated = attrs.evolve(settling, played_s=played, reported_at=d.at)
+        updated = evolve(settling, played_s=played, reported_at=d.at)
         d.set(settling=tuple(updated if s.number == target else s for s in d.c.settling))
         if settling.settled:
             d.settle(updated, updated.played_s)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from flare_actors.conversation.commands import CloseListener, CommitUtterance, StopStt
 from flare_actors.conversation.events import (
     ListenerFailed,
@@ -32,6 +30,7 @@ from flare_actors.conversation.on_client import greet
 from flare_actors.conversation.speculation import MOST, speculate, withdraw
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
+from flare_actors.conversation.values import evolve
 
 _MAX_BACK_OFF_S = 30.0
 """With patience for many failures in a row (``limits.same_failures``), the doubling ends here."""
@@ -231,7 +230,7 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     d.set(
         # Utterances are understood in order: of earlier ones nothing will come any more.
         awaited=tuple(a for a in d.c.awaited if a.utterance > e.utterance),
-        failures=attrs.evolve(d.c.failures, stt=0),
+        failures=evolve(d.c.failures, stt=0),
     )
     _await_transcript(d)
     text = e.text.strip()[: d.c.settings.limits.text_chars]

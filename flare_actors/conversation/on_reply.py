@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
     AudioStarted,
@@ -25,6 +23,7 @@ from flare_actors.conversation.speculation import withdraw
 from flare_actors.conversation.states import Reason, State, TurnKind
 from flare_actors.conversation.table import PLAYING_STATE
 from flare_actors.conversation.timeline import waterfall
+from flare_actors.conversation.values import evolve
 from flare_actors.errors import Stage
 
 _REPORT_GAP_S: Final = 0.5
@@ -54,7 +53,7 @@ def is_held(d: Draft, turn: int) -> bool:
 def _progress(d: Draft, turn: Turn) -> None:
     """Something came of the turn: keep it, and let the live one's backstop count anew while more is to come."""
     if d.c.speculation is not None and is_held(d, turn.number):
-        d.set(speculation=attrs.evolve(d.c.speculation, turn=turn))
+        d.set(speculation=evolve(d.c.speculation, turn=turn))
         return
     d.set(turn=turn)
     if turn.generated_s is None:
@@ -65,7 +64,7 @@ def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
     settling = next((s for s in d.c.settling if s.number == e.turn), None)
     if settling is not None and settling.delivered and not settling.settled:
         # The beginning of a phrase that the client was shown before the turn was cancelled.
-        shown = attrs.evolve(settling, phrases=(*settling.phrases, SpokenPhrase(text=e.text)))
+        shown = evolve(settling, phrases=(*settling.phrases, SpokenPhrase(text=e.text)))
         d.set(settling=tuple(shown if s.number == e.turn else s for s in d.c.settling))
         return
     turn = live(d, e.turn)
@@ -73,8 +72,8 @@ def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
         return
     marks = turn.marks
     if not turn.phrases:
-        marks = attrs.evolve(marks, first_token=e.first_token_at, first_phrase=e.at)
-    _progress(d, attrs.evolve(turn, phrases=(*turn.phrases, SpokenPhrase(text=e.text)), marks=marks))
+        marks = evolve(marks, first_token=e.first_token_at, first_phrase=e.at)
+    _progress(d, evolve(turn, phrases=(*turn.phrases, SpokenPhrase(text=e.text)), marks=marks))
     if d.c.state is State.PROCESSING_SPEECH:
         d.go(State.PREPARING_RESPONSE)
 
@@ -87,8 +86,8 @@ def on_phrase_spoken(d: Draft, e: PhraseSpoken) -> None:
         d.drop()
         return
     phrases = list(turn.phrases)
-    phrases[e.index] = attrs.evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
-    _progress(d, attrs.evolve(turn, phrases=tuple(phrases)))
+    phrases[e.index] = evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
+    _progress(d, evolve(turn, phrases=tuple(phrases)))
 
 
 def on_audio_started(d: Draft, e: AudioStarted) -> None:
@@ -98,8 +97,8 @@ def on_audio_started(d: Draft, e: AudioStarted) -> None:
     if turn.playing or is_held(d, e.turn):
         d.drop()
         return
-    marks = attrs.evolve(turn.marks, first_audio=e.at)
-    _progress(d, attrs.evolve(turn, playing=True, marks=marks))
+    marks = evolve(turn.marks, first_audio=e.at)
+    _progress(d, evolve(turn, playing=True, marks=marks))
     if d.c.state is State.PROCESSING_SPEECH:
         d.go(State.PREPARING_RESPONSE)
     if d.c.state is not PLAYING_STATE[turn.kind]:
@@ -112,7 +111,7 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     if turn is None:
         return
     if is_held(d, e.turn):
-        _progress(d, attrs.evolve(turn, generated_s=e.audio_s))
+        _progress(d, evolve(turn, generated_s=e.audio_s))
         return
     d.generated(e.audio_s)
     if d.c.turn is not None:
@@ -126,7 +125,7 @@ def on_playback_finished(d: Draft, e: PlaybackFinished) -> None:
     if is_held(d, e.turn):
         d.drop()
         return
-    d.set(turn=attrs.evolve(turn, paced_s=max(turn.paced_s, e.played_s)))
+    d.set(turn=evolve(turn, paced_s=max(turn.paced_s, e.played_s)))
     _finish_when_paced(d)
 
 
@@ -152,7 +151,7 @@ def on_playback_stopped(d: Draft, e: PlaybackStopped) -> None:
     if settling is None or settling.settled:
         d.drop()
         return
-    settling = attrs.evolve(settling, clock_s=e.played_s)
+    settling = evolve(settling, clock_s=e.played_s)
     d.set(settling=tuple(settling if s.number == e.turn else s for s in d.c.settling))
     played = e.played_s
     if settling.reported_at is not None:
@@ -179,7 +178,7 @@ def on_llm_failed(d: Draft, e: LanguageModelFailed) -> None:
     if is_held(d, e.turn):
         withdraw(d, Reason.ERROR_RECOVERY)  # It may not be wanted at all; if it is, it is asked for again.
         return
-    d.set(turn=attrs.evolve(turn, llm_failed=True))
+    d.set(turn=evolve(turn, llm_failed=True))
     if d.count_failure("llm", critical=e.critical):
         return
     d.complain("llm_failed", "the answer could not be (fully) written; please ask again", turn=turn.number)
@@ -205,7 +204,7 @@ def on_tts_failed(d: Draft, e: SynthesizerFailed) -> None:
     if is_held(d, e.turn):
         withdraw(d, Reason.ERROR_RECOVERY)
         return
-    d.set(turn=attrs.evolve(turn, tts_failed=True))
+    d.set(turn=evolve(turn, tts_failed=True))
     if d.count_failure("tts", critical=e.critical):
         return
     d.complain("tts_failed", "the answer cannot be spoken; its text is sent", turn=turn.number)

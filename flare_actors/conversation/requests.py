@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Fact:
     """Something that happened."""
 
@@ -45,17 +45,17 @@ class Fact:
 # --- What a client asks for ---------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ConversationStartRequested(Fact):
     """The client, or the embedder, wants to talk."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ConversationEndRequested(Fact):
     """Enough for now; the session stays, IDLE."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SessionEndRequested(Fact):
     """Enough for good."""
 
@@ -63,31 +63,31 @@ class SessionEndRequested(Fact):
     """The server and the embedder may have others."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TextReceived(Fact):
     """The user typed instead of speaking; interrupts like a confirmed barge-in."""
 
     text: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class InterruptRequested(Fact):
     """The user pressed the stop button: like a barge-in, without words of its own."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class CommitRequested(Fact):
     """The user declares the utterance finished (push-to-talk): a hard endpoint now."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class MuteRequested(Fact):
     """While muted, the user's audio is dropped before the VAD."""
 
     muted: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PlaybackProgressed(Fact):
     """The client has played this much of a turn."""
 
@@ -97,7 +97,7 @@ class PlaybackProgressed(Fact):
     """Seconds of that turn's audio; clamped to what was sent."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class PlaybackCompleted(Fact):
     """The client has played all it was sent. Before the generation's end that is progress, not the end of the turn."""
 
@@ -110,7 +110,7 @@ class PlaybackCompleted(Fact):
 # --- What happens to the link and the session ----------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ClientAttached(Fact):
     """A link to the client is open (again)."""
 
@@ -118,40 +118,40 @@ class ClientAttached(Fact):
     """The client has declared that it will report what it played; else the first report tells."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ClientDetached(Fact):
     """The link closed in an orderly or disorderly way; the client may come back within the grace time."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TransportFailed(Fact):
     """The link is broken for good (protocol violation, write timeout)."""
 
     message: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SayRequested(Fact):
     """The embedder wants this said as soon as the floor is free."""
 
     text: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ShutdownRequested(Fact):
     """The server drains: finish the turn, at the latest in ``deadline_s``, then end."""
 
     deadline_s: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SessionOverloaded(Fact):
     """A bounded queue of control messages was full: facts may be lost, so the session cannot go on."""
 
     queue: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class FailureRaised(Fact):
     """Something failed that is no stage's fault."""
 
@@ -160,7 +160,7 @@ class FailureRaised(Fact):
     critical: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class DeadlinePassed(Fact):
     """The moment named by the conversation's earliest deadline has come."""
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
 from flare_actors.conversation.model import Speculation, Turn
 from flare_actors.conversation.notices import TurnStarted
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
+from flare_actors.conversation.values import evolve
 
 if TYPE_CHECKING:
     from flare_actors.conversation.history import HistoryItem
@@ -53,7 +52,7 @@ def speculate(d: Draft) -> None:
     number = c.turns + 1
     request = answer_request(d, number, history, held=True)
     if c.speculation is not None:
-        if c.speculation.request == attrs.evolve(request, turn=c.speculation.turn.number):
+        if c.speculation.request == evolve(request, turn=c.speculation.turn.number):
             return
         withdraw(d, Reason.BARGE_IN)
     turn = Turn(number=number, kind=TurnKind.RESPONSE)
@@ -85,8 +84,8 @@ def release(d: Draft) -> bool:
     if waits or answer_request(d, number, history, held=True) != held.request:
         withdraw(d, Reason.BARGE_IN)
         return False
-    marks = attrs.evolve(d.c.asked, first_token=held.turn.marks.first_token, first_phrase=held.turn.marks.first_phrase)
-    turn = attrs.evolve(held.turn, marks=marks, generated_s=None)
+    marks = evolve(d.c.asked, first_token=held.turn.marks.first_token, first_phrase=held.turn.marks.first_phrase)
+    turn = evolve(held.turn, marks=marks, generated_s=None)
     d.set(
         speculation=None,
         turn=turn,
