@@ -5,8 +5,8 @@
     client, link = memory_link()
     async with open_session(scripted_agent(answers=["Good morning."])) as session: ...
 
-Everything here works on virtual time (``trio.testing.MockClock``). ``strategies`` and ``invariants`` need Hypothesis and
-are imported by name.
+Everything here works on virtual time (``trio.testing.MockClock``). Imported by name: ``contracts`` (does my engine keep its
+port's promises?), ``invariants``, ``simulation``, and with Hypothesis ``strategies`` and ``machines``.
 """
 
 from flare_actors.testing.agents import scripted_agent

@@ -126,6 +126,17 @@ class MemoryClient:
         self.closed = True
         self._tell()
 
+    async def take(self) -> ServerMessage:
+        """The next message, for a client that does not ``run``.
+
+        Raises:
+            LinkClosed: the link is closed, and there is none.
+        """
+        try:
+            return await self._incoming.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise LinkClosed("the session closed the link") from None
+
     def _tell(self) -> None:
         self._news.set()
         self._news = trio.Event()

@@ -92,7 +92,7 @@ class Server:
                     await self.scripts[min(len(self.exchanges), len(self.scripts)) - 1](exchange)
                     # Whatever was written by hand is a complete response, as far as h11 needs to know.
                     wire = h11.Connection(h11.SERVER)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
                 if self.exchanges:
                     self.exchanges[-1].gone.set()
             finally:
