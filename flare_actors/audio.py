@@ -19,6 +19,7 @@ __all__ = [
     "AudioFormat",
     "Resampler",
     "bytes_to_seconds",
+    "is_pcm",
     "level_db",
     "seconds_to_bytes",
     "split_frames",
@@ -46,6 +47,11 @@ class AudioFormat:
 def bytes_to_seconds(count: int, sample_rate: int) -> float:
     """Duration in seconds of ``count`` bytes of PCM16 mono at ``sample_rate`` Hz."""
     return count / (BYTES_PER_SAMPLE * sample_rate)
+
+
+def is_pcm(value: object) -> bool:
+    """Whether it can be PCM16: bytes, of whole samples."""
+    return isinstance(value, bytes) and len(value) % BYTES_PER_SAMPLE == 0
 
 
 def seconds_to_bytes(seconds: float, sample_rate: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds
+from flare_actors.audio import Resampler, bytes_to_seconds, is_pcm
 from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed
 from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError
@@ -27,10 +27,6 @@ async def speak(reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> Non
     except ProviderError as error:
         reply.fault(error)
         reply.tell(SynthesizerFailed(turn=reply.turn, message=error.message, critical=error.critical))
-
-
-def _is_pcm(pcm: object) -> bool:
-    return isinstance(pcm, bytes) and len(pcm) % BYTES_PER_SAMPLE == 0
 
 
 class _Voice:
@@ -87,7 +83,7 @@ class _Voice:
         await self._turn_to(None)
 
     def _check(self, chunk: SpeechAudio) -> None:
-        expect("tts", _is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
+        expect("tts", is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
         first = 0 if self._current is None else self._current
         expect("tts", first <= chunk.phrase <= self._given, "audio of a phrase that is not its turn")
 
