@@ -145,7 +145,7 @@ async def _both_ways(link: ClientLink, far: FarEnd, release_s: float) -> None:
 
 
 async def _passed_on(link: ClientLink, far: FarEnd, *messages: ClientMessage) -> ClientMessage:
-    """The first that is received of what is sent. (A client may have to wait until it is.)"""
+    """The first that is received of what is sent; a client may have to wait until it is."""
 
     async def send() -> None:
         for message in messages:
