@@ -5,8 +5,8 @@ settings                                         what can be chosen
 table                                            every transition
 model                                            the conversation as a value
 step                                             one event in, a new conversation and commands out
-draft, moves, on_client, on_hearing, on_reply    what step is made of
-history, phrases, timeline, diagram              what follows from it
+draft, moves, on_*                               what step is made of
+items, history, phrases, timeline, diagram       what follows from it
 """
 
 from flare_actors.conversation.model import Conversation

@@ -35,7 +35,7 @@ __all__ = [
 class ChatMessage:
     """One side's words in the request to the language model; neighbours of one role are merged."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     content: str = attrs.field(repr=False)
 
 

@@ -33,11 +33,12 @@ SAME_S = 0.001
 class BareDraft:
     """One step in the making, without the moves that take or give the floor."""
 
-    __slots__ = ("at", "c", "commands")
+    __slots__ = ("at", "c", "commands", "request_id")
 
-    def __init__(self, conversation: Conversation, at: float) -> None:
+    def __init__(self, conversation: Conversation, at: float, request_id: str | None = None) -> None:
         self.c = conversation
         self.at = at
+        self.request_id = request_id
         self.commands: list[Command] = []
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
@@ -56,9 +57,26 @@ class BareDraft:
         """Have the client told."""
         self.commands.append(Notify(notice=notice))
 
-    def complain(self, code: str, message: str, *, recoverable: bool = True, turn: int | None = None) -> None:
+    def complain(
+        self,
+        code: str,
+        message: str,
+        *,
+        recoverable: bool = True,
+        turn: int | None = None,
+        field: str | None = None,
+    ) -> None:
         """Tell the client what is wrong; changes nothing."""
-        self.tell(ErrorRaised(code=code, message=message, recoverable=recoverable, turn=turn))
+        self.tell(
+            ErrorRaised(
+                code=code,
+                message=message,
+                recoverable=recoverable,
+                turn=turn,
+                field=field,
+                request_id=self.request_id,
+            )
+        )
 
     def drop(self) -> None:
         """A late fact: count it, change nothing else."""
@@ -127,7 +145,9 @@ class BareDraft:
                 evolve(s, settled=True, played_s=played_s) if s.number == settling.number else s
                 for s in self.c.settling
             ),
-            history=amend(self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True)),
+            history=amend(
+                self.c.history, AgentSaid(turn=settling.number, text=heard, interrupted=True, audio_s=played_s)
+            ),
         )
         if not settling.settled:
             if played_s > 0:
@@ -152,12 +172,22 @@ class BareDraft:
 
     # --- History ---------------------------------------------------------------------------------------------------------
 
-    def record_user(self, text: str) -> None:
+    def record_user(self, text: str, item_id: str | None = None) -> None:
         """The user's words come after what the agent is saying meanwhile, of which the end is not known yet."""
+        self.hold_place()
+        item = UserSaid(id=item_id or self.new_item_id(), text=text)
+        self.set(history=remember(self.c.history, item, self.c.settings.limits.history_items))
+
+    def hold_place(self) -> None:
+        """What the agent is saying has its place among the items from now on."""
         turn = self.c.turn
         if turn is not None:
             self.record_agent(AgentSaid(turn=turn.number, text=""))
-        self.set(history=remember(self.c.history, UserSaid(text=text), self.c.settings.limits.history_items))
+
+    def new_item_id(self) -> str:
+        """A name for an item that is neither an utterance nor a turn."""
+        self.set(items=self.c.items + 1)
+        return f"item_{self.c.items}"
 
     def record_agent(self, item: AgentSaid) -> None:
         """Write down what the agent said, at the place that is held for it, else at the end."""

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Sequence
-from typing import Final, TypeAlias, Union
+from typing import Final, Literal
 
 import attrs
 
 from flare_actors.conversation.commands import ChatMessage
+from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, UserSaid
+from flare_actors.conversation.values import evolve
 
 __all__ = [
     "AgentSaid",
     "HistoryItem",
+    "Instructed",
     "SpokenPhrase",
     "UserSaid",
     "amend",
     "build_messages",
+    "cut",
     "heard_text",
+    "insert",
     "is_echo",
     "remember",
     "without_unheard",
@@ -44,25 +49,6 @@ is none."""
 
 _WORD: Final = re.compile(r"\S+\s*")
 _LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class UserSaid:
-    """The user's words, spoken or typed."""
-
-    text: str = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class AgentSaid:
-    """What the user heard of the agent."""
-
-    turn: int
-    text: str = attrs.field(repr=False)
-    interrupted: bool = False
-
-
-HistoryItem: TypeAlias = Union[UserSaid, AgentSaid]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -123,19 +109,31 @@ def remember(history: tuple[HistoryItem, ...], item: HistoryItem, limit: int) ->
 
 def write_down(history: tuple[HistoryItem, ...], item: AgentSaid, limit: int) -> tuple[HistoryItem, ...]:
     """Enter what the agent said at the place that is held for its turn, else at the end."""
-    if any(isinstance(known, AgentSaid) and known.turn == item.turn for known in history):
+    if any(known.id == item.id for known in history):
         return amend(history, item)
     return remember(history, item, limit)
 
 
 def amend(history: tuple[HistoryItem, ...], item: AgentSaid) -> tuple[HistoryItem, ...]:
     """Correct what the agent said in a turn, if that is remembered."""
-    return tuple(item if isinstance(known, AgentSaid) and known.turn == item.turn else known for known in history)
+    return tuple(item if known.id == item.id else known for known in history)
+
+
+def insert(history: tuple[HistoryItem, ...], item: HistoryItem, place: int, limit: int) -> tuple[HistoryItem, ...]:
+    """Enter ``item`` at that place; of more than ``limit`` items the oldest are forgotten."""
+    return (*history[:place], item, *history[place:])[-limit:]
+
+
+def cut(item: AgentSaid, played_s: float) -> AgentSaid:
+    """Only so many seconds of it were heard: whole words, in proportion to its audio."""
+    share = min(1.0, played_s / item.audio_s) if item.audio_s > 0 else 0.0
+    text = _words_heard(item.text, share).rstrip()
+    return evolve(item, text=text, interrupted=True, audio_s=min(played_s, item.audio_s))
 
 
 def without_unheard(history: tuple[HistoryItem, ...], open_turns: Container[int]) -> tuple[HistoryItem, ...]:
     """Give up the places of turns of which nothing was heard; ``open_turns`` may still turn out to have been."""
-    return tuple(item for item in history if isinstance(item, UserSaid) or item.text or item.turn in open_turns)
+    return tuple(item for item in history if not isinstance(item, AgentSaid) or item.text or item.turn in open_turns)
 
 
 def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
@@ -145,19 +143,27 @@ def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
     """
     messages: list[ChatMessage] = []
     for item in history:
-        role = "user" if isinstance(item, UserSaid) else "assistant"
         text = item.text.strip()
         if not text:
             continue
+        role = _role(item)
         if messages and messages[-1].role == role:
-            messages[-1] = ChatMessage(role=messages[-1].role, content=f"{messages[-1].content} {text}")
-        elif isinstance(item, UserSaid):
-            messages.append(ChatMessage(role="user", content=text))
+            messages[-1] = ChatMessage(role=role, content=f"{messages[-1].content} {text}")
         else:
-            messages.append(ChatMessage(role="assistant", content=text))
+            messages.append(ChatMessage(role=role, content=text))
     if messages and messages[-1].role == "assistant":
         messages.pop()
     return tuple(messages)
+
+
+def _role(item: HistoryItem) -> Literal["system", "user", "assistant"]:
+    match item:
+        case UserSaid():
+            return "user"
+        case AgentSaid():
+            return "assistant"
+        case Instructed():
+            return "system"
 
 
 def is_echo(transcript: str, spoken: str) -> bool:

@@ -218,6 +218,8 @@ class Conversation:
     """The marks of what the user said last, for the reply to it."""
 
     history: tuple[HistoryItem, ...] = ()
+    items: int = 0
+    """Names given to items that are neither utterances nor turns."""
     says: tuple[str, ...] = attrs.field(default=(), repr=False)
     """Waiting for the floor."""
     apology_due: bool = False

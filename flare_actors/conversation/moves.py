@@ -188,7 +188,7 @@ class Draft(BareDraft):
         self.wait(generation=None, playback=None)
         text = turn.text.strip()
         if text:
-            self.record_agent(AgentSaid(turn=turn.number, text=text))
+            self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s or 0.0))
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
         self.listen()
 

@@ -6,11 +6,16 @@ from typing import TypeAlias, Union
 
 import attrs
 
+from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.states import Reason, State, TurnKind
 
 __all__ = [
     "ErrorRaised",
     "HearingReady",
+    "ItemDeleted",
+    "ItemInserted",
+    "ItemShown",
+    "ItemTruncated",
     "NothingHeard",
     "Notice",
     "PlaybackCleared",
@@ -167,6 +172,39 @@ class ErrorRaised:
     turn: int | None = None
     field: str | None = None
     """The culprit in the client's message, if the client caused it."""
+    request_id: str | None = None
+    """The client's own name for what caused it."""
+
+
+@attrs.frozen(kw_only=True)
+class ItemInserted:
+    """An item of the client's is in the history."""
+
+    item: HistoryItem
+    after: str | None
+    """The id of the item before it; None: it is the first."""
+
+
+@attrs.frozen(kw_only=True)
+class ItemDeleted:
+    """An item is forgotten."""
+
+    item_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ItemTruncated:
+    """What the history has of an item ends there."""
+
+    item_id: str
+    end_s: float
+
+
+@attrs.frozen(kw_only=True)
+class ItemShown:
+    """What the history has of an item, for who asked."""
+
+    item: HistoryItem
 
 
 @attrs.frozen(kw_only=True)
@@ -191,5 +229,9 @@ Notice: TypeAlias = Union[
     TurnEnded,
     TurnMetrics,
     ErrorRaised,
+    ItemInserted,
+    ItemDeleted,
+    ItemTruncated,
+    ItemShown,
     SessionEnded,
 ]

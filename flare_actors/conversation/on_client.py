@@ -193,7 +193,7 @@ def on_failure(d: Draft, e: FailureRaised) -> None:
 
 def on_playback_progress(d: Draft, e: PlaybackProgressed) -> None:
     d.set(reports_playback=True)
-    _report(d, e.turn, e.played_s)
+    report_played(d, e.turn, e.played_s)
 
 
 def on_playback_completed(d: Draft, e: PlaybackCompleted) -> None:
@@ -202,13 +202,13 @@ def on_playback_completed(d: Draft, e: PlaybackCompleted) -> None:
     target = _reported_turn(d, e.turn)
     if turn is None or target != turn.number:
         if e.played_s is not None:
-            _report(d, e.turn, e.played_s)
+            report_played(d, e.turn, e.played_s)
         elif target is None:
             d.drop()
         return
     if e.played_s is not None:
         # Before all was generated its buffer ran empty in a gap: progress, not the end.
-        _report(d, e.turn, e.played_s)
+        report_played(d, e.turn, e.played_s)
     elif turn.generated_s is not None:
         d.finish_turn()
 
@@ -229,7 +229,8 @@ def _reported_turn(d: Draft, turn: int | None) -> int | None:
     return turn if turn in live or any(s.number == turn for s in d.c.settling) else None
 
 
-def _report(d: Draft, turn: int | None, played_s: float) -> None:
+def report_played(d: Draft, turn: int | None, played_s: float) -> None:
+    """The client has played so much of a turn (None: of the oldest unfinished one)."""
     target = _reported_turn(d, turn)
     if target is None or not played_s >= 0:
         d.drop()  # Of a turn long gone, or of time that runs backwards.

@@ -17,6 +17,7 @@ from flare_actors.conversation.events import (
     TranscriptUpdated,
 )
 from flare_actors.conversation.history import is_echo
+from flare_actors.conversation.items import utterance_id
 from flare_actors.conversation.model import AwaitedTranscript, Hearing, Marks
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import (
@@ -244,7 +245,7 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     interrupts = d.c.turn is not None and _may_take_floor(d)
     if interrupts:
         d.take_back(Reason.BARGE_IN)
-    d.record_user(text)
+    d.record_user(text, utterance_id(e.utterance))
     marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
     d.set(answer_due=True, prompted=False, asked=marks)
     if interrupts:

@@ -9,6 +9,7 @@ from typing import TypeAlias, Union
 
 import attrs
 
+from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.states import Reason, Wait
 
 __all__ = [
@@ -22,9 +23,14 @@ __all__ = [
     "Fact",
     "FailureRaised",
     "InterruptRequested",
+    "ItemDeleteRequested",
+    "ItemInsertRequested",
+    "ItemReadRequested",
+    "ItemTruncateRequested",
     "MuteRequested",
     "PlaybackCompleted",
     "PlaybackProgressed",
+    "Request",
     "SayRequested",
     "SessionEndRequested",
     "SessionOverloaded",
@@ -42,21 +48,29 @@ class Fact:
     """Seconds since the session's start."""
 
 
+@attrs.frozen(kw_only=True, slots=False)
+class Request(Fact):
+    """Something that a client asks for."""
+
+    request_id: str | None = None
+    """The client's own name for it, which an error about it repeats."""
+
+
 # --- What a client asks for ---------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationStartRequested(Fact):
+class ConversationStartRequested(Request):
     """The client, or the embedder, wants to talk."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class ConversationEndRequested(Fact):
+class ConversationEndRequested(Request):
     """Enough for now; the session stays, IDLE."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class SessionEndRequested(Fact):
+class SessionEndRequested(Request):
     """Enough for good."""
 
     reason: Reason = Reason.SESSION_ENDED
@@ -64,31 +78,31 @@ class SessionEndRequested(Fact):
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class TextReceived(Fact):
+class TextReceived(Request):
     """The user typed instead of speaking; interrupts like a confirmed barge-in."""
 
     text: str = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class InterruptRequested(Fact):
+class InterruptRequested(Request):
     """The user pressed the stop button: like a barge-in, without words of its own."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class CommitRequested(Fact):
+class CommitRequested(Request):
     """The user declares the utterance finished (push-to-talk): a hard endpoint now."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class MuteRequested(Fact):
+class MuteRequested(Request):
     """While muted, the user's audio is dropped before the VAD."""
 
     muted: bool
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class PlaybackProgressed(Fact):
+class PlaybackProgressed(Request):
     """The client has played this much of a turn."""
 
     turn: int | None = None
@@ -98,13 +112,46 @@ class PlaybackProgressed(Fact):
 
 
 @attrs.frozen(kw_only=True, slots=False)
-class PlaybackCompleted(Fact):
+class PlaybackCompleted(Request):
     """The client has played all it was sent. Before the generation's end that is progress, not the end of the turn."""
 
     turn: int | None = None
     """None: the oldest unfinished turn."""
     played_s: float | None = None
     """Seconds of that turn's audio that had been sent: stamped by the session, never by the client."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ItemInsertRequested(Request):
+    """The client puts an item of its own into the history; nothing is answered for it."""
+
+    item: HistoryItem
+    """Without an ``id`` it gets one."""
+    after: str | None = None
+    """The id of the item before it; empty: it becomes the first; None: the last."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ItemDeleteRequested(Request):
+    """The client wants an item forgotten."""
+
+    item_id: str
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ItemTruncateRequested(Request):
+    """The user heard only so much of what the agent said; what is still being said stops there."""
+
+    item_id: str
+    end_s: float
+    """Seconds of the item's audio."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ItemReadRequested(Request):
+    """The client wants to know what the history has."""
+
+    item_id: str
 
 
 # --- What happens to the link and the session ----------------------------------------------------------------------------
@@ -177,5 +224,9 @@ ClientEvent: TypeAlias = Union[
     MuteRequested,
     PlaybackProgressed,
     PlaybackCompleted,
+    ItemInsertRequested,
+    ItemDeleteRequested,
+    ItemTruncateRequested,
+    ItemReadRequested,
 ]
 """The events that a client may cause; a codec makes these and no others."""

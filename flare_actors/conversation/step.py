@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from flare_actors.conversation import events as ev
-from flare_actors.conversation import on_client, on_hearing, on_reply
+from flare_actors.conversation import on_client, on_hearing, on_items, on_reply
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.requests import Request
 from flare_actors.conversation.speculation import withdraw_if_unwanted
 from flare_actors.conversation.states import Reason, State, TurnKind, Wait
 
@@ -32,7 +33,7 @@ def step(conversation: Conversation, event: ev.Event) -> tuple[Conversation, tup
     handler = _HANDLERS.get(type(event))
     if handler is None:
         raise TypeError(f"not an event of a conversation: {type(event).__name__}")
-    draft = Draft(conversation, event.at)
+    draft = Draft(conversation, event.at, event.request_id if isinstance(event, Request) else None)
     if conversation.state is State.ENDED:
         draft.drop()  # ENDED is final.
     else:
@@ -121,6 +122,10 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.SayRequested: on_client.on_say,
     ev.PlaybackProgressed: on_client.on_playback_progress,
     ev.PlaybackCompleted: on_client.on_playback_completed,
+    ev.ItemInsertRequested: on_items.on_insert,
+    ev.ItemDeleteRequested: on_items.on_delete,
+    ev.ItemTruncateRequested: on_items.on_truncate,
+    ev.ItemReadRequested: on_items.on_read,
     ev.ClientAttached: on_client.on_attached,
     ev.ClientDetached: on_client.on_detached,
     ev.TransportFailed: on_client.on_transport_failed,

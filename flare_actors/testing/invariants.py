@@ -26,7 +26,7 @@ from flare_actors.conversation.commands import (
     StartReply,
     StartStt,
 )
-from flare_actors.conversation.history import AgentSaid, UserSaid
+from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.model import Conversation, Hearing
 from flare_actors.conversation.notices import SessionEnded, StateChanged, TurnEnded, TurnStarted
 from flare_actors.conversation.states import Floor, Output, State, TurnKind
@@ -169,7 +169,7 @@ class ConversationChecker(Observer):
     def _check_heard(self, after: Conversation) -> None:
         """The history has only words whose audio began before the playback stopped."""
         for item in after.history:
-            if isinstance(item, UserSaid) or not item.interrupted or not item.text:
+            if not isinstance(item, AgentSaid) or not item.interrupted or not item.text:
                 continue
             turn = self._turns[item.turn]
             if turn.delivered or turn.clock_s is None or after.settings.output is Output.TEXT:
@@ -184,7 +184,7 @@ class ConversationChecker(Observer):
             assert not command.messages, "a text is not asked of the model"
             return
         roles = [message.role for message in command.messages]
-        assert roles[-1:] == ["user"], f"a request ends with the user: {roles}"
+        assert roles[-1:] != ["assistant"], f"a request ends with the user: {roles}"
         assert all(one != other for one, other in itertools.pairwise(roles)), f"neighbours are merged: {roles}"
         heard = [item.text.strip() for item in after.history if isinstance(item, AgentSaid)]
         for message in command.messages:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import Command
+from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import BargeIn, Floor, Output, Reason, SttMode, Wait
@@ -142,6 +143,12 @@ def events() -> st.SearchStrategy[ev.Event]:
         "taken": st.booleans(),
         "too_short": st.booleans(),
         "reports_playback": st.booleans(),
+        "request_id": st.none() | text,
+        "item": st.builds(UserSaid, id=text, text=text)
+        | st.builds(AgentSaid, id=text, text=text, audio_s=_seconds())
+        | st.builds(Instructed, id=text, text=text),
+        "after": st.none() | text,
+        "item_id": text,
         "reason": st.sampled_from(Reason),
         "wait": st.sampled_from(Wait),
     }

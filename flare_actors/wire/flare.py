@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, Union, assert_never
+from typing import Final, TypeAlias, Union
 
 import attrs
 
 from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.conversation import events, notices
+from flare_actors.conversation.events import ClientEvent
 from flare_actors.errors import ClientError, LinkBroken
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
 from flare_actors.wire import flare_messages as wire
 from flare_actors.wire import strict
+from flare_actors.wire.flare_items import item_of, shape_of
 from flare_actors.wire.flare_messages import Ping, Pong, Resume, StartSession
 
 __all__ = [
@@ -92,60 +94,55 @@ def decode_client(data: str | bytes) -> FromClient:
     return _event_of(strict.structure(_strictly, kind, body, where=name))
 
 
-def _event_of(message: object) -> FromClient:
-    match message:
+# What a client asks for, and its wire shape: the same fields under another name.
+_REQUESTS: Final[Mapping[type[ClientEvent], type[wire.Request]]] = {
+    events.ConversationStartRequested: wire.StartConversation,
+    events.ConversationEndRequested: wire.EndConversation,
+    events.SessionEndRequested: wire.EndSession,
+    events.TextReceived: wire.Text,
+    events.InterruptRequested: wire.Interrupt,
+    events.CommitRequested: wire.Commit,
+    events.MuteRequested: wire.Mute,
+    events.PlaybackProgressed: wire.PlaybackProgress,
+    events.PlaybackCompleted: wire.AudioPlaybackCompleted,
+    events.ItemDeleteRequested: wire.DeleteItem,
+    events.ItemTruncateRequested: wire.TruncateItem,
+    events.ItemReadRequested: wire.ReadItem,
+}
+_ASKED_BACK: Final[Mapping[object, Callable[..., ClientEvent]]] = {shape: event for event, shape in _REQUESTS.items()}
+
+
+def _event_of(shape: attrs.AttrsInstance) -> FromClient:
+    match shape:
         case StartSession() | Ping():
-            return message
-        case wire.StartConversation():
-            return events.ConversationStartRequested()
-        case wire.EndConversation():
-            return events.ConversationEndRequested()
-        case wire.Text():
-            return events.TextReceived(text=message.text)
-        case wire.PlaybackProgress():
-            return events.PlaybackProgressed(turn=message.turn, played_s=message.played_s)
-        case wire.AudioPlaybackCompleted():
-            return events.PlaybackCompleted(turn=message.turn)
-        case wire.Interrupt():
-            return events.InterruptRequested()
-        case wire.Commit():
-            return events.CommitRequested()
-        case wire.Mute():
-            return events.MuteRequested(muted=message.muted)
-        case wire.EndSession():
-            return events.SessionEndRequested()
+            return shape
+        case wire.InsertItem():
+            item = item_of(wire.Item(id=shape.id or "", role=shape.role, text=shape.text))
+            return events.ItemInsertRequested(item=item, after=shape.after, request_id=shape.request_id)
         case _:
-            raise AssertionError(f"no event for {type(message).__name__}")
+            return _ASKED_BACK[type(shape)](**_fields(shape))
 
 
 def encode_client(message: FromClient) -> str | bytes:
     """Write what a client sends. ``at`` of an event is the server's business and stays behind."""
-    shape: object
+    shape: attrs.AttrsInstance
     match message:
         case AudioIn():
             return message.pcm
         case StartSession() | Ping():
             shape = message
-        case events.ConversationStartRequested():
-            shape = wire.StartConversation()
-        case events.ConversationEndRequested():
-            shape = wire.EndConversation()
-        case events.TextReceived():
-            shape = wire.Text(text=message.text)
-        case events.PlaybackProgressed():
-            shape = wire.PlaybackProgress(turn=message.turn, played_s=message.played_s)
-        case events.PlaybackCompleted():
-            shape = wire.AudioPlaybackCompleted(turn=message.turn)
-        case events.InterruptRequested():
-            shape = wire.Interrupt()
-        case events.CommitRequested():
-            shape = wire.Commit()
-        case events.MuteRequested():
-            shape = wire.Mute(muted=message.muted)
-        case events.SessionEndRequested():
-            shape = wire.EndSession()
+        case events.ItemInsertRequested():
+            known = shape_of(message.item)
+            shape = wire.InsertItem(
+                role=known.role,
+                text=known.text,
+                id=known.id or None,
+                after=message.after,
+                request_id=message.request_id,
+            )
         case _:
-            assert_never(message)
+            kind = _REQUESTS[type(message)]
+            shape = kind(**{field.name: getattr(message, field.name) for field in attrs.fields(kind)})
     return _to_json(shape, _CLIENT_TYPES[type(shape)], skip_none=True)
 
 
@@ -172,6 +169,8 @@ _RENAMED: Final[Mapping[type[notices.Notice], Callable[..., attrs.AttrsInstance]
     notices.TurnEnded: wire.TurnEnded,
     notices.TurnMetrics: wire.TurnMetrics,
     notices.ErrorRaised: wire.Error,
+    notices.ItemDeleted: wire.ItemDeleted,
+    notices.ItemTruncated: wire.ItemTruncated,
     notices.SessionEnded: wire.SessionEnded,
 }
 _NAMED_BACK: Final[Mapping[object, Callable[..., notices.Notice]]] = {
@@ -202,6 +201,10 @@ def _shape_of(message: notices.Notice | Pong) -> object:
         case notices.TranscriptReceived():
             kind = wire.Transcript if message.final else wire.PartialTranscript
             return kind(utterance=message.utterance, text=message.text)
+        case notices.ItemInserted():
+            return wire.ItemInserted(item=shape_of(message.item), after=message.after)
+        case notices.ItemShown():
+            return wire.ItemShown(item=shape_of(message.item))
         case _:
             return _RENAMED[type(message)](**_fields(message))
 
@@ -251,5 +254,9 @@ def _notice_of(shape: attrs.AttrsInstance) -> notices.Notice | Pong:
         case wire.PartialTranscript() | wire.Transcript():
             final = isinstance(shape, wire.Transcript)
             return notices.TranscriptReceived(utterance=shape.utterance, text=shape.text, final=final)
+        case wire.ItemInserted():
+            return notices.ItemInserted(item=item_of(shape.item), after=shape.after)
+        case wire.ItemShown():
+            return notices.ItemShown(item=item_of(shape.item))
         case _:
             return _NAMED_BACK[type(shape)](**_fields(shape))

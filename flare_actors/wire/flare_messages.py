@@ -7,6 +7,7 @@ cannot. `docs/protocol.md` and the JSON Schema are generated from this file. Tex
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Annotated, Final, TypeAlias
 
 import attrs
@@ -37,6 +38,15 @@ PingId: TypeAlias = Annotated[
 
 
 # --- From the client -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What a client asks of its session."""
+
+    request_id: Annotated[str, Length(1, 128), Doc("your own name for it; an `error` about it repeats it")] | None = (
+        None
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -76,24 +86,24 @@ class StartSession:
 
 
 @attrs.frozen(kw_only=True)
-class StartConversation:
+class StartConversation(Request):
     """The user wants to talk; the welcome is spoken, if there is one."""
 
 
 @attrs.frozen(kw_only=True)
-class EndConversation:
+class EndConversation(Request):
     """Enough for now: the session stays, idle, and another conversation may start."""
 
 
 @attrs.frozen(kw_only=True)
-class Text:
+class Text(Request):
     """The user typed instead of speaking; interrupts the agent as speech does."""
 
     text: Annotated[str, Length(1, 16_000), Doc("what was typed")] = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
-class PlaybackProgress:
+class PlaybackProgress(Request):
     """How much of a turn's audio the user has heard. Several times a second is plenty."""
 
     turn: Annotated[Turn, Doc("default: the oldest unfinished turn")] | None = None
@@ -101,31 +111,86 @@ class PlaybackProgress:
 
 
 @attrs.frozen(kw_only=True)
-class AudioPlaybackCompleted:
+class AudioPlaybackCompleted(Request):
     """All audio received of a turn has been played. Before the end of the answer that is progress, not its end."""
 
     turn: Annotated[Turn, Doc("default: the oldest unfinished turn")] | None = None
 
 
 @attrs.frozen(kw_only=True)
-class Interrupt:
+class Interrupt(Request):
     """The stop button: silence the agent, keep what was heard."""
 
 
 @attrs.frozen(kw_only=True)
-class Commit:
+class Commit(Request):
     """The user has finished speaking (push-to-talk): do not wait for silence."""
 
 
 @attrs.frozen(kw_only=True)
-class Mute:
+class Mute(Request):
     """While muted, the user's audio is dropped unheard."""
 
     muted: Annotated[bool, Doc("true: from now on; false: no longer")]
 
 
+class Role(Enum):
+    """Whose words an item of the history holds."""
+
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+ItemId: TypeAlias = Annotated[str, Length(1, 64), Doc("from `item_inserted`; or `turn_N`, `utterance_N`")]
+
+
 @attrs.frozen(kw_only=True)
-class EndSession:
+class Item:
+    """An item of the history."""
+
+    id: Annotated[str, Length(0, 64), Doc("its name within the conversation")]
+    role: Role
+    text: Annotated[str, Doc("of the agent: what was heard")] = attrs.field(repr=False)
+    turn: Annotated[int, Range(0, MAX_TURN), Doc("of the agent: the turn; 0: the client put it there")] = 0
+    interrupted: Annotated[bool, Doc("of the agent: it was cut short")] = False
+    audio_s: Annotated[Seconds, Doc("of the agent: how long it took to say")] = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class InsertItem(Request):
+    """Put an item into the history. Nothing is answered for it; `text` is for that. Answered with `item_inserted`."""
+
+    role: Role
+    text: Annotated[str, Length(1, 16_000), Doc("the words")] = attrs.field(repr=False)
+    id: Annotated[str, Length(1, 64), Doc("its name; default: one is made")] | None = None
+    after: Annotated[str, Length(0, 64), Doc("the item before it; empty: none; default: the last")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DeleteItem(Request):
+    """Forget an item. Answered with `item_deleted`."""
+
+    item_id: ItemId
+
+
+@attrs.frozen(kw_only=True)
+class TruncateItem(Request):
+    """The user has heard only so much of what the agent said; if it is still being said, it stops. `item_truncated`."""
+
+    item_id: ItemId
+    end_s: Annotated[float, Range(0, 86_400), Doc("seconds of its audio")]
+
+
+@attrs.frozen(kw_only=True)
+class ReadItem(Request):
+    """What does the history have? Answered with `item`."""
+
+    item_id: ItemId
+
+
+@attrs.frozen(kw_only=True)
+class EndSession(Request):
     """Enough for good. Answered with `session_ended` and the close of the connection."""
 
 
@@ -274,6 +339,37 @@ class Error:
     recoverable: Annotated[bool, Doc("false: the session, or the attempt to start one, ends")]
     turn: Annotated[Turn, Doc("the turn it belongs to")] | None = None
     field: Annotated[str, Doc("the culprit in the client's message, if the client caused it")] | None = None
+    request_id: Annotated[str, Doc("the culprit's `request_id`, if it had one")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ItemInserted:
+    """The history has a new item of the client's."""
+
+    item: Item
+    after: Annotated[str, Doc("the item before it; null: it is the first")] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ItemDeleted:
+    """An item is forgotten."""
+
+    item_id: Annotated[str, Doc("which")]
+
+
+@attrs.frozen(kw_only=True)
+class ItemTruncated:
+    """What the history has of an item ends there."""
+
+    item_id: Annotated[str, Doc("which")]
+    end_s: Annotated[Seconds, Doc("seconds of its audio")]
+
+
+@attrs.frozen(kw_only=True)
+class ItemShown:
+    """The answer to `read_item`."""
+
+    item: Item
 
 
 @attrs.frozen(kw_only=True)
@@ -300,6 +396,10 @@ CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "interrupt": Interrupt,
     "commit": Commit,
     "mute": Mute,
+    "insert_item": InsertItem,
+    "delete_item": DeleteItem,
+    "truncate_item": TruncateItem,
+    "read_item": ReadItem,
     "end_session": EndSession,
     "ping": Ping,
 }
@@ -321,6 +421,10 @@ SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "turn_ended": TurnEnded,
     "turn_metrics": TurnMetrics,
     "error": Error,
+    "item_inserted": ItemInserted,
+    "item_deleted": ItemDeleted,
+    "item_truncated": ItemTruncated,
+    "item": ItemShown,
     "session_ended": SessionEnded,
     "pong": Pong,
 }

@@ -7,7 +7,7 @@ import pytest
 from core_driver import Core, notices
 from test_core_exploration import SETTINGS, explore
 
-from flare_actors.conversation import Conversation, Limits, State, commands, history, model, requests, step
+from flare_actors.conversation import Conversation, Limits, State, commands, history, items, model, requests, step
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
 from flare_actors.conversation.commands import StartStt
@@ -110,7 +110,7 @@ SECRET = "what nobody but the two of them is to read"
 
 def _with_secrets() -> list[object]:
     values: list[object] = []
-    for module in (commands, ev, requests, history, model, told):
+    for module in (commands, ev, requests, history, items, model, told):
         for kind in vars(module).values():
             if not (isinstance(kind, type) and attrs.has(kind) and kind.__module__ == module.__name__):
                 continue

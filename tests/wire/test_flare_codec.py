@@ -132,7 +132,7 @@ def test_an_error_names_the_field(text: str, code: str, field: str | None) -> No
         ('{"type": "start_session", "output": "speech"}', "expected one of 'audio', 'text'"),
         ('{"type": "start_session", "input_sample_rate": 7999}', "an integer from 8000 to 48000"),
         ('{"type": "start_session", "locale": "?!"}', "such as en-US"),
-        ('{"type": "commit", "zzzzzz": 1}', "it takes no fields"),
+        ('{"type": "commit", "zzzzzz": 1}', "it takes request_id"),
         ('{"type": "mute", "muted": "yes"}', "expected true or false, got a string"),
     ],
 )
@@ -182,6 +182,8 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "reason": "barge_in",
     }
     names = {kind: set(attrs.fields_dict(shape)) for kind, shape in {**CLIENT_MESSAGES, **SERVER_MESSAGES}.items()}
+    for name in CLIENT_MESSAGES.keys() - {"start_session", "ping"}:
+        names[name].remove("request_id")
     assert names == {
         "start_session": {
             "locale",
@@ -201,6 +203,10 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "interrupt": set(),
         "commit": set(),
         "mute": {"muted"},
+        "insert_item": {"role", "text", "id", "after"},
+        "delete_item": {"item_id"},
+        "truncate_item": {"item_id", "end_s"},
+        "read_item": {"item_id"},
         "end_session": set(),
         "ping": {"id"},
         "session_started": {
@@ -236,7 +242,11 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
             "first_audio_s",
             "total_s",
         },
-        "error": {"code", "message", "recoverable", "turn", "field"},
+        "error": {"code", "message", "recoverable", "turn", "field", "request_id"},
+        "item_inserted": {"item", "after"},
+        "item_deleted": {"item_id"},
+        "item_truncated": {"item_id", "end_s"},
+        "item": {"item"},
         "session_ended": {"reason"},
         "pong": {"id"},
     }

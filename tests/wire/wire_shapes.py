@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 from enum import Enum
-from typing import Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Union, get_args, get_origin, get_type_hints
 
 import attrs
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events, notices
+from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
 from flare_actors.ports import AudioIn, AudioOut
 from flare_actors.wire import flare
 from flare_actors.wire.strict import Length, Range
@@ -60,6 +61,7 @@ def message(kind: type[attrs.AttrsInstance]) -> st.SearchStrategy[object]:
 
 TURNS = st.integers(1, 2**32 - 1)
 PCM = st.binary(max_size=200).map(lambda pcm: pcm[: len(pcm) // 2 * 2])
+ID = Annotated[str, Length(1, 64)]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -78,6 +80,17 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
         events.PlaybackProgressed, turn=st.none() | TURNS, played_s=st.floats(0, 86_400)
     ),
     events.PlaybackCompleted: st.builds(events.PlaybackCompleted, turn=st.none() | TURNS),
+    events.ItemInsertRequested: st.builds(
+        events.ItemInsertRequested,
+        item=st.sampled_from([UserSaid, AgentSaid, Instructed]).flatmap(
+            lambda kind: st.builds(kind, id=of(ID), text=of(str).filter(bool))
+        ),
+        after=st.none() | of(ID),
+        request_id=st.none() | of(ID),
+    ),
+    events.ItemDeleteRequested: st.builds(events.ItemDeleteRequested, item_id=of(ID)),
+    events.ItemTruncateRequested: st.builds(events.ItemTruncateRequested, item_id=of(ID), end_s=st.floats(0, 86_400)),
+    events.ItemReadRequested: st.builds(events.ItemReadRequested, item_id=of(ID)),
 }
 """What a client may cause."""
 
@@ -91,6 +104,10 @@ def notice(kind: type) -> st.SearchStrategy[object]:
         "output": st.sampled_from(["audio", "text"]),
         "utterance": st.integers(0, 10**6),
         "speech_s": st.floats(0, 1e6),
+        "end_s": st.floats(0, 1e6),
+        "item": st.builds(UserSaid, id=of(ID), text=of(str))
+        | st.builds(AgentSaid, id=of(ID), turn=TURNS, text=of(str), audio_s=st.floats(0, 1e6))
+        | st.builds(Instructed, id=of(ID), text=of(str)),
     }
     fields = attrs.fields(attrs.resolve_types(kind))
     given = {field.name: by_name.get(field.name, of(field.type)) for field in fields}

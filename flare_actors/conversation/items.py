@@ -1,0 +1,56 @@
+"""The items of a conversation's history: values that events, notices and the history itself share."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias, Union
+
+import attrs
+
+__all__ = ["RESERVED_ID", "AgentSaid", "HistoryItem", "Instructed", "UserSaid", "turn_id", "utterance_id"]
+
+RESERVED_ID: Final = re.compile(r"(turn|utterance|item)_[0-9]+")
+"""The names that a conversation itself gives to items."""
+
+
+def turn_id(turn: int) -> str:
+    """The name of what the agent said in a turn."""
+    return f"turn_{turn}"
+
+
+def utterance_id(utterance: int) -> str:
+    """The name of what the user said in an utterance."""
+    return f"utterance_{utterance}"
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class UserSaid:
+    """The user's words, spoken or typed."""
+
+    id: str = ""
+    """Its name within the conversation; empty only before it is entered."""
+    text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class AgentSaid:
+    """What the user heard of the agent."""
+
+    turn: int = 0
+    """0: nobody said it; the client has put it there."""
+    id: str = attrs.Factory(lambda item: turn_id(item.turn) if item.turn else "", takes_self=True)
+    text: str = attrs.field(repr=False)
+    interrupted: bool = False
+    audio_s: float = 0.0
+    """How long it took to say, in seconds of audio; 0 where there was none."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Instructed:
+    """What the client has told the model amid the conversation (a system message)."""
+
+    id: str = ""
+    text: str = attrs.field(repr=False)
+
+
+HistoryItem: TypeAlias = Union[UserSaid, AgentSaid, Instructed]
