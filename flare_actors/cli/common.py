@@ -91,7 +91,7 @@ def _provider_keys(config: Config) -> tuple[Secret, ...]:
     from flare_actors.errors import ConfigError
 
     found = []
-    for choice in config.providers.values():
+    for choice in (each for chosen in config.providers.values() for each in chosen.all):
         variable, file = (getattr(choice.settings, name, None) for name in ("api_key_env", "api_key_file"))
         with contextlib.suppress(ConfigError):
             if variable is not None:

@@ -24,7 +24,7 @@ def config() -> None:
 def check(file: Path) -> None:
     """Check FILE and tell all that is wrong with it; nothing is loaded or fetched."""
     checked = read_config(file, {})
-    engines = ", ".join(f"{stage} {choice.use}" for stage, choice in checked.providers.items())
+    engines = ", ".join(f"{stage} {choice}" for stage, choice in checked.providers.items())
     click.echo(f"{file}: right ({engines})")
 
 

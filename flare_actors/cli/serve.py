@@ -171,7 +171,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
             log.info(
                 "ready",
                 seconds=round(trio.current_time() - started, 2),
-                **{stage: choice.use for stage, choice in config.providers.items()},
+                **{stage: str(choice) for stage, choice in config.providers.items()},
             )
             if demo_brain:
                 click.echo(

@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol, cast, get_args, runtime_checkable
 
 from flare_actors.agent import Agent
-from flare_actors.config.model import Config
+from flare_actors.config.model import Config, ProviderChoice
 from flare_actors.errors import Stage
 from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, VoiceActivity
 from flare_actors.providers import registry
+from flare_actors.providers.compose import Attempts, fallback
 from flare_actors.providers.local import check_local, ensure_weights
 from flare_actors.providers.weights import ProgressCallback
 
@@ -39,21 +40,19 @@ async def open_agent(config: Config, *, progress: ProgressCallback | None = None
     Cancellation: a download stops within a tenth of a second; a model that is being loaded is waited for.
     """
     stages: tuple[Stage, ...] = get_args(Stage)
-    if all(config.providers[stage].use == registry.names(stage)[0] for stage in stages):
+    chosen = [(stage, choice) for stage in stages for choice in config.providers[stage].all]
+    if all(choice.use == registry.names(stage)[0] for stage, choice in chosen):
         check_local()  # all that is missing in one sentence, before anything is fetched
     needed = [
         weights.name
-        for stage in stages
-        for weights in registry.provider(stage, config.providers[stage].use).needs(config.providers[stage].settings)
+        for stage, choice in chosen
+        for weights in registry.provider(stage, choice.use).needs(choice.settings)
         if weights.fetched  # what comes with an engine's package is that engine's own business
     ]
     await ensure_weights(needed, progress)
     async with AsyncExitStack() as stack:
         engines = {
-            stage: await stack.enter_async_context(
-                registry.open_provider(stage, config.providers[stage].use, config.providers[stage].settings)
-            )
-            for stage in stages
+            stage: await _open(stage, config.providers[stage], config.agent.instructions, stack) for stage in stages
         }
         agent = Agent(
             voice_activity=cast("VoiceActivity", engines["vad"]),
@@ -64,6 +63,23 @@ async def open_agent(config: Config, *, progress: ProgressCallback | None = None
             settings=config.conversation,
         )
         agent.check_locale(config.conversation)
-        if isinstance(agent.language_model, _Preparable):
-            await agent.language_model.prepare(agent.instructions, slots=1)
         yield agent
+
+
+async def _open(stage: Stage, choice: ProviderChoice, instructions: str, stack: AsyncExitStack) -> object:
+    """Open a stage's provider, with those that it falls back on."""
+    engines = [
+        await stack.enter_async_context(registry.open_provider(stage, each.use, each.settings)) for each in choice.all
+    ]
+    for engine in engines:
+        if isinstance(engine, _Preparable):
+            await engine.prepare(instructions, slots=1)
+    if not choice.composed:
+        return engines[0]
+    return await stack.enter_async_context(
+        fallback(
+            cast("list[LanguageModel]", engines),  # or all recognisers, or all synthesizers
+            attempts=[each.attempts or Attempts() for each in choice.all],
+            switching=choice.switching,
+        )
+    )

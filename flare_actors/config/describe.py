@@ -17,6 +17,7 @@ import attrs
 from flare_actors.config.load import SECTIONS, STAGES
 from flare_actors.config.structure import no_number
 from flare_actors.providers import registry
+from flare_actors.providers.compose.settings import Attempts, Switching
 
 __all__ = ["Setting", "Table", "markdown", "tables"]
 
@@ -55,6 +56,8 @@ def tables() -> tuple[Table, ...]:
             header = f'[providers.{stage}] use = "{use}"'
             (table, *_) = _of_class(header, f"providers.{stage}", provider.settings)
             found.append(attrs.evolve(table, meaning=provider.summary[0].upper() + provider.summary[1:] + "."))
+    found += _of_class("[providers.llm.attempts]", "providers.llm.attempts", Attempts)
+    found += _of_class("[providers.llm.switching]", "providers.llm.switching", Switching)
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ConfigError, Stage
 from flare_actors.ports import Locales, locale_supported
+from flare_actors.providers.compose.settings import Attempts, Switching
 
 __all__ = ["DEFAULT_WELCOME", "ENVIRONMENT_PREFIX", "SECTIONS", "STAGES", "Catalogue", "Flag", "dump", "load"]
 
@@ -90,6 +91,7 @@ def load(
     sections = {name: _section(data, name, cls, base, problems) for name, cls in SECTIONS.items()}
     providers = _providers(data.get("providers", {}), catalogue, base, problems)
     problems += _unspoken(cast("Settings | None", sections["conversation"]), providers, catalogue)
+    problems += _impatient(cast("Settings | None", sections["conversation"]), providers)
     problems += [
         Problem((name,), f"unknown table; {suggest(name, _TABLES)}", unknown=True)
         for name in data
@@ -97,6 +99,7 @@ def load(
     ]
     if problems:
         known = {**SECTIONS, **{f"providers.{stage}": type(each.settings) for stage, each in providers.items()}}
+        known |= {f"providers.{stage}.attempts": Attempts for stage in STAGES if stage != "vad"}
         lines = [_tell(problem, sources, file, known) for problem in problems]
         raise ConfigError("\n".join(dict.fromkeys(lines)))
     return Config(providers=providers, **cast("dict[str, Any]", sections))
@@ -105,9 +108,17 @@ def load(
 def dump(config: Config) -> dict[str, Any]:
     """Give the plain data of a TOML file that would load as ``config``."""
     data = {name: unstructure(getattr(config, name)) for name in SECTIONS}
-    data["providers"] = {
-        stage: {"use": choice.use, **unstructure(choice.settings)} for stage, choice in config.providers.items()
-    }
+    data["providers"] = {stage: _dump_choice(choice) for stage, choice in config.providers.items()}
+    return data
+
+
+def _dump_choice(choice: ProviderChoice) -> dict[str, Any]:
+    data: dict[str, Any] = {"use": choice.use, **unstructure(choice.settings)}
+    if choice.attempts is not None:
+        data["attempts"] = unstructure(choice.attempts)
+    if choice.fallback:
+        data["switching"] = unstructure(choice.switching)
+        data["fallback"] = [_dump_choice(each) for each in choice.fallback]
     return data
 
 
@@ -178,24 +189,107 @@ def _providers(data: object, catalogue: Catalogue, base: Path, problems: list[Pr
     ]
     choices: dict[Stage, ProviderChoice] = {}
     for stage in STAGES:
-        path = ("providers", stage)
-        table = data.get(stage, {})
-        if not isinstance(table, Mapping):
-            problems.append(Problem(path, 'must be a table, with use = "NAME"'))
-            continue
-        use = table.get("use", catalogue.names(stage)[0])
-        cls = catalogue.settings_class(stage, use) if isinstance(use, str) else None
-        if cls is None:
-            problems.append(
-                Problem((*path, "use"), f"no such provider: {use!r}; {suggest(str(use), catalogue.names(stage))}")
-            )
-            continue
-        settings: object
-        settings, found = structure({key: each for key, each in table.items() if key != "use"}, cls, base=base)
-        problems += [attrs.evolve(each, path=(*path, *each.path)) for each in found]
-        if settings is not None:
-            choices[stage] = ProviderChoice(use=str(use), settings=settings)
+        choice = _Choices(stage, catalogue, base, problems).read(data.get(stage, {}), ("providers", stage))
+        if choice is not None:
+            choices[stage] = choice
     return choices
+
+
+@attrs.frozen
+class _Choices:
+    """Reads one stage's providers."""
+
+    stage: Stage
+    catalogue: Catalogue
+    base: Path
+    problems: list[Problem]
+
+    def read(self, table: object, path: tuple[str, ...], *, nested: bool = False) -> ProviderChoice | None:
+        """Read a provider with everything that stands around it; a nested one is a fallback, and has none of its own."""
+        if not isinstance(table, Mapping):
+            self._blame(path, 'must be a table, with use = "NAME"')
+            return None
+        around = () if self.stage == "vad" else ("attempts",) if nested else ("attempts", "fallback", "switching")
+        own = {key: each for key, each in table.items() if key != "use" and key not in around}
+        if self.stage == "vad" and "fallback" in own:
+            del own["fallback"]
+            self._blame((*path, "fallback"), "voice activity detection has none: it runs in this process, all the time")
+        use = table.get("use", None if nested else self.catalogue.names(self.stage)[0])
+        if use is None:
+            self._blame((*path, "use"), f"is missing: name one of {', '.join(self.catalogue.names(self.stage))}")
+            return None
+        cls = self.catalogue.settings_class(self.stage, use) if isinstance(use, str) else None
+        if cls is None:
+            known = self.catalogue.names(self.stage)
+            self._blame((*path, "use"), f"no such provider: {use!r}; {suggest(str(use), known)}")
+            return None
+        settings: object = self._structure(own, cls, path)
+        attempts = switching = None
+        if "attempts" in around and "attempts" in table:
+            attempts = self._structure(table["attempts"], Attempts, (*path, "attempts"))
+        if "switching" in around and "switching" in table:
+            switching = self._structure(table["switching"], Switching, (*path, "switching"))
+        fallback = self._fallback(table.get("fallback", []), path) if "fallback" in around else ()
+        if switching is not None and not fallback:
+            self._blame((*path, "switching"), f"there is nobody to switch to; add [[{'.'.join(path)}.fallback]]")
+        if settings is None:
+            return None
+        return ProviderChoice(
+            use=str(use),
+            settings=settings,
+            attempts=attempts,
+            fallback=fallback,
+            switching=switching or Switching(),
+        )
+
+    def _fallback(self, tables: object, path: tuple[str, ...]) -> tuple[ProviderChoice, ...]:
+        if not isinstance(tables, list):
+            header = f"[[{'.'.join(path)}.fallback]]"
+            self._blame((*path, "fallback"), f"must be a list of tables: write {header}, in two brackets")
+            return ()
+        read = [
+            self.read(each, (*path, f"fallback.{number}"), nested=True) for number, each in enumerate(tables, start=1)
+        ]
+        return tuple(each for each in read if each is not None)
+
+    def _structure(self, table: object, cls: type[_T], path: tuple[str, ...]) -> _T | None:
+        if not isinstance(table, Mapping):
+            self._blame(path, "must be a table")
+            return None
+        made, found = structure(table, cls, base=self.base)
+        self.problems.extend(attrs.evolve(each, path=(*path, *each.path)) for each in found)
+        return made
+
+    def _blame(self, path: tuple[str, ...], message: str) -> None:
+        self.problems.append(Problem(path, message))
+
+
+def _impatient(settings: Settings | None, providers: Mapping[Stage, ProviderChoice]) -> Iterator[Problem]:
+    """A session that gives up before the last fallback could have been asked."""
+    if settings is None:
+        return
+    timeouts = settings.timeouts
+    first: dict[Stage, tuple[str, float]] = {
+        "stt": ("stt_final_s", timeouts.stt_final_s),
+        "llm": ("llm_first_s", timeouts.llm_first_s),
+        "tts": ("tts_first_s", timeouts.tts_first_s),
+    }
+    for stage, choice in providers.items():
+        if not choice.fallback:
+            continue
+        waits = [each.attempts or Attempts() for each in choice.all]
+        connect_s = sum(each.connect_s for each in waits[:-1])
+        first_s = sum(each.first_s for each in waits[:-1]) + sum(each.connect_s for each in waits[1:])
+        for (key, session_s), needed_s in (
+            (("connect_s", timeouts.connect_s), connect_s),
+            (first[stage], first_s),
+        ):
+            if needed_s >= session_s:
+                yield Problem(
+                    ("conversation", "timeouts", key),
+                    f"must be more than the {needed_s:g} s after which the last [[providers.{stage}.fallback]] is asked, got "
+                    f"{session_s:g}; raise it, or lower [providers.{stage}.attempts]",
+                )
 
 
 def _unspoken(
@@ -205,11 +299,12 @@ def _unspoken(
     if settings is None:
         return
     for stage, choice in providers.items():
-        locales = catalogue.locales(stage, choice.use)
         silent = stage == "tts" and settings.output is Output.TEXT
-        if locales is not None and not silent and not locale_supported(settings.locale, locales):
-            fix = f"{choice.use} ([providers.{stage}]) knows {', '.join(locales)}; choose one of these, or another provider"
-            yield Problem(("conversation", "locale"), f"{fix}, got {settings.locale!r}")
+        for each in choice.all:
+            locales = catalogue.locales(stage, each.use)
+            if locales is not None and not silent and not locale_supported(settings.locale, locales):
+                fix = f"{each.use} ([providers.{stage}]) knows {', '.join(locales)}; choose one of these, or another provider"
+                yield Problem(("conversation", "locale"), f"{fix}, got {settings.locale!r}")
 
 
 def _tell(
@@ -228,6 +323,7 @@ def _tell(
             message = f"unknown key; secrets do not belong into files: use {key}_env or {key}_file where there is one"
         else:
             elsewhere = [name for name, cls in known.items() if any(key == field.name for field in attrs.fields(cls))]
+            elsewhere.sort(key=lambda name: not name.startswith(".".join(table)))  # rather near than far
             if elsewhere:
                 message = f"unknown key here; it belongs into [{elsewhere[0]}]"
     return f"{where}: {message}"

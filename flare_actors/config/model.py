@@ -13,6 +13,7 @@ import attrs
 
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import Stage
+from flare_actors.providers.compose.settings import Attempts, Switching
 from flare_actors.server.limits import ServerLimits
 
 __all__ = ["AgentSection", "Config", "LogsSection", "ProviderChoice", "ServerSection"]
@@ -82,6 +83,25 @@ class ProviderChoice:
     """The provider's short name."""
     settings: object
     """An instance of its settings class."""
+    attempts: Attempts | None = None
+    """``[providers.STAGE.attempts]``; None: the session's own timeouts are the only ones, unless there is a fallback."""
+    fallback: tuple[ProviderChoice, ...] = ()
+    """``[[providers.STAGE.fallback]]``: who is asked when this one fails, in order."""
+    switching: Switching = Switching()
+    """``[providers.STAGE.switching]``."""
+
+    @property
+    def all(self) -> tuple[ProviderChoice, ...]:
+        """Everybody who may be asked, in order."""
+        return (self, *self.fallback)
+
+    @property
+    def composed(self) -> bool:
+        """Whether anything stands between the session and the engine."""
+        return bool(self.fallback) or self.attempts is not None
+
+    def __str__(self) -> str:
+        return ", else ".join(each.use for each in self.all)
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,10 @@ _positive: Final = attrs.validators.gt(0.0)
 
 @attrs.frozen(kw_only=True)
 class Attempts:
-    """How long one provider is waited for before the next one is asked, and how often it is asked."""
+    """How long a provider is waited for before the next one is asked, and how often it is asked; of any stage but the VAD.
+
+    Each fallback may have its own.
+    """
 
     connect_s: float = attrs.field(default=1.5, validator=_positive)
     """Until its stream is open. A TLS connection across an ocean takes 0.5 s."""
@@ -33,7 +36,7 @@ NO_LIMIT: Final = Attempts(connect_s=math.inf, first_s=math.inf, gap_s=math.inf)
 
 @attrs.frozen(kw_only=True)
 class Switching:
-    """When a provider counts as broken, and when it is tried again."""
+    """When a provider counts as broken, and when it is tried again; of any stage that has a fallback."""
 
     failures: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     """Failures in a row after which it is no longer asked first."""
