@@ -17,7 +17,8 @@ from benchmarks.noise import NoiseCheck
 from benchmarks.report import Metric, machine, table, versions
 
 NAMES: Final = (
-    "step", "hop", "first_audio", "barge_in", "startup", "install", "engines", "server_memory", "voice_to_voice", "wer_noise",
+    "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "startup", "install",
+    "engines", "server_memory", "voice_to_voice", "wer_noise",
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ from flare_actors.ports import (
     ServerMessage,
     SpeechAudio,
     TextDelta,
+    ToolChoice,
+    ToolSpec,
     Transcript,
     VoiceActivity,
 )
@@ -179,10 +181,15 @@ class InstantModel:
 
     @asynccontextmanager
     async def generate(
-        self, messages: Sequence[Message], *, locale: str
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
     ) -> AsyncGenerator[AsyncIterator[ModelOutput], None]:
         """See ``ports.LanguageModel``."""
-        del messages, locale
+        del messages, locale, tools, tool_choice
         try:
             async with aclosing(self._run()) as outputs:
                 yield outputs

@@ -29,7 +29,8 @@ async def record() -> tuple[Conversation, list[Event]]:
     """A conversation, and the events of five interrupted turns and one that is played to its end."""
     async with world() as talk:
         start = talk.session.conversation
-        talk.watching.events = events = []
+        events: list[Event] = []
+        talk.watching.events = events
         for number in range(6):
             await talk.ask()
             await talk.until(AudioOut)

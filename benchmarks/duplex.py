@@ -1,0 +1,132 @@
+"""How many live sessions does one core carry: 50 frames a second in, speech without a pause out?
+
+In the same process, and through a real WebSocket (trio-websocket, the native protocol; the server in a process of its own).
+``sessions_per_core`` is a second over the processor time that a session takes in a second, at the given number of sessions;
+``audio_out`` is how much of a second's speech came in a second, which must be all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from trio_websocket import ConnectionClosed, open_websocket_url
+
+from benchmarks import floors
+from benchmarks.kit import FRAME_S, SILENCE
+from benchmarks.load import instant_agent, talking, used_s
+from benchmarks.report import Metric, Options, reps, summary
+
+__all__ = ["in_process", "measure", "through_websocket"]
+
+IN_PROCESS = 50
+THROUGH_WEBSOCKET = 20
+_BYTES_PER_S = 32_000
+_LINE = "This is said for as long as it takes."
+
+
+async def in_process(seconds: float, sessions: int = IN_PROCESS) -> tuple[float, float]:
+    """Sessions per core, and seconds of speech that each got in a second."""
+    async with talking(sessions, instant_agent()) as talks:
+        for talk in talks:
+            talk.session.say(_LINE)
+        await _even(lambda: sum(talk.link.heard_bytes for talk in talks), sessions)
+        heard, started = sum(talk.link.heard_bytes for talk in talks), trio.current_time()
+        used = await used_s(seconds)
+        heard = sum(talk.link.heard_bytes for talk in talks) - heard
+        took = trio.current_time() - started
+    return sessions * took / used, heard / _BYTES_PER_S / took / sessions
+
+
+async def _even(heard: Callable[[], int], sessions: int) -> None:
+    """Wait until speech comes evenly: at first ten seconds of it are made ahead, in one go."""
+    with trio.move_on_after(30):
+        while True:
+            before, started = heard(), trio.current_time()
+            await trio.sleep(1.0)
+            if heard() - before > 0.95 * sessions * _BYTES_PER_S * (trio.current_time() - started):
+                return
+
+
+@asynccontextmanager
+async def _server() -> AsyncGenerator[tuple[str, int], None]:
+    """A server whose agent never stops to speak; gives its URL and its process id."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "benchmarks.duplex_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.receive_some()).decode().strip(), process.pid
+    finally:
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            await process.stdout.aclose()
+            await process.wait()
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of another process, from /proc (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def through_websocket(seconds: float, sessions: int = THROUGH_WEBSOCKET) -> tuple[float, float]:
+    """The same through WebSockets; the processor time is the server's."""
+    heard = 0
+
+    async def client(url: str, number: int) -> None:
+        nonlocal heard
+        async with open_websocket_url(url, subprotocols=["flare"]) as socket, trio.open_nursery() as nursery:
+            await socket.send_message(json.dumps({"type": "start_session", "input_sample_rate": 16_000}))
+            await socket.send_message(json.dumps({"type": "start_conversation"}))
+            nursery.start_soon(speak, socket, number)
+            try:
+                while True:
+                    message = await socket.get_message()
+                    heard += len(message) if isinstance(message, bytes) else 0
+            except ConnectionClosed:
+                nursery.cancel_scope.cancel()
+
+    async def speak(socket: object, number: int) -> None:
+        at = trio.current_time() + 0.5 + FRAME_S * number / sessions
+        try:
+            while True:
+                await trio.sleep_until(at)
+                await socket.send_message(SILENCE)  # type: ignore[attr-defined]
+                at += FRAME_S
+        except ConnectionClosed:
+            pass
+
+    async with _server() as (url, pid), trio.open_nursery() as nursery:
+        for number in range(sessions):
+            nursery.start_soon(client, url, number)
+        await _even(lambda: heard, sessions)
+        before, used, started = heard, _cpu_s(pid), trio.current_time()
+        await trio.sleep(seconds)
+        used, got, took = _cpu_s(pid) - used, heard - before, trio.current_time() - started
+        nursery.cancel_scope.cancel()
+    return sessions * took / used, got / _BYTES_PER_S / took / sessions
+
+
+async def measure(options: Options) -> dict[str, Metric]:
+    """Both, in turn."""
+    runs, seconds = reps(options, 5), 3.0 if options.quick else 8.0
+    local = [await in_process(seconds) for _ in range(runs)]
+    echoes = [await floors.websocket_cpu() for _ in range(runs)]
+    remote = [await through_websocket(seconds) for _ in range(runs)]
+    # What a server could carry that only sent every frame back: 50 echoes a second.
+    echo = 1e6 / (50 * statistics.median(echoes))
+    return {
+        "in_process.sessions_per_core": summary([each for each, _ in local], "sessions"),
+        "in_process.audio_out": summary([each for _, each in local], "s/s"),
+        "websocket.sessions_per_core": summary([each for each, _ in remote], "sessions", floor=echo),
+        "websocket.audio_out": summary([each for _, each in remote], "s/s"),
+    }
