@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -31,6 +32,9 @@ __all__ = ["simulate"]
     show_default=True,
     help="What engines may do wrong: all, none, or some of hang, raise, crash, crash_group, stop, give, slow, stubborn.",
 )
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Processes that share the work; default: one per processor core."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--shrink", is_flag=True, help="Make the first failing session small before it is saved.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Play one saved session again.")
@@ -46,6 +50,7 @@ def simulate(
     virtual_hours: float,
     seed: int,
     faults: str,
+    jobs: int | None,
     as_json: bool,
     shrink: bool,
     replay: Path | None,
@@ -77,6 +82,7 @@ def simulate(
             faults=kinds,
             watch=write,
             keep=None if trace is not None else 200,
+            jobs=min(sessions, jobs or os.cpu_count() or 1),
         )
     click.echo(json.dumps(report.as_json()) if as_json else _text(report))
     if report.failed:

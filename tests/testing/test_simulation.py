@@ -8,7 +8,9 @@ import sys
 
 import planted_bugs
 import pytest
+from click.testing import CliRunner
 
+from flare_actors.cli.simulate import simulate as command
 from flare_actors.errors import ConfigError
 from flare_actors.testing.simulation import (
     FAULT_KINDS,
@@ -104,12 +106,44 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_the_command_prints_its_figures_and_writes_the_same_trace_twice(tmp_path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    figures = json.loads(run("--sessions", "2", "--virtual-hours", "0.05", "--json", "--trace", str(one)))
-    text = run("--sessions", "2", "--virtual-hours", "0.05", "--trace", str(two))
+    figures = json.loads(
+        run("--sessions", "2", "--virtual-hours", "0.05", "--json", "--trace", str(one), "--jobs", "1")
+    )
+    text = run("--sessions", "2", "--virtual-hours", "0.05", "--trace", str(two), "--jobs", "2")
     assert one.read_bytes() == two.read_bytes() != b""
     keys = "sessions conversations turns barge_ins faults violations stuck leaked_tasks virtual_seconds real_seconds"
     assert set(keys.split()) <= set(figures)
     assert f"turns              {figures['turns']}" in text
+
+
+def test_the_command_saves_a_small_session_that_fails_and_says_how_to_play_it_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    planted_bugs.double_end(monkeypatch)
+    call = [
+        "--sessions",
+        "2",
+        "--virtual-hours",
+        "0.02",
+        "--jobs",
+        "1",
+        "--shrink",
+        "--save",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(command, call)
+    assert result.exit_code == 1
+    assert "ended twice" in result.stderr
+    (file,) = tmp_path.iterdir()
+    assert result.stderr.splitlines()[-1] == f"play it again: flare-actors simulate --replay {file}"
+    assert len(load_script(file).moves) <= 2
+    assert json.loads(file.read_text())["trace"]
+
+    again = CliRunner().invoke(command, ["--replay", str(file)])
+    assert again.exit_code == 1
+    assert "ended twice" in again.output
+    monkeypatch.undo()
+    assert "no promise was broken" in run("--replay", str(file))
 
 
 def test_the_command_refuses_what_it_cannot_do(tmp_path) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +20,8 @@ from flare_actors.testing.simulation.script import FAULT_KINDS, Move, Script, ma
 from flare_actors.testing.simulation.watch import Outcome
 
 __all__ = ["Report", "shrink", "simulate"]
+
+_AHEAD: Final = 8  # sessions given to each process ahead of the one that is waited for: they differ in length
 
 
 @attrs.define(kw_only=True)
@@ -56,6 +64,7 @@ def simulate(
     turns: int | None = None,
     watch: Callable[[Outcome], None] = lambda _: None,
     keep: int | None = 200,
+    jobs: int = 1,
 ) -> Report:
     """Simulate ``sessions`` sessions that last ``virtual_hours`` together.
 
@@ -67,29 +76,60 @@ def simulate(
         turns: stop after the session in which so many turns are reached; None: do all.
         watch: told of each session.
         keep: how many of each session's last events to keep; None: all.
+        jobs: processes that share the work; what comes out does not depend on it. More than one are fresh ones, in which
+            the caller's main module is imported again (guard it with ``if __name__ == "__main__"``).
     """
     report = Report(seed=seed)
     digest = hashlib.sha256()
     begun = time.perf_counter()
     seconds = virtual_hours * 3600 / sessions
-    for number in range(sessions):
-        script = make_script(seed, number, seconds=seconds, faults=tuple(faults))
-        outcome = play(script, keep=keep)
-        digest.update(outcome.digest.encode())
-        report.sessions += 1
-        for name in ("conversations", "turns", "barge_ins", "faults", "leaked_tasks", "steps", "virtual_seconds"):
-            setattr(report, name, getattr(report, name) + getattr(outcome, name))
-        report.stuck += outcome.stuck
-        if outcome.violation:
-            report.violations += 1
-            if len(report.failed) < 10:
+    one = partial(_play_one, seed, seconds=seconds, faults=tuple(faults), keep=keep)
+    with closing(_played(one, sessions, jobs)) as outcomes:
+        for outcome in outcomes:
+            _add(report, outcome)
+            digest.update(outcome.digest.encode())
+            if outcome.violation and len(report.failed) < 10:
+                script = make_script(seed, outcome.number, seconds=seconds, faults=tuple(faults))
                 report.failed.append((script, outcome))
-        report.real_seconds = time.perf_counter() - begun
-        watch(outcome)
-        if turns is not None and report.turns >= turns:
-            break
+            report.real_seconds = time.perf_counter() - begun
+            watch(outcome)
+            if turns is not None and report.turns >= turns:
+                break
     report.trace_sha256 = digest.hexdigest()
     return report
+
+
+def _add(report: Report, outcome: Outcome) -> None:
+    report.sessions += 1
+    for name in ("conversations", "turns", "barge_ins", "faults", "leaked_tasks", "steps", "virtual_seconds"):
+        setattr(report, name, getattr(report, name) + getattr(outcome, name))
+    report.stuck += outcome.stuck
+    report.violations += bool(outcome.violation)
+
+
+def _play_one(seed: int, number: int, *, seconds: float, faults: tuple[str, ...], keep: int | None) -> Outcome:
+    return play(make_script(seed, number, seconds=seconds, faults=faults), keep=keep)
+
+
+def _played(one: Callable[[int], Outcome], sessions: int, jobs: int) -> Generator[Outcome]:
+    """The sessions' outcomes in order, whoever plays them."""
+    if jobs == 1:
+        yield from map(one, range(sessions))
+        return
+    # A fork would share the parent's threads and Trio's state with it.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        numbers = iter(range(sessions))
+        waiting: deque[Future[Outcome]] = deque()
+        try:
+            while True:
+                waiting += [
+                    pool.submit(one, number) for number in itertools.islice(numbers, _AHEAD * jobs - len(waiting))
+                ]
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def shrink(script: Script, *, most: int = 400) -> tuple[Script, Outcome]:
