@@ -14,6 +14,7 @@ import click
 
 from flare_actors.cli.config import config
 from flare_actors.cli.diagram import diagram
+from flare_actors.cli.doctor import doctor
 from flare_actors.cli.models import models
 from flare_actors.cli.serve import serve
 from flare_actors.cli.simulate import simulate
@@ -36,13 +37,14 @@ def cli() -> None:
     \b
     flare-actors serve              talk to it: a page in your browser, engines on your CPU
     flare-actors talk question.wav  let a recording ask, and see how long the answer takes
+    flare-actors doctor             does every engine work? says what to fix
     flare-actors config show        see every setting with its value
 
     Nothing leaves this machine unless a configuration file says so.
     """  # noqa: D301 # click reads \b as "do not wrap"
 
 
-for command in (serve, talk, models, config, diagram, simulate):
+for command in (serve, talk, doctor, models, config, diagram, simulate):
     cli.add_command(command)
 
 
