@@ -26,18 +26,24 @@ _PARTS: Final = (
 STACKS: Final = {"first audio": tuple(name for name, _, _ in _PARTS)}
 
 
+_CONVERSATION: Final = 20
+"""Turns of one session; then comes another one, as conversations do not go on for ever."""
+_WARM_UP: Final = 5
+
+
 async def turns(count: int) -> list[dict[str, float]]:
-    """For each of so many turns, when what happened, in ms."""
-    found = []
-    async with world(forever=True) as talk:
-        for number in range(count + 5):
-            await talk.ask()
-            await talk.until(AudioOut)
-            if number >= 5:  # the first ones import and fill caches
-                found.append(dict(talk.times.at))
-            talk.link.inbound.send_nowait(InterruptRequested())
-            await talk.listening_again()
-    return found
+    """For each of so many turns, when what happened, in ms; the first ones of a session, which fill caches, are left out."""
+    found: list[dict[str, float]] = []
+    while len(found) < count:
+        async with world(forever=True) as talk:
+            for number in range(_CONVERSATION):
+                await talk.ask()
+                await talk.until(AudioOut)
+                if number >= _WARM_UP:
+                    found.append(dict(talk.times.at))
+                talk.link.inbound.send_nowait(InterruptRequested())
+                await talk.listening_again()
+    return found[:count]
 
 
 def between(found: Sequence[dict[str, float]], start: str, end: str) -> list[float]:

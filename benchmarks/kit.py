@@ -149,7 +149,7 @@ class InstantEar:
 
 @attrs.frozen
 class InstantRecognizer:
-    """Understands "hello" in the moment in which the utterance ends."""
+    """Understands "hello" a moment after the utterance's end, when nothing of that is going on any more."""
 
     times: Times
     sample_rate: int = 16_000
@@ -167,7 +167,7 @@ class InstantRecognizer:
     async def _run(self, audio: AsyncIterator[HeardAudio]) -> AsyncGenerator[Transcript, None]:
         async for _ in audio:
             pass
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(0.005)
         self.times.mark("transcript")
         yield Transcript(text="hello", final=True)
 

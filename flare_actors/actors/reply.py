@@ -103,8 +103,8 @@ class Reply:
                     await speak(self, self._phrases_out)
             elif spoken:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(write_answer, self)
-                    await speak(self, self._phrases_out)
+                    nursery.start_soon(speak, self, self._phrases_out)
+                    await write_answer(self)  # Here and not there: the model is asked before another task has its turn.
                     # A synthesizer that failed does not stop the text.
             else:
                 await write_answer(self)
@@ -143,6 +143,9 @@ class Reply:
                 self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
             for phrase in self._splitter.feed(text):
                 self._add_phrase(phrase)
+                if self.phrases == 1:
+                    # The voice begins before the model goes on, which may have a whole burst of tokens ready.
+                    await trio.lowlevel.checkpoint()
                 await self.relieve()
         return not enough
 

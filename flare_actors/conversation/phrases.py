@@ -80,6 +80,12 @@ class PhraseSplitter:
 
     def feed(self, text: str) -> list[str]:
         """The phrases that ``text`` completes, in order; often none."""
+        plain = _PLAIN.fullmatch(text) and (not self._text or self._text[-1].isalnum())
+        if plain and self._length + len(text) <= self._max_chars:
+            # A word after a word, as most tokens are, ends nothing: the rules below need not look at each letter.
+            self._text += text
+            self._length += len(text)
+            return []
         done: list[str] = []
         for char in text:
             if self._text and self._ends_before(char):
@@ -179,6 +185,9 @@ class PhraseSplitter:
         if word in _BEFORE_NUMBER and char.isdigit():
             return True
         return char.islower() and len(word) <= _SHORT_WORD
+
+
+_PLAIN: Final = re.compile(" ?[A-Za-z0-9]+")
 
 
 def _width(char: str) -> int:

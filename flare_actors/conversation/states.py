@@ -7,7 +7,16 @@ from enum import Enum
 __all__ = ["BargeIn", "Floor", "Output", "Reason", "State", "SttMode", "TurnKind", "Wait"]
 
 
-class State(Enum):
+class _Name(Enum):
+    """An enumeration whose members are quickly looked up: each is one object, so its identity is its hash.
+
+    (``Enum`` hashes the member's name, in Python: half a microsecond for each of a dozen look-ups in a step.)
+    """
+
+    __hash__ = object.__hash__
+
+
+class State(_Name):
     """What the agent is doing. The values are part of the wire protocol."""
 
     IDLE = "idle"
@@ -22,14 +31,14 @@ class State(Enum):
     ENDED = "ended"
 
 
-class Floor(Enum):
+class Floor(_Name):
     """What the user is doing, as far as the ear can tell. A second region beside the agent's state."""
 
     SILENT = "silent"
     SPEAKING = "speaking"
 
 
-class Reason(Enum):
+class Reason(_Name):
     """Why a turn, a conversation or a session stopped. It reaches the client, the log and the cancelled scope."""
 
     CONVERSATION_ENDED = "conversation_ended"
@@ -44,7 +53,7 @@ class Reason(Enum):
     OVERLOADED = "overloaded"
 
 
-class TurnKind(Enum):
+class TurnKind(_Name):
     """What caused a turn."""
 
     WELCOME = "welcome"
@@ -54,7 +63,7 @@ class TurnKind(Enum):
     IDLE_PROMPT = "idle_prompt"
 
 
-class BargeIn(Enum):
+class BargeIn(_Name):
     """May the user interrupt? ``GUARDED`` asks the ear to discount what the agent itself is playing."""
 
     FULL = "full"
@@ -62,21 +71,21 @@ class BargeIn(Enum):
     OFF = "off"
 
 
-class SttMode(Enum):
+class SttMode(_Name):
     """``STREAMING`` asks for partial transcripts where the recogniser has them; ``BATCH`` only for final ones."""
 
     STREAMING = "streaming"
     BATCH = "batch"
 
 
-class Output(Enum):
+class Output(_Name):
     """What the client takes: spoken answers (with their text), or text only."""
 
     AUDIO = "audio"
     TEXT = "text"
 
 
-class Wait(Enum):
+class Wait(_Name):
     """What a deadline stands for: each is one field of ``Deadlines``, in the order in which ties are resolved."""
 
     SESSION_IDLE = "session_idle"

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,3 +275,24 @@ def test_what_is_left_for_the_voice(text: str, expected: str) -> None:
 
 def test_marks_without_a_word_do_not_make_the_next_phrase_longer() -> None:
     assert phrases("— — so, -", first_chars=2, max_chars=6) == ["— — ", "so, ", "-"]
+
+
+class _LetterByLetter(PhraseSplitter):
+    """The rules without the short way for plain words."""
+
+    def feed(self, text: str) -> list[str]:
+        return [phrase for char in text for phrase in super(_LetterByLetter, self).feed(f"{char}")]
+
+
+@given(
+    tokens=st.lists(
+        st.sampled_from([" one", "two", " 3", ".", ",", "?", " ", "\n", "e.g.", " Dr.", '"', "…", " 12", "3.5", "字"])
+    ),
+    most=st.integers(1, 40),
+)
+def test_whole_words_take_a_short_way_to_the_same_phrases(tokens: list[str], most: int) -> None:
+    quick, slow = PhraseSplitter(max_chars=most), PhraseSplitter(max_chars=most)
+    phrases = [phrase for token in tokens for phrase in quick.feed(token)] + quick.flush()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flare_actors.conversation.phrases._PLAIN", re.compile("(?!)"))
+        assert [phrase for token in tokens for phrase in slow.feed(token)] + slow.flush() == phrases
