@@ -319,6 +319,8 @@ class Session:
                 self._recognizer.stop()
             case do.CommitUtterance():
                 self._ear.commit()
+            case do.ClearInput():
+                self._ear.clear()
             case do.SetMute(muted=muted):
                 self._ear.mute(muted)
             case do.CloseSession():

@@ -12,6 +12,7 @@ from hypothesis import given
 from flare_actors import journal
 from flare_actors.conversation import Conversation, Settings, Wait
 from flare_actors.conversation import events as ev
+from flare_actors.conversation.items import UserSaid
 from flare_actors.journal import JournalError
 from flare_actors.testing.strategies import conversations, events
 
@@ -34,6 +35,7 @@ def test_a_conversation_comes_back_as_it_was(conversation: Conversation) -> None
 
 def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
     fields = {"turn": 1, "index": 0, "utterance": 1, "muted": True, "wait": "idle", "queue": "inbox", "text": "hello"}
+    fields |= {"item": UserSaid(text="hello"), "item_id": "turn_1", "input_tokens": 1, "output_tokens": 1}
     fields |= dict.fromkeys(["start_s", "end_s", "speech_s", "silence_s", "audio_s", "played_s", "deadline_s"], 1.0)
     tags = set()
     for kind in get_args(ev.Event):

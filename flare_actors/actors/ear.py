@@ -159,6 +159,18 @@ class Ear:
             self._drained.set()
             self.commit()
 
+    def clear(self) -> None:
+        """Forget the utterance in progress and what was not heard yet; nothing comes of it."""
+        self._backlog.clear()
+        self._drained.set()
+        if self._endpointing.speaking:
+            self._endpointing.stop()
+            # Its start may be on its way still: nobody is to wait for its end.
+            self._inbox.put(
+                SpeechStopped(utterance=self.utterances, speech_s=0.0, silence_s=0.0, taken=False, too_short=True)
+            )
+        self._forget_utterance()
+
     def commit(self) -> None:
         """End the utterance in progress now."""
         self._commit = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flare_actors.conversation.events import LanguageModelFailed
+from flare_actors.conversation.events import LanguageModelFailed, UsageReported
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect
@@ -49,6 +49,8 @@ async def write_answer(reply: Reply) -> None:
                 async for output in outputs:
                     if reply.closed:
                         return  # The provider swallowed its cancellation: its output is refused.
+                    if isinstance(output, Usage):
+                        _tell_usage(reply, output)
                     if not isinstance(output, TextDelta):
                         continue
                     expect("llm", isinstance(output.text, str), "a piece of text that is no str")
@@ -66,3 +68,9 @@ async def write_answer(reply: Reply) -> None:
             reply.finish_text()  # It was delivered as it was written, so it counts; a voice stops at the last whole phrase.
         reply.tell(LanguageModelFailed(turn=reply.turn, message=error.message, critical=error.critical))
     reply.finish_text()
+
+
+def _tell_usage(reply: Reply, usage: Usage) -> None:
+    counts = (usage.input_tokens, usage.output_tokens)
+    expect("llm", all(type(count) is int and count >= 0 for count in counts), "a usage that is no count of tokens")
+    reply.tell(UsageReported(turn=reply.turn, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))

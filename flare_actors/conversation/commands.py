@@ -16,6 +16,7 @@ from flare_actors.conversation.states import Output, Reason, SttMode, TurnKind
 __all__ = [
     "CancelReply",
     "ChatMessage",
+    "ClearInput",
     "CloseListener",
     "CloseSession",
     "Command",
@@ -75,6 +76,11 @@ class StopStt:
 @attrs.frozen(kw_only=True)
 class CommitUtterance:
     """End the utterance in progress now, as if the silence had lasted long enough."""
+
+
+@attrs.frozen(kw_only=True)
+class ClearInput:
+    """Forget the utterance in progress, and all audio that was not heard yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +146,7 @@ Command: TypeAlias = Union[
     StartStt,
     StopStt,
     CommitUtterance,
+    ClearInput,
     SetMute,
     StartReply,
     ReleaseReply,

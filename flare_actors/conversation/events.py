@@ -20,6 +20,7 @@ from flare_actors.conversation.requests import (
     DeadlinePassed,
     Fact,
     FailureRaised,
+    InputClearRequested,
     InterruptRequested,
     ItemDeleteRequested,
     ItemInsertRequested,
@@ -48,6 +49,7 @@ __all__ = [
     "Event",
     "FailureRaised",
     "GenerationFinished",
+    "InputClearRequested",
     "InterruptRequested",
     "ItemDeleteRequested",
     "ItemInsertRequested",
@@ -79,6 +81,7 @@ __all__ = [
     "TranscriptFinished",
     "TranscriptUpdated",
     "TransportFailed",
+    "UsageReported",
 ]
 
 
@@ -215,6 +218,15 @@ class GenerationFinished(Fact):
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class UsageReported(Fact):
+    """The model's provider has told what a request of the turn took."""
+
+    turn: int
+    input_tokens: int
+    output_tokens: int
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class LanguageModelFailed(Fact):
     """The model failed or timed out; what it had written before stays."""
 
@@ -273,6 +285,7 @@ Event: TypeAlias = Union[
     PhraseSpoken,
     AudioStarted,
     GenerationFinished,
+    UsageReported,
     LanguageModelFailed,
     SynthesizerFailed,
     PlaybackFinished,

@@ -101,6 +101,8 @@ class Turn:
     """When that report came."""
     paced_s: float = 0.0
     """By the pacing clock, all audio up to here has been played; 0 while some is still to be played."""
+    tokens: tuple[int, int] | None = None
+    """Read and written by the model, where nobody has been told of them yet: it is generated ahead."""
     llm_failed: bool = False
     tts_failed: bool = False
     marks: Marks = Marks()

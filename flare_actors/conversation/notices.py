@@ -12,6 +12,7 @@ from flare_actors.conversation.states import Reason, State, TurnKind
 __all__ = [
     "ErrorRaised",
     "HearingReady",
+    "InputCleared",
     "ItemDeleted",
     "ItemInserted",
     "ItemShown",
@@ -28,6 +29,7 @@ __all__ = [
     "TurnEnded",
     "TurnMetrics",
     "TurnStarted",
+    "TurnUsage",
     "UserSpeechStarted",
     "UserSpeechStopped",
 ]
@@ -146,6 +148,20 @@ class TurnEnded:
 
 
 @attrs.frozen(kw_only=True)
+class TurnUsage:
+    """What a request of the turn to the model took, as the model's provider counts it. Not every provider tells."""
+
+    turn: int
+    input_tokens: int
+    output_tokens: int
+
+
+@attrs.frozen(kw_only=True)
+class InputCleared:
+    """What the user was saying is forgotten."""
+
+
+@attrs.frozen(kw_only=True)
 class TurnMetrics:
     """The latency waterfall of one turn, in seconds; None where a stage did not take part.
 
@@ -228,6 +244,8 @@ Notice: TypeAlias = Union[
     PlaybackCleared,
     TurnEnded,
     TurnMetrics,
+    TurnUsage,
+    InputCleared,
     ErrorRaised,
     ItemInserted,
     ItemDeleted,

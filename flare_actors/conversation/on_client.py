@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flare_actors.conversation.commands import CommitUtterance, OpenListener, SetMute
+from flare_actors.conversation.commands import ClearInput, CommitUtterance, OpenListener, SetMute
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
     ClientAttached,
@@ -11,6 +11,7 @@ from flare_actors.conversation.events import (
     ConversationEndRequested,
     ConversationStartRequested,
     FailureRaised,
+    InputClearRequested,
     InterruptRequested,
     MuteRequested,
     PlaybackCompleted,
@@ -24,6 +25,7 @@ from flare_actors.conversation.events import (
 )
 from flare_actors.conversation.model import Hearing, Marks
 from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.notices import InputCleared
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE
 from flare_actors.conversation.values import evolve
@@ -107,6 +109,17 @@ def on_commit(d: Draft, _: CommitRequested) -> None:
         d.complain("not_started", _NOT_STARTED)
         return
     d.emit(CommitUtterance())
+
+
+def on_input_clear(d: Draft, _: InputClearRequested) -> None:
+    if d.c.state not in ACTIVE:
+        d.complain("not_started", _NOT_STARTED)
+        return
+    d.emit(ClearInput())
+    d.forget_hearing()
+    d.tell(InputCleared())
+    if d.c.state is State.LISTENING:
+        d.listen(afresh=False)
 
 
 def on_mute(d: Draft, e: MuteRequested) -> None:

@@ -14,10 +14,12 @@ from flare_actors.conversation.events import (
     PlaybackFinished,
     PlaybackStopped,
     SynthesizerFailed,
+    UsageReported,
 )
 from flare_actors.conversation.history import SpokenPhrase
 from flare_actors.conversation.model import Turn
 from flare_actors.conversation.moves import Draft
+from flare_actors.conversation.notices import TurnUsage
 from flare_actors.conversation.on_client import finish_if_played
 from flare_actors.conversation.speculation import withdraw
 from flare_actors.conversation.states import Reason, State, TurnKind
@@ -116,6 +118,16 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     d.generated(e.audio_s)
     if d.c.turn is not None:
         _finish_when_paced(d)
+
+
+def on_usage_reported(d: Draft, e: UsageReported) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    if is_held(d, e.turn):
+        _progress(d, evolve(turn, tokens=(e.input_tokens, e.output_tokens)))
+        return
+    d.tell(TurnUsage(turn=e.turn, input_tokens=e.input_tokens, output_tokens=e.output_tokens))
 
 
 def on_playback_finished(d: Draft, e: PlaybackFinished) -> None:

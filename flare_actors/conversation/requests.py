@@ -22,6 +22,7 @@ __all__ = [
     "DeadlinePassed",
     "Fact",
     "FailureRaised",
+    "InputClearRequested",
     "InterruptRequested",
     "ItemDeleteRequested",
     "ItemInsertRequested",
@@ -92,6 +93,11 @@ class InterruptRequested(Request):
 @attrs.frozen(kw_only=True, slots=False)
 class CommitRequested(Request):
     """The user declares the utterance finished (push-to-talk): a hard endpoint now."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class InputClearRequested(Request):
+    """Forget what the user is saying, and what was said and is not understood yet."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -221,6 +227,7 @@ ClientEvent: TypeAlias = Union[
     TextReceived,
     InterruptRequested,
     CommitRequested,
+    InputClearRequested,
     MuteRequested,
     PlaybackProgressed,
     PlaybackCompleted,

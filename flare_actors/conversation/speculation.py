@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
 from flare_actors.conversation.model import Speculation, Turn
-from flare_actors.conversation.notices import TurnStarted
+from flare_actors.conversation.notices import TurnStarted, TurnUsage
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
 from flare_actors.conversation.values import evolve
 
@@ -96,6 +96,8 @@ def release(d: Draft) -> bool:
         released=d.c.released + 1,
     )
     d.tell(TurnStarted(turn=number, kind=TurnKind.RESPONSE))
+    if turn.tokens is not None:
+        d.tell(TurnUsage(turn=number, input_tokens=turn.tokens[0], output_tokens=turn.tokens[1]))
     d.go(State.PROCESSING_SPEECH)
     if turn.phrases:
         d.go(State.PREPARING_RESPONSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import structlog
@@ -13,17 +13,30 @@ import trio
 
 from flare_actors.server.access import Access
 from flare_actors.server.boundary import contained, tolerated
-from flare_actors.server.http import BadRequest, Request, Response, read_request, text_response, write_response
+from flare_actors.server.http import (
+    BadRequest,
+    Request,
+    Response,
+    json_response,
+    read_body,
+    read_request,
+    text_response,
+    write_response,
+)
 from flare_actors.server.limits import ServerLimits
 from flare_actors.server.pages import Health, answer
 from flare_actors.server.stream import ServerStream
 from flare_actors.server.websocket import Route, handshake_fault, serve_websocket
 
-__all__ = ["Site", "serve_connection"]
+__all__ = ["Action", "Site", "serve_connection"]
 
 _log = structlog.get_logger("flare_actors.server")
 
 _RETRY_AFTER: Final = ("Retry-After", "5")
+_CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="flare-actors"')
+
+Action: TypeAlias = Callable[[bytes], tuple[int, object]]
+"""Answers a POST's body: the status, and a JSON value."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +47,8 @@ class Site:
     limits: ServerLimits
     routes: Mapping[str, Route]
     """By path."""
+    actions: Mapping[str, Action] = attrs.field(factory=dict)
+    """What may be asked for by POST, by path."""
     health: Callable[[], Health]
     root: Traversable
     """The page's files."""
@@ -89,7 +104,10 @@ class _Connection:
                 await self._write(text_response(503, "too many connections; try again later", [_RETRY_AFTER]), request)
                 return
             route = self._site.routes.get(request.path)
-            response = self._page(request) if route is None else self._refusal(request, route)
+            if (action := self._site.actions.get(request.path)) is not None:
+                response: Response | None = await self._act(request, action, patience_s)
+            else:
+                response = self._page(request) if route is None else self._refusal(request, route)
             if route is not None and response is None:
                 await serve_websocket(self._stream, request, route, limits=limits, remote=self._remote)
                 return
@@ -118,26 +136,44 @@ class _Connection:
             self._stream.want_linger()
         return again
 
+    async def _act(self, request: Request, action: Action, patience_s: float) -> Response:
+        """Do what a program asks for by POST."""
+        if request.method != "POST":
+            return text_response(405, f"{request.path} takes POST", [("Allow", "POST")])
+        if refused := self._stranger(request):
+            return refused
+        keys = [value.partition(" ")[2].strip() for value in request.all("authorization")]
+        if not self._site.access.key_allowed(keys):
+            _log.info("request_refused", why="wrong_key", remote=self._remote, path=request.path)
+            return text_response(401, "send the API key: Authorization: Bearer KEY", [_CHALLENGE])
+        body = b""
+        if request.has_body:
+            try:
+                with trio.fail_after(patience_s):
+                    body = await read_body(self._stream, request, most_bytes=self._site.limits.max_message_bytes)
+            except BadRequest as bad:
+                return text_response(bad.status, bad.why)
+            except trio.TooSlowError:
+                return text_response(408, f"the body did not come within {patience_s:g} s")
+        status, value = action(body)
+        return json_response(status, value, [("Cache-Control", "no-store")])
+
     def _page(self, request: Request) -> Response:
         return answer(request, health=self._site.health(), root=self._site.root)
 
     def _refusal(self, request: Request, route: Route) -> Response | None:
         """Why that client may not speak that protocol; None: it may."""
-        access = self._site.access
-        host, origins = request.one("host"), request.all("origin")
         if request.method != "GET":
             return text_response(405, f"{route.path} takes GET, for a WebSocket handshake", [("Allow", "GET")])
-        if not access.host_allowed(host, self._local):
-            return self._forbid("unknown_host", "this server does not know that Host; allow it (allowed_hosts)")
-        if not access.origin_allowed(origins, self._local):
-            return self._forbid("foreign_origin", "pages of that Origin may not connect; allow it (allowed_origins)")
-        if not access.key_allowed(route.offered_keys(request)):
+        if refused := self._stranger(request):
+            return refused
+        keys = route.offered_keys(request)
+        if not self._site.access.key_allowed(keys) and not any(map(route.known_key, keys)):
             _log.info("request_refused", why="wrong_key", remote=self._remote, path=route.path)
-            challenge = ("WWW-Authenticate", 'Bearer realm="flare-actors"')
             return text_response(
                 401,
                 f"send the API key: Authorization: Bearer KEY, or the subprotocol {route.key_prefix}KEY",
-                [challenge],
+                [_CHALLENGE],
             )
         if not request.wants_websocket:
             return text_response(426, f"{route.path} speaks WebSocket (RFC 6455)", [("Upgrade", "websocket")])
@@ -145,6 +181,15 @@ class _Connection:
             return text_response(400, fault, [("Sec-WebSocket-Version", "13")])
         if self._site.health().status != "ok":
             return text_response(503, "the server is shutting down; try again later", [_RETRY_AFTER])
+        return None
+
+    def _stranger(self, request: Request) -> Response | None:
+        """Whoever is not on one of our pages, or does not call us by a name of ours, is refused, on every address."""
+        access = self._site.access
+        if not access.host_allowed(request.one("host"), self._local):
+            return self._forbid("unknown_host", "this server does not know that Host; allow it (allowed_hosts)")
+        if not access.origin_allowed(request.all("origin"), self._local):
+            return self._forbid("foreign_origin", "pages of that Origin may not connect; allow it (allowed_origins)")
         return None
 
     def _forbid(self, why: str, words: str) -> Response:

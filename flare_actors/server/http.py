@@ -14,7 +14,16 @@ import h11
 
 from flare_actors.server.stream import ServerStream
 
-__all__ = ["BadRequest", "Request", "Response", "json_response", "read_request", "text_response", "write_response"]
+__all__ = [
+    "BadRequest",
+    "Request",
+    "Response",
+    "json_response",
+    "read_body",
+    "read_request",
+    "text_response",
+    "write_response",
+]
 
 Headers = Sequence[tuple[str, str]]
 
@@ -50,6 +59,8 @@ class Request:
     method: str
     path: str
     """Without the query."""
+    query: str = attrs.field(repr=False)
+    """After the question mark, as it came."""
     headers: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
     """Names in lower case."""
     raw: bytes = attrs.field(repr=False)
@@ -128,16 +139,44 @@ async def read_request(stream: ServerStream, *, head_bytes: int) -> Request | No
     if len(raw) > head_bytes + len(connection.trailing_data[0]):
         raise BadRequest(431, f"the request head is larger than {head_bytes} bytes")
     rest = connection.trailing_data[0]
-    stream.give_back(rest)
+    if not has_body:
+        stream.give_back(rest)
+    path, _, query = event.target.decode("ascii").partition("?")
     return Request(
         method=event.method.decode("ascii"),
-        path=event.target.decode("ascii").partition("?")[0],
+        path=path,
+        query=query,
         headers=tuple((bytes(name), bytes(value)) for name, value in event.headers),
         raw=raw[: len(raw) - len(rest)],
         has_body=has_body,
         followed=bool(rest),
         connection=connection,
     )
+
+
+async def read_body(stream: ServerStream, request: Request, *, most_bytes: int) -> bytes:
+    """Read the body of a request that has one.
+
+    Raises:
+        BadRequest: it is malformed, cut off or too large.
+    """
+    connection, body = request.connection, b""
+    if request.one("expect") is not None:
+        raise BadRequest(417, "this server does not answer Expect; send the body at once")
+    try:
+        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                body += event.data
+            elif event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some())
+            else:
+                raise BadRequest(400, "the connection ended in the middle of a request")
+            if len(body) > most_bytes:
+                raise BadRequest(413, f"the body is larger than {most_bytes} bytes")
+    except h11.RemoteProtocolError:
+        raise BadRequest(400, "malformed HTTP request") from None
+    stream.give_back(connection.trailing_data[0])
+    return body
 
 
 async def write_response(stream: ServerStream, response: Response, request: Request | None = None) -> bool:

@@ -1,34 +1,30 @@
-"""A session's link to a client that speaks the native protocol over a WebSocket."""
+"""A session's link to a client over a WebSocket, in whatever protocol its codec speaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeGuard
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import structlog
 import trio
 
-from flare_actors.audio import AudioFormat
-from flare_actors.conversation.events import ConversationEndRequested, ConversationStartRequested
-from flare_actors.conversation.notices import ErrorRaised, SessionEnded, SessionStarted, StateChanged
-from flare_actors.conversation.states import Reason, State
+from flare_actors.audio import AudioFormat, bytes_to_seconds, seconds_to_bytes, split_frames
+from flare_actors.conversation.notices import SessionEnded
 from flare_actors.errors import ClientError, LinkBroken, LinkClosed
 from flare_actors.ports import AudioIn, ClientMessage, ServerMessage
 from flare_actors.server.limits import ServerLimits
 from flare_actors.server.websocket import ClosingCode, WebSocket
-from flare_actors.wire import flare
+from flare_actors.wire.codec import Codec, Frame
 
-__all__ = ["Allowance", "WebSocketLink", "error_notice"]
+__all__ = ["Allowance", "WebSocketLink", "flood"]
 
 _log = structlog.get_logger("flare_actors.server")
 
-_SILENT: Final = frozenset({State.IDLE, State.ENDED})
-"""States in which nobody listens to the microphone."""
-_ENDINGS: Final = {
-    Reason.SHUTDOWN: (ClosingCode.RESTART, "the server is shutting down"),
-    Reason.CRITICAL_ERROR: (ClosingCode.INTERNAL, "the session failed"),
-    Reason.OVERLOADED: (ClosingCode.INTERNAL, "the session was overloaded"),
-}
+_PIECE_S: Final = 0.1  # A recording may come in one message: it is heard in pieces.
+_AHEAD_S: Final = 1.0  # Half of what an ear keeps unheard.
+_PACE: Final = 1.2  # Times real time; an ear hears at 1.25 times.
 
 
 class Allowance:
@@ -51,19 +47,17 @@ class Allowance:
         return True
 
 
-def error_notice(error: ClientError, *, recoverable: bool = True) -> ErrorRaised:
-    """What a client is told of its fault."""
-    return ErrorRaised(code=error.code, message=error.message, recoverable=recoverable, field=error.field)
+def flood(error: ClientError) -> ClientError:
+    """What a client is told when its allowance is used up."""
+    return ClientError("too_many_errors", f"too many malformed messages; the last one: {error.message}")
 
 
 class WebSocketLink:
-    """``ports.ClientLink`` over a WebSocket, after ``start_session``.
-
-    It answers by itself what does not concern the session: pings, malformed messages, audio that nobody waits for.
+    """``ports.ClientLink`` over a WebSocket.
 
     Args:
         websocket: the connection.
-        start: what the client wants of it.
+        codec: what is spoken on it.
         allowance: what is left of it for malformed messages.
         explain: the code and reason to close with, where the session itself has said nothing; None: it has failed.
     """
@@ -71,31 +65,31 @@ class WebSocketLink:
     def __init__(
         self,
         websocket: WebSocket,
-        start: flare.StartSession,
+        codec: Codec,
         *,
         allowance: Allowance,
         explain: Callable[[], tuple[int, str] | None] = lambda: None,
     ) -> None:
         self._websocket = websocket
-        self._start = start
+        self._codec = codec
         self._allowance = allowance
         self._explain = explain
-        self._input_format = AudioFormat(sample_rate=start.input_sample_rate)
-        self._output_format = AudioFormat(sample_rate=start.output_sample_rate)
+        self._input_format = AudioFormat(sample_rate=codec.input_rate)
+        self._output_format = AudioFormat(sample_rate=codec.output_rate)
+        self._coming: deque[ClientMessage] = deque(codec.opening())
+        self._heard_until = -math.inf
+        # Reader and writer both send, and one message may be several frames: they go out in the order they are made in.
+        self._sending = trio.Lock()
         self._ending: tuple[int, str] | None = None
-        self._ever_talked = False
-        self._talking = False
-        self.dropped_messages = 0
-        """Audio messages that came outside a conversation."""
 
     @property
     def input_format(self) -> AudioFormat:
-        """As the client asked."""
+        """As the codec has it."""
         return self._input_format
 
     @property
     def output_format(self) -> AudioFormat:
-        """As the client asked."""
+        """As the codec has it."""
         return self._output_format
 
     @property
@@ -106,7 +100,7 @@ class WebSocketLink:
     @property
     def reports_playback(self) -> bool:
         """As the client declared."""
-        return self._start.reports_playback
+        return self._codec.reports_playback
 
     async def receive(self) -> ClientMessage:
         """The next message that concerns the session.
@@ -115,48 +109,40 @@ class WebSocketLink:
             LinkClosed: the client is gone; it may come back.
             LinkBroken: it broke the protocol for good: a WebSocket violation, or a flood of malformed messages.
         """
-        while True:
-            data = await self._websocket.receive()
-            try:
-                message = flare.decode_client(data)
-                if isinstance(message, flare.Ping):
-                    await self._websocket.send(flare.encode_server(flare.Pong(id=message.id)))
-                elif self._concerns_session(message):
-                    return message
-            except ClientError as error:
-                await self._refuse(error)
+        while not self._coming:
+            received = self._codec.receive(await self._websocket.receive())
+            if received.error is not None and not self._allowance.spend():
+                await self._break(received.error)
+            if received.replies:
+                async with self._sending:
+                    await self._write(received.replies)
+            self._coming.extend(self._in_pieces(received.messages))
+        message = self._coming.popleft()
+        if isinstance(message, AudioIn) and self._codec.keeps_audio:
+            await self._keep_pace(bytes_to_seconds(len(message.pcm), self._input_format.sample_rate))
+        return message
 
-    def _concerns_session(self, message: ClientMessage | flare.StartSession) -> TypeGuard[ClientMessage]:
-        """Is somebody waiting for this message? Raises ClientError where the client should know that nobody is."""
-        match message:
-            case flare.StartSession():
-                raise ClientError("session_already_started", "start_session comes once, as the first message")
-            case ConversationStartRequested():
-                self._talking = self._ever_talked = True
-            case ConversationEndRequested():
-                self._talking = False
-            case AudioIn() if not self._talking:
-                self.dropped_messages += 1
-                if not self._ever_talked:  # else it was on its way when the conversation ended
-                    self._ever_talked = True  # explained once
-                    raise ClientError(
-                        "no_conversation", "audio outside a conversation is dropped; send start_conversation first"
-                    )
-                return False
-            case AudioIn():
-                return bool(message.pcm)
-            case _:
-                pass
-        return True
+    def _in_pieces(self, messages: Iterable[ClientMessage]) -> Iterable[ClientMessage]:
+        for message in messages:
+            if isinstance(message, AudioIn) and self._codec.keeps_audio:
+                yield from map(
+                    AudioIn, split_frames(message.pcm, seconds_to_bytes(_PIECE_S, self._input_format.sample_rate))
+                )
+            else:
+                yield message
 
-    async def _refuse(self, error: ClientError) -> None:
-        if not self._allowance.spend():
-            flood = ClientError("too_many_errors", f"too many malformed messages; the last one: {error.message}")
-            self._ending = (ClosingCode.POLICY, "too many malformed messages")
-            await self._websocket.send(flare.encode_server(error_notice(flood, recoverable=False)))
-            _log.info("malformed_flood", remote=self._websocket.remote, code=error.code)
-            raise LinkBroken(flood.message)
-        await self._websocket.send(flare.encode_server(error_notice(error)))
+    async def _keep_pace(self, seconds: float) -> None:
+        """Wait until the ear has room for so much more."""
+        self._heard_until = max(self._heard_until, trio.current_time()) + seconds / _PACE
+        await trio.sleep_until(self._heard_until - _AHEAD_S)
+
+    async def _break(self, error: ClientError) -> None:
+        self._ending = (ClosingCode.POLICY, "too many malformed messages")
+        last = flood(error)
+        async with self._sending:
+            await self._write(self._codec.fault(last))
+        _log.info("malformed_flood", remote=self._websocket.remote, code=error.code)
+        raise LinkBroken(last.message)
 
     async def send(self, message: ServerMessage) -> None:
         """Send; waits while the client does not read, for the server's ``write_s`` at most.
@@ -165,20 +151,14 @@ class WebSocketLink:
             LinkClosed: the client is gone; it may come back.
             LinkBroken: it does not read what it is sent.
         """
-        match message:
-            case StateChanged():
-                self._follow(message.new)
-            case SessionStarted():
-                self._follow(message.state)
-            case SessionEnded():
-                self._ending = _ENDINGS.get(message.reason, (ClosingCode.NORMAL, message.reason.value))
-            case _:
-                pass
-        await self._websocket.send(flare.encode_server(message))
+        if isinstance(message, SessionEnded):
+            self._ending = self._codec.ending(message.reason)
+        async with self._sending:
+            await self._write(self._codec.send(message))
 
-    def _follow(self, state: State) -> None:
-        self._talking = state not in _SILENT
-        self._ever_talked |= self._talking
+    async def _write(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            await self._websocket.send(frame)
 
     async def aclose(self) -> None:
         """Close with the code that says why. Idempotent; at once when cancelled, else within the server's ``close_s``."""
@@ -187,12 +167,10 @@ class WebSocketLink:
         if self._ending is None:
             # Nobody said goodbye: the session is no more (or the connection is not, and this fails at once).
             self._ending = (ClosingCode.INTERNAL, "the session failed")
-            fault = ErrorRaised(
-                code="internal_error", message="the session has failed; please start again", recoverable=False
-            )
+            fault = ClientError("internal_error", "the session has failed; please start again")
             with trio.move_on_after(self._websocket.limits.close_s):
                 try:
-                    await self._websocket.send(flare.encode_server(fault))
+                    await self._write(self._codec.fault(fault))
                 except (LinkBroken, LinkClosed):
                     return
         await self._websocket.close(*self._ending)

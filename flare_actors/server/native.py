@@ -9,12 +9,14 @@ import trio
 from flare_actors.agent import Agent
 from flare_actors.conversation.notices import ErrorRaised
 from flare_actors.conversation.settings import Settings
-from flare_actors.errors import ClientError, LinkBroken, LinkClosed, SessionError, UnsupportedLocale
+from flare_actors.errors import ClientError, LinkBroken, LinkClosed
 from flare_actors.server.limits import ServerLimits
-from flare_actors.server.link import Allowance, WebSocketLink, error_notice
-from flare_actors.server.registry import Draining, Entry, Sessions, TooMany
+from flare_actors.server.link import Allowance, WebSocketLink, flood
+from flare_actors.server.opening import Refused, open_entry
+from flare_actors.server.registry import Entry, Sessions
 from flare_actors.server.websocket import ClosingCode, Route, WebSocket
 from flare_actors.wire import flare
+from flare_actors.wire.flare_link import FlareCodec, error_notice
 
 __all__ = ["KEY_PREFIX", "native_route", "settings_for"]
 
@@ -22,15 +24,6 @@ _log = structlog.get_logger("flare_actors.server")
 
 KEY_PREFIX = "flare-api-key."
 """A browser's key: the subprotocol ``flare-api-key.KEY``."""
-
-
-class _Refused(Exception):
-    """The client gets no session: what it is told, and the code that the WebSocket closes with."""
-
-    def __init__(self, error: ClientError, code: int) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.code = code
 
 
 def native_route(agent: Agent, sessions: Sessions, limits: ServerLimits) -> Route:
@@ -41,7 +34,7 @@ def native_route(agent: Agent, sessions: Sessions, limits: ServerLimits) -> Rout
             await _serve(websocket, agent, sessions, limits)
         except (LinkClosed, LinkBroken):
             pass  # before there was a session to tell it to
-        except _Refused as refused:
+        except Refused as refused:
             _log.info("session_refused", remote=websocket.remote, code=refused.error.code)
             await _tell(websocket, error_notice(refused.error, recoverable=False))
             await websocket.close(refused.code, refused.error.code)
@@ -67,10 +60,10 @@ async def _serve(websocket: WebSocket, agent: Agent, sessions: Sessions, limits:
     with trio.move_on_after(limits.start_s) as patience, sessions.waiting(patience):
         start = await _start_message(websocket, allowance)
     if start is None and sessions.draining:
-        raise _Refused(ClientError("draining", "the server is shutting down; try again later"), ClosingCode.RESTART)
+        raise Refused(ClientError("draining", "the server is shutting down; try again later"), ClosingCode.RESTART)
     if start is None:
         error = ClientError("start_timeout", f"start_session must come within {limits.start_s:g} s")
-        raise _Refused(error, ClosingCode.POLICY)
+        raise Refused(error, ClosingCode.POLICY)
     entry = await _resume(websocket, start, sessions)
     resumed = entry is not None
     if entry is None:
@@ -83,7 +76,7 @@ async def _serve(websocket: WebSocket, agent: Agent, sessions: Sessions, limits:
             return ClosingCode.SUPERSEDED, "a newer connection has taken the session over"
         return (ClosingCode.RESTART, "the server is shutting down") if sessions.draining else None
 
-    link = WebSocketLink(websocket, start, allowance=allowance, explain=explain)
+    link = WebSocketLink(websocket, FlareCodec(start), allowance=allowance, explain=explain)
     await entry.attach(link, resumed=resumed)
 
 
@@ -98,8 +91,7 @@ async def _start_message(websocket: WebSocket, allowance: Allowance) -> flare.St
                 raise ClientError("session_not_started", "the first message must be start_session", field="type")  # noqa: TRY301
         except ClientError as error:
             if not allowance.spend():
-                flood = ClientError("too_many_errors", f"too many malformed messages; the last one: {error.message}")
-                raise _Refused(flood, ClosingCode.POLICY) from None
+                raise Refused(flood(error), ClosingCode.POLICY) from None
             await _tell(websocket, error_notice(error))
         else:
             await websocket.send(flare.encode_server(flare.Pong(id=message.id)))
@@ -121,19 +113,7 @@ async def _resume(websocket: WebSocket, start: flare.StartSession, sessions: Ses
 
 async def _open(start: flare.StartSession, agent: Agent, sessions: Sessions) -> Entry:
     settings = settings_for(start, agent.settings)
-    try:
-        agent.check_locale(settings)
-        return await sessions.open(settings)
-    except UnsupportedLocale as error:
-        fault = ClientError("unsupported_locale", error.message, field="locale")
-        raise _Refused(fault, ClosingCode.POLICY) from None
-    except TooMany as error:
-        raise _Refused(ClientError("busy", str(error)), ClosingCode.TRY_LATER) from None
-    except Draining as error:
-        raise _Refused(ClientError("draining", str(error)), ClosingCode.RESTART) from None
-    except SessionError:
-        fault = ClientError("internal_error", "the session could not be opened; the reason is in the server's log")
-        raise _Refused(fault, ClosingCode.INTERNAL) from None
+    return await open_entry(settings, agent, sessions)
 
 
 async def _tell(websocket: WebSocket, notice: ErrorRaised) -> None:

@@ -33,6 +33,7 @@ class ClosingCode:
     """The codes that we close with (`docs/protocol.md` has what they mean to a client)."""
 
     NORMAL: Final = 1000
+    GOING_AWAY: Final = 1001
     POLICY: Final = 1008
     INTERNAL: Final = 1011
     RESTART: Final = 1012
@@ -51,6 +52,10 @@ class Route:
     """How a browser gives its key: a subprotocol that starts so."""
     handle: Callable[[WebSocket], Awaitable[None]]
     """Speaks it until the WebSocket is closed."""
+    known_key: Callable[[str], bool] = lambda _key: False
+    """Keys that this protocol knows besides the server's."""
+    max_message_bytes: int | None = None
+    """A larger message closes the WebSocket with 1009; None: the server's limit."""
 
     def offered_keys(self, request: Request) -> list[str]:
         """The keys that a handshake brings along, in either way."""
@@ -94,6 +99,7 @@ class WebSocket:
         stream: what it stands on.
         limits: the server's.
         remote: the client's address, for the log.
+        request: the handshake.
     """
 
     def __init__(
@@ -102,9 +108,11 @@ class WebSocket:
         stream: ServerStream,
         limits: ServerLimits,
         remote: str,
+        request: Request,
     ) -> None:
         self.limits = limits
         self.remote = remote
+        self.request = request
         self._connection = connection
         self._stream = stream
         self._heard_at = trio.current_time()
@@ -188,9 +196,10 @@ async def serve_websocket(
     """
     stream.give_back(request.raw)
     selected = route.subprotocol if request.tokens("sec-websocket-protocol") else None
+    most = route.max_message_bytes or limits.max_message_bytes
     async with trio.open_nursery() as nursery:  # of this connection: trio-websocket's reader and the pings
         asked = await trio_websocket.wrap_server_stream(
-            nursery, stream, max_message_size=limits.max_message_bytes, receive_buffer_size=_RECEIVE_BYTES
+            nursery, stream, max_message_size=most, receive_buffer_size=_RECEIVE_BYTES
         )
         connection = await asked.accept(subprotocol=selected)
 
@@ -199,8 +208,8 @@ async def serve_websocket(
             return (closed.code, closed.reason or "") if closed and closed.code in _VIOLATIONS else None
 
         stream.farewell = farewell
-        stream.most_between_messages = _FRAGMENTS * limits.max_message_bytes
-        websocket = WebSocket(connection, stream, limits, remote)
+        stream.most_between_messages = _FRAGMENTS * most
+        websocket = WebSocket(connection, stream, limits, remote, request)
         nursery.start_soon(websocket.keep_alive)
         code = ClosingCode.INTERNAL
         try:

@@ -143,6 +143,8 @@ def events() -> st.SearchStrategy[ev.Event]:
         "taken": st.booleans(),
         "too_short": st.booleans(),
         "reports_playback": st.booleans(),
+        "input_tokens": st.integers(0, 9_999),
+        "output_tokens": st.integers(0, 9_999),
         "request_id": st.none() | text,
         "item": st.builds(UserSaid, id=text, text=text)
         | st.builds(AgentSaid, id=text, text=text, audio_s=_seconds())

@@ -128,6 +128,11 @@ class Commit(Request):
 
 
 @attrs.frozen(kw_only=True)
+class ClearInput(Request):
+    """Forget what the user is saying. Answered with `input_cleared`."""
+
+
+@attrs.frozen(kw_only=True)
 class Mute(Request):
     """While muted, the user's audio is dropped unheard."""
 
@@ -331,6 +336,20 @@ class TurnMetrics:
 
 
 @attrs.frozen(kw_only=True)
+class TurnUsage:
+    """What a request of the turn to the model took, where its provider tells."""
+
+    turn: Turn
+    input_tokens: Annotated[int, Range(0), Doc("tokens that the model read")]
+    output_tokens: Annotated[int, Range(0), Doc("tokens that it wrote")]
+
+
+@attrs.frozen(kw_only=True)
+class InputCleared:
+    """What the user was saying is forgotten; no transcript of it comes."""
+
+
+@attrs.frozen(kw_only=True)
 class Error:
     """Something went wrong that the client should know about."""
 
@@ -395,6 +414,7 @@ CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "audio_playback_completed": AudioPlaybackCompleted,
     "interrupt": Interrupt,
     "commit": Commit,
+    "clear_input": ClearInput,
     "mute": Mute,
     "insert_item": InsertItem,
     "delete_item": DeleteItem,
@@ -420,6 +440,8 @@ SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "playback_clear": PlaybackClear,
     "turn_ended": TurnEnded,
     "turn_metrics": TurnMetrics,
+    "turn_usage": TurnUsage,
+    "input_cleared": InputCleared,
     "error": Error,
     "item_inserted": ItemInserted,
     "item_deleted": ItemDeleted,

@@ -80,7 +80,7 @@ async def test_a_bug_in_a_connection_hurts_no_other(clock, monkeypatch) -> None:
         async with running(open_one=FakeSessions()) as server, connected(server) as one:
             await one.start()
             with monkeypatch.context() as patched:
-                patched.setattr("flare_actors.server.link.flare.decode_client", broken)
+                patched.setattr("flare_actors.wire.flare_link.flare.decode_client", broken)
                 await one.say(flare.Ping())
                 await one.hear_all()
             assert one.close_code == 1011

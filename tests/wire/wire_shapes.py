@@ -74,6 +74,7 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
     events.SessionEndRequested: st.just(events.SessionEndRequested()),
     events.InterruptRequested: st.just(events.InterruptRequested()),
     events.CommitRequested: st.just(events.CommitRequested()),
+    events.InputClearRequested: st.just(events.InputClearRequested()),
     events.TextReceived: st.builds(events.TextReceived, text=of(str).filter(bool)),
     events.MuteRequested: st.builds(events.MuteRequested, muted=st.booleans()),
     events.PlaybackProgressed: st.builds(
@@ -105,6 +106,8 @@ def notice(kind: type) -> st.SearchStrategy[object]:
         "utterance": st.integers(0, 10**6),
         "speech_s": st.floats(0, 1e6),
         "end_s": st.floats(0, 1e6),
+        "input_tokens": st.integers(0, 10**6),
+        "output_tokens": st.integers(0, 10**6),
         "item": st.builds(UserSaid, id=of(ID), text=of(str))
         | st.builds(AgentSaid, id=of(ID), turn=TURNS, text=of(str), audio_s=st.floats(0, 1e6))
         | st.builds(Instructed, id=of(ID), text=of(str)),
