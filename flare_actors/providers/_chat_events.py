@@ -1,9 +1,8 @@
-"""Server-sent events and what a chat completion says in them. Pure: bytes in, values out."""
+"""What a chat completion says in its server-sent events. Pure: bytes in, values out."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias, Union
 
@@ -11,24 +10,20 @@ import attrs
 
 from flare_actors.errors import ProviderError
 from flare_actors.ports import TextDelta, ToolCall, ToolCallDelta, Usage
+from flare_actors.providers._sse import EventReader, error_code, read_json
 
 __all__ = [
     "CallPart",
     "CallReader",
     "ErrorEvent",
-    "EventReader",
     "Finished",
     "StreamOutput",
-    "error_code",
     "read_event",
 ]
 
 DONE: Final = "[DONE]"
-MAX_EVENT_BYTES: Final = 1 << 20  # a token's event has a few hundred
 MAX_CALLS: Final = 64  # in one answer; OpenAI's own limit for tools is 128, and nobody calls half of them at a time
 MAX_ARGUMENT_CHARS: Final = 1 << 16
-# Error codes are words; anything longer may quote the user, or the key.
-CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
 
 
 @attrs.frozen(kw_only=True)
@@ -60,43 +55,6 @@ class CallPart:
 
 
 StreamOutput: TypeAlias = Union[TextDelta, CallPart, Usage, Finished, ErrorEvent]
-
-
-class EventReader:
-    """The data of server-sent events, out of bytes that may be cut anywhere.
-
-    httpx2 has a reader of its own, but where that refuses an oversized event it leaves the generators underneath open.
-    """
-
-    def __init__(self) -> None:
-        self._line = bytearray()
-        self._data: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        """The events that are complete with this chunk.
-
-        Raises:
-            ProviderError: an event is longer than any sane one.
-        """
-        self._size += len(chunk)
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            self._line += line
-            yield from self._end_line(bytes(self._line).removesuffix(b"\r"))
-            self._line.clear()
-        self._line += rest
-        if self._size > MAX_EVENT_BYTES + len(chunk):
-            raise ProviderError("llm", "the event stream holds an event without end")
-
-    def _end_line(self, line: bytes) -> Iterator[str]:
-        if not line:
-            if self._data:
-                yield b"\n".join(self._data).decode("utf-8", "replace")
-                self._data.clear()
-            self._size = 0
-        elif line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
 
 
 class CallReader:
@@ -142,7 +100,7 @@ class AnswerReader:
     """An answer out of the bytes of its stream: text and calls as they come; how it ended, in fields."""
 
     def __init__(self) -> None:
-        self._events = EventReader()
+        self._events = EventReader("llm")
         self._calls = CallReader()
         self.finished = False
         """The answer is complete."""
@@ -179,14 +137,9 @@ def read_event(data: str) -> Iterator[StreamOutput]:
     if data.strip() == DONE:
         yield Finished(end_of_stream=True)
         return
-    try:
-        chunk = json.loads(data)
-    except ValueError:
-        raise ProviderError("llm", "the event stream holds something that is no JSON") from None
-    if not isinstance(chunk, Mapping):
-        raise _foreign("an event")
+    chunk = read_json("llm", data, "chat completion chunk")
     if chunk.get("error"):
-        yield ErrorEvent(code=_code(chunk["error"]))
+        yield ErrorEvent(code=error_code(chunk["error"]))
         return
     choices = chunk.get("choices") or []
     if not isinstance(choices, list):
@@ -195,15 +148,6 @@ def read_event(data: str) -> Iterator[StreamOutput]:
         yield from _read_choice(choice)
     if counts := chunk.get("usage"):
         yield _read_usage(counts)
-
-
-def error_code(body: bytes) -> str:
-    """The machine-readable code in an error's body, as `` code`` for a message; empty if there is none."""
-    try:
-        data = json.loads(body)
-    except ValueError:
-        return ""
-    return _code(data.get("error")) if isinstance(data, Mapping) else ""
 
 
 def _read_choice(choice: object) -> Iterator[StreamOutput]:
@@ -245,15 +189,6 @@ def _read_usage(counts: object) -> Usage:
         if isinstance(given, int) and isinstance(written, int):
             return Usage(input_tokens=given, output_tokens=written)
     raise _foreign("'usage'")
-
-
-def _code(error: object) -> str:
-    if isinstance(error, Mapping):
-        for name in ("code", "type"):
-            code = error.get(name)
-            if isinstance(code, str) and CODE.fullmatch(code):
-                return f" {code}"
-    return ""
 
 
 def _foreign(what: str) -> ProviderError:

@@ -6,9 +6,10 @@ import itertools
 import json
 
 import pytest
+from http_stub import script
 from hypothesis import given
 from hypothesis import strategies as st
-from test_openai_chat import ASK, DONE, STOP, event, script, serving
+from test_openai_chat import ASK, DONE, STOP, event, serving
 
 from flare_actors.errors import ProviderError
 from flare_actors.ports import Message, TextDelta, ToolCall, ToolCallDelta, ToolSpec

@@ -6,14 +6,12 @@ import gc
 import itertools
 import json
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
-import attrs
-import h11
 import pytest
 import trio
+from http_stub import Answer, Exchange, Server, hanging, listening, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,91 +22,15 @@ from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings, open_
 KEY = "sk-canary-KEY"
 SPEECH = "canary speech"
 ASK = [Message(role="system", content="Be short."), Message(role="user", content=SPEECH)]
-SSE = "text/event-stream; charset=utf-8"
-
-Answer = Callable[["Exchange"], Awaitable[None]]
-
-
-@attrs.define
-class Exchange:
-    """One request at the server, and the raw wire for the answer."""
-
-    stream: trio.SocketStream
-    request: h11.Request
-    body: bytes
-    gone: trio.Event = attrs.field(factory=trio.Event)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.request.headers}
-
-    async def head(self, status: int = 200, kind: str = SSE, *more: str) -> None:
-        lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", "transfer-encoding: chunked", *more, "", ""]
-        await self.stream.send_all("\r\n".join(lines).encode())
-
-    async def send(self, data: str | bytes) -> None:
-        data = data.encode() if isinstance(data, str) else data
-        await self.stream.send_all(b"%x\r\n%s\r\n" % (len(data), data))
-
-    async def end(self) -> None:
-        await self.stream.send_all(b"0\r\n\r\n")
-
-    async def until_gone(self) -> None:
-        """Wait for the client to close its side."""
-        while await self.stream.receive_some(4096):
-            pass
-        self.gone.set()
-
-
-@attrs.define
-class Server:
-    """Answers each request with the next script; the last one repeats."""
-
-    scripts: list[Answer]
-    exchanges: list[Exchange] = attrs.field(factory=list)
-    connections: int = 0
-    url: str = ""
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        self.connections += 1
-        wire = h11.Connection(h11.SERVER)
-        with trio.CancelScope():
-            try:
-                while True:
-                    request, body = None, b""
-                    while not isinstance(event := wire.next_event(), h11.EndOfMessage):
-                        match event:
-                            case h11.Request():
-                                request = event
-                            case h11.Data():
-                                body += bytes(event.data)
-                            case h11.NEED_DATA:
-                                wire.receive_data(await stream.receive_some(65_536))
-                            case h11.ConnectionClosed():
-                                return
-                    assert request is not None
-                    exchange = Exchange(stream, request, body)
-                    self.exchanges.append(exchange)
-                    await self.scripts[min(len(self.exchanges), len(self.scripts)) - 1](exchange)
-                    # Whatever was written by hand is a complete response, as far as h11 needs to know.
-                    wire = h11.Connection(h11.SERVER)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
-                if self.exchanges:
-                    self.exchanges[-1].gone.set()
-            finally:
-                await trio.aclose_forcefully(stream)
 
 
 @asynccontextmanager
 async def serving(*scripts: Answer, **settings: object) -> AsyncGenerator[tuple[OpenAIChat, Server]]:
-    server = Server(list(scripts))
-    async with trio.open_nursery() as nursery:
-        serve = partial(trio.serve_tcp, host="127.0.0.1")
-        listeners = await nursery.start(serve, server.serve, 0)
-        server.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-        async with open_openai(OpenAISettings(base_url=server.url, model="m", **settings), api_key=KEY) as chat:
-            yield chat, server
-        nursery.cancel_scope.cancel()
+    async with (
+        listening(*scripts) as server,
+        open_openai(OpenAISettings(base_url=server.url, model="m", **settings), api_key=KEY) as chat,
+    ):
+        yield chat, server
 
 
 def event(content: str | None = None, **more: object) -> str:
@@ -120,17 +42,6 @@ def event(content: str | None = None, **more: object) -> str:
 STOP = event(finish_reason="stop")
 COUNTS = 'data: {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 2}}\n\n'
 DONE = "data: [DONE]\n\n"
-
-
-def script(*parts: str | bytes, status: int = 200, kind: str = SSE, end: bool = True) -> Answer:
-    async def answer(exchange: Exchange) -> None:
-        await exchange.head(status, kind)
-        for part in parts:
-            await exchange.send(part)
-        if end:
-            await exchange.end()
-
-    return answer
 
 
 async def ask(chat: OpenAIChat, messages: Sequence[Message] = ASK) -> list[ModelOutput]:
@@ -431,23 +342,8 @@ async def test_a_wrong_key_is_not_tried_again():
 # --- Leaving ---------------------------------------------------------------------------------------------------------------
 
 
-async def endless(exchange: Exchange) -> None:
-    """Writes a word at a time and watches the client, as inference servers do."""
-    await exchange.head()
-    async with trio.open_nursery() as nursery:
-
-        async def watch() -> None:
-            await exchange.until_gone()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(watch)
-        await exchange.send(event("word "))
-        await trio.sleep_forever()
-    raise trio.BrokenResourceError
-
-
 async def test_leaving_the_stream_closes_the_connection_and_the_server_sees_it():
-    async with serving(endless) as (chat, server):
+    async with serving(hanging(event("word "))) as (chat, server):
         async with chat.generate(ASK, locale="en") as outputs:
             await anext(outputs)
         await server.exchanges[0].gone.wait()
@@ -455,7 +351,7 @@ async def test_leaving_the_stream_closes_the_connection_and_the_server_sees_it()
 
 
 async def test_cancelling_closes_the_connection_and_later_requests_are_fine():
-    async with serving(endless, script(event("Hi."), STOP, DONE)) as (chat, server):
+    async with serving(hanging(event("word ")), script(event("Hi."), STOP, DONE)) as (chat, server):
         async with trio.open_nursery() as nursery:
 
             async def listen(task_status: trio.TaskStatus[None]) -> None:
@@ -485,7 +381,7 @@ async def test_cancelling_before_the_first_token_closes_the_connection_too():
 
 
 async def test_an_exception_of_the_consumer_comes_out_as_it_is():
-    async with serving(endless) as (chat, server):
+    async with serving(hanging(event("word "))) as (chat, server):
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 # where it is raised is the point
             async with chat.generate(ASK, locale="en") as outputs:
                 async for _ in outputs:
@@ -516,10 +412,10 @@ async def test_the_key_comes_from_where_the_settings_say(monkeypatch, tmp_path):
     file = tmp_path / "key"
     file.write_text("from-file\n")
 
-    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"))._key == "from-variable"
-    assert OpenAIChat(OpenAISettings(api_key_file=file))._key == "from-file"
-    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"), api_key="given")._key == "given"
-    assert OpenAIChat()._key is None
+    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"))._api._key == "from-variable"
+    assert OpenAIChat(OpenAISettings(api_key_file=file))._api._key == "from-file"
+    assert OpenAIChat(OpenAISettings(api_key_env="MY_KEY"), api_key="given")._api._key == "given"
+    assert OpenAIChat()._api._key is None
 
 
 def test_a_missing_key_says_where_it_should_be(monkeypatch, tmp_path):
@@ -538,7 +434,7 @@ def test_a_missing_key_says_where_it_should_be(monkeypatch, tmp_path):
 
 async def test_no_repr_holds_the_key():
     async with serving(script(event("Hi."), STOP, DONE)) as (chat, _):
-        for each in (chat, chat.settings, chat._client, vars(chat)["_client"]):
+        for each in (chat, chat.settings, chat._api, chat._api._client):
             assert KEY not in repr(each)
 
 
