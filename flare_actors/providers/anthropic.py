@@ -1,0 +1,168 @@
+"""Any language model behind the Anthropic messages API: Claude, and the servers that speak like it (llama.cpp, vLLM, Ollama).
+
+A second shape of streaming behind the same port: an answer is a list of blocks (text, tool calls), each streamed in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
+from flare_actors.providers._http import HttpApi, check_name, check_url, short
+from flare_actors.providers._messages_events import MessagesReader, write_messages, write_tools
+from flare_actors.providers.provider import Provider
+
+__all__ = ["PROVIDER", "AnthropicMessages", "AnthropicSettings", "open_anthropic"]
+
+VERSION: Final = "2023-06-01"  # of the API; the only one that streams as it is read here
+
+
+@attrs.frozen(kw_only=True)
+class AnthropicSettings:
+    """Which server, which model, and how it samples."""
+
+    base_url: str = attrs.field(default="https://api.anthropic.com/v1", validator=check_url)
+    """Up to and including ``/v1``."""
+    model: str = "claude-haiku-4-5"
+    """As the server names it; a quick one, for somebody is waiting."""
+    api_key_env: str | None = attrs.field(default=None, validator=check_name)
+    """The environment variable that holds the key; the key itself belongs into no file."""
+    api_key_file: Path | None = None
+    """The file that holds the key."""
+    temperature: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional([attrs.validators.ge(0), attrs.validators.le(1)])
+    )
+    """None: the server's own."""
+    max_tokens: int = attrs.field(default=300, validator=attrs.validators.ge(1))
+    """Longest answer; spoken answers are short."""
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    """More fields of the request's body, e.g. ``{ top_p = 0.9 }``."""
+    retries: int = attrs.field(default=1, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
+    """How often a request is sent again that failed before its answer began."""
+    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    """Until the TCP connection is there."""
+    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
+    """Answers that are streamed at a time, by all sessions together; more wait."""
+
+
+class AnthropicMessages:
+    """A language model behind ``POST {base_url}/messages``, for all sessions of the process.
+
+    Args:
+        settings: which server, which model.
+        api_key: the key itself, for embedders that have it; else the settings say where it is.
+
+    Raises:
+        ConfigError: the variable or file that should hold the key does not.
+    """
+
+    def __init__(self, settings: AnthropicSettings | None = None, *, api_key: str | None = None) -> None:
+        self.settings = settings or AnthropicSettings()
+        self._api = HttpApi(
+            "llm",
+            self.settings,
+            api_key=api_key,
+            key_header=lambda key: {"x-api-key": key},
+            headers={"anthropic-version": VERSION},
+        )
+
+    async def open(self) -> None:
+        """Load the HTTP client and the system's certificates, in a thread. ``generate`` calls it if need be."""
+        await self._api.open()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+
+    async def check(self) -> tuple[str, ...]:
+        """Ask the server for the names of its models; see ``OpenAIChat.check``."""
+        return await self._api.models()
+
+    @asynccontextmanager
+    async def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        locale: str,
+        tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = "auto",
+    ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
+        """Answer the last message; see ``ports.LanguageModel``. ``Usage`` comes last.
+
+        Args:
+            messages: what the model is shown.
+            locale: not used; the model follows the language of the messages.
+            tools: what it may call.
+            tool_choice: whether it may, must or must not.
+
+        Raises:
+            ProviderError: no connection, a refusal, a broken or foreign stream; critical if only a change of the settings
+                can help (the key, the model's name, the URL).
+
+        Cancellation: at once; it closes the connection, which stops the generation on the server.
+        """
+        del locale
+        await self._api.open()
+        async with aclosing(self._results(self._body(messages) | write_tools(tools, tool_choice))) as results:
+            yield results
+
+    async def _results(self, body: Mapping[str, object]) -> AsyncGenerator[ModelOutput]:
+        answer = await self._api.ask("POST", "/messages", json=body)
+        reader = MessagesReader()
+        try:
+            if answer.kind != "text/event-stream":
+                kind = short(answer.kind) or "without a type"
+                raise self._api.error(f" answered {kind} instead of an event stream", critical=True)
+            async for chunk in answer:
+                for output in reader.feed(chunk):
+                    yield output
+                if reader.done:
+                    break
+            if not reader.done:
+                raise self._api.error(" broke off its answer")
+            if reader.usage is not None:
+                yield reader.usage
+        finally:
+            await answer.aclose(drain=reader.done)
+
+    def _body(self, messages: Sequence[Message]) -> dict[str, object]:
+        settings = self.settings
+        instructions, turns = write_messages(messages)
+        body: dict[str, object] = {
+            "model": settings.model,
+            "messages": turns,
+            "max_tokens": settings.max_tokens,
+            "stream": True,
+        }
+        if instructions:
+            body["system"] = instructions
+        if settings.temperature is not None:
+            body["temperature"] = settings.temperature
+        return body | dict(settings.extra)
+
+
+@asynccontextmanager
+async def open_anthropic(
+    settings: AnthropicSettings | None = None, *, api_key: str | None = None
+) -> AsyncGenerator[AnthropicMessages]:
+    """A model behind a messages API; its connections are closed on leaving. Nothing is sent yet."""
+    model = AnthropicMessages(settings, api_key=api_key)
+    await model.open()
+    try:
+        yield model
+    finally:
+        await model.aclose()
+
+
+PROVIDER: Final = Provider(
+    stage="llm",
+    name="anthropic",
+    summary="the Anthropic messages API: Claude, or a server that speaks like it",
+    settings=AnthropicSettings,
+    open=open_anthropic,
+)
