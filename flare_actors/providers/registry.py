@@ -26,11 +26,16 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
         "vad.silero": "flare_actors.providers.silero:PROVIDER",
         "vad.scripted": "flare_actors.providers.scripted_settings:VOICE",
         "stt.moonshine": "flare_actors.providers.moonshine:PROVIDER",
+        "stt.openai": "flare_actors.providers.openai_transcription:PROVIDER",
+        "stt.wyoming": "flare_actors.providers.wyoming:RECOGNIZER",
         "stt.scripted": "flare_actors.providers.scripted_settings:HEARING",
         "llm.local": "flare_actors.providers.llama_local:PROVIDER",
         "llm.openai": "flare_actors.providers.openai_chat:PROVIDER",
+        "llm.anthropic": "flare_actors.providers.anthropic:PROVIDER",
         "llm.scripted": "flare_actors.providers.scripted_settings:WRITING",
         "tts.hibari": "flare_actors.providers.hibari:PROVIDER",
+        "tts.openai": "flare_actors.providers.openai_speech:PROVIDER",
+        "tts.wyoming": "flare_actors.providers.wyoming:SYNTHESIZER",
         "tts.scripted": "flare_actors.providers.scripted_settings:SPEECH",
     }
 )

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+from http_kinds import KINDS, Kind
+from http_stub import Exchange, listening
 from test_hibari import FakeEngine
 from test_moonshine import fake_handles
-from test_openai_chat import COUNTS, DONE, STOP, event, serving
+from test_wyoming import speaks, streams, understands
+from wyoming_stub import asr, only_describe, tts, wyoming
 
 from benchmarks.speech import recording
 from flare_actors.providers import hibari as hibari_module
 from flare_actors.providers.hibari import open_hibari
 from flare_actors.providers.llama_local import LlamaSettings, open_llama_local
 from flare_actors.providers.moonshine import MoonshineSettings, open_moonshine
+from flare_actors.providers.wyoming import (
+    WyomingSttSettings,
+    WyomingTtsSettings,
+    open_wyoming_recognizer,
+    open_wyoming_synthesizer,
+)
 from flare_actors.testing.contracts import check_language_model, check_recognizer, check_synthesizer
 
 
-@asynccontextmanager
-async def openai_against_a_slow_server():
-    async def answer(exchange) -> None:
-        await trio.sleep(0.005)
-        await exchange.head()
-        for part in (event("Yes,"), event(" it is."), STOP, COUNTS, DONE):
-            await exchange.send(part)
-            await trio.sleep(0.005)
-        await exchange.end()
+def slowly(kind: Kind) -> Callable[[], Any]:
+    @asynccontextmanager
+    async def against_a_slow_server():
+        async def answer(exchange: Exchange) -> None:
+            await trio.sleep(0.002)
+            await exchange.head(200, kind.kind)
+            for part in kind.parts:
+                await exchange.send(part)
+                await trio.sleep(0.002)
+            await exchange.end()
 
-    async with serving(answer, retries=0) as (chat, _):
-        yield chat
+        async with listening(answer) as server, kind.open(server.url, retries=0) as provider:
+            yield provider
+
+    return against_a_slow_server
 
 
-async def test_openai_chat_keeps_its_port() -> None:
-    await check_language_model(openai_against_a_slow_server)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+async def test_providers_behind_http_keep_their_ports(kind) -> None:
+    check = {"llm": check_language_model, "stt": check_recognizer, "tts": check_synthesizer}[kind.stage]
+    await check(slowly(kind), most=20)
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "not streaming"])
+async def test_wyoming_clients_keep_their_ports(streaming) -> None:
+    @asynccontextmanager
+    async def recognizer():
+        async with (
+            wyoming(only_describe, streams if streaming else understands, info=asr("en", streams=streaming)) as server,
+            open_wyoming_recognizer(WyomingSttSettings(uri=server.uri)) as opened,
+        ):
+            yield opened
+
+    @asynccontextmanager
+    async def synthesizer():
+        async with (
+            wyoming(only_describe, speaks(), info=tts(streaming, joe=["en_US"])) as server,
+            open_wyoming_synthesizer(WyomingTtsSettings(uri=server.uri)) as opened,
+        ):
+            yield opened
+
+    await check_recognizer(recognizer, most=20)
+    await check_synthesizer(synthesizer, most=20)
 
 
 async def test_moonshine_keeps_its_port_whatever_its_engine_says(monkeypatch) -> None:
