@@ -14,7 +14,8 @@ from flare_actors.conversation import Conversation, Settings, Wait
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.items import UserSaid
 from flare_actors.journal import JournalError
-from flare_actors.testing.strategies import conversations, events
+from flare_actors.testing.strategies import conversations
+from flare_actors.testing.values import events
 
 
 @given(events())

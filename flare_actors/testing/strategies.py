@@ -1,28 +1,28 @@
-"""Hypothesis strategies: events, settings, and conversations that can really be reached.
+"""Hypothesis strategies that drive conversations: settings, moves, scripts, and what can really be reached by them.
 
-``events()`` makes any event at all, for codecs and stores. To drive a conversation, ``scripts()`` is the better tool: its
-moves are resolved against the conversation as it stands ("the live turn's first audio", "the transcript that is due, or a
-late one"), so that they hit more often than they miss, and shrink well. ``play`` runs a script as an orchestrator would:
-deadlines pass in order, before whatever is later than they are.
+(Any event at all, for codecs and stores, is in ``values``.) A script's moves are resolved against the conversation as it
+stands ("the live turn's first audio", "the transcript that is due, or a late one"), so that they hit more often than they
+miss, and shrink well. ``play`` runs a script as an orchestrator would: deadlines pass in order, before whatever is later than
+they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 import attrs
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import Command
-from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
-from flare_actors.conversation.states import BargeIn, Floor, Output, Reason, SttMode, Wait
+from flare_actors.conversation.states import BargeIn, Floor, Output, SttMode, Wait
 from flare_actors.conversation.step import step
+from flare_actors.testing.values import events
 
-__all__ = ["Move", "Script", "Step", "conversations", "events", "moves", "pass_time", "play", "scripts", "settings"]
+__all__ = ["Move", "Script", "Step", "conversations", "moves", "pass_time", "play", "scripts", "settings"]
 
 
 @attrs.frozen
@@ -88,10 +88,6 @@ def _said() -> st.SearchStrategy[str]:
     return st.one_of(words, st.just(""), st.just("   "))
 
 
-def _seconds() -> st.SearchStrategy[float]:
-    return st.floats(min_value=0, max_value=100)
-
-
 @st.composite
 def settings(draw: st.DrawFn) -> Settings:
     """Any choice of what changes decisions; times are such that each of them can matter within a script."""
@@ -116,53 +112,6 @@ def settings(draw: st.DrawFn) -> Settings:
             text_chars=draw(st.sampled_from([12, 8_000])),
         ),
     )
-
-
-def events() -> st.SearchStrategy[ev.Event]:
-    """Any event with any field."""
-    text = st.text(max_size=30)
-    fields: dict[str, st.SearchStrategy[object]] = {
-        "at": _seconds(),
-        "turn": st.integers(0, 9),
-        "index": st.integers(0, 9),
-        "utterance": st.integers(0, 9),
-        "played_s": _seconds(),
-        "audio_s": _seconds(),
-        "start_s": _seconds(),
-        "end_s": _seconds(),
-        "speech_s": _seconds(),
-        "silence_s": _seconds(),
-        "deadline_s": _seconds(),
-        "first_token_at": st.none() | _seconds(),
-        "text": text,
-        "message": text,
-        "queue": text,
-        "critical": st.booleans(),
-        "complete": st.booleans(),
-        "muted": st.booleans(),
-        "taken": st.booleans(),
-        "too_short": st.booleans(),
-        "reports_playback": st.booleans(),
-        "input_tokens": st.integers(0, 9_999),
-        "output_tokens": st.integers(0, 9_999),
-        "request_id": st.none() | text,
-        "item": st.builds(UserSaid, id=text, text=text)
-        | st.builds(AgentSaid, id=text, text=text, audio_s=_seconds())
-        | st.builds(Instructed, id=text, text=text),
-        "after": st.none() | text,
-        "item_id": text,
-        "reason": st.sampled_from(Reason),
-        "wait": st.sampled_from(Wait),
-    }
-    optional = {(ev.PlaybackProgressed, "turn"), (ev.PlaybackCompleted, "turn"), (ev.PlaybackCompleted, "played_s")}
-    kinds: list[st.SearchStrategy[ev.Event]] = []
-    for kind in get_args(ev.Event):
-        given = {
-            field.name: st.none() | fields[field.name] if (kind, field.name) in optional else fields[field.name]
-            for field in attrs.fields(kind)
-        }
-        kinds.append(st.builds(kind, **given))
-    return st.one_of(kinds)
 
 
 # --- Moves -------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from flare_actors.conversation import Conversation, Settings, State, TurnKind, f
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import Event
 from flare_actors.testing.invariants import ConversationChecker, check_value
-from flare_actors.testing.strategies import Script, Step, conversations, events, pass_time, play, scripts, settings
+from flare_actors.testing.strategies import Script, Step, conversations, pass_time, play, scripts, settings
+from flare_actors.testing.values import events
 
 RESTING = {State.LISTENING, State.IDLE, State.ENDED}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flare_actors.conversation import events, model, values
 from flare_actors.conversation.model import Conversation, Deadlines
 from flare_actors.conversation.settings import Settings
-from flare_actors.testing.strategies import events as any_event
+from flare_actors.testing.values import events as any_event
 
 
 @given(event=any_event(), at=st.floats(0, 1e6))
