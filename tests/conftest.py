@@ -62,10 +62,24 @@ def _missing_weights() -> str | None:
     return f"weights are not fetched (flare-actors models fetch): {', '.join(absent)}" if absent else None
 
 
+def _wyoming_folder() -> Path:
+    from flare_actors.providers.weights import cache_folder
+
+    return Path(os.environ.get("FLARE_ACTORS_WYOMING") or cache_folder() / "wyoming")
+
+
+@functools.cache
+def _missing_wyoming() -> str | None:
+    if (_wyoming_folder() / "complete").is_file():
+        return None
+    return "no Wyoming servers to talk to (python .ci/wyoming.py)"
+
+
 _COMPONENTS: dict[str, Callable[[], str | None]] = {
     "chromium": _missing_browser,
     "local": _missing_engines,
     "weights": _missing_weights,
+    "wyoming": _missing_wyoming,
 }
 
 
@@ -109,3 +123,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def chromium_path() -> Path:
     """The browser for tests that are marked ``needs("chromium")``."""
     return next(Path(found) for name in _BROWSERS if (found := shutil.which(name)))
+
+
+@pytest.fixture(scope="session")
+def wyoming_folder() -> Path:
+    """Where the servers are for tests that are marked ``needs("wyoming")``."""
+    return _wyoming_folder()

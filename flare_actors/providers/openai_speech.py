@@ -111,6 +111,8 @@ class OpenAISpeech:
 
     async def _results(self, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio]:
         async for phrase in phrases:
+            if not any(map(str.isalnum, phrase.text)):
+                continue  # nothing to pronounce, over which some engines fall
             answer = await self._api.ask("POST", "/audio/speech", json=self._body(phrase.text))
             complete = False
             try:

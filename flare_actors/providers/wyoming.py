@@ -282,6 +282,8 @@ class WyomingSpeech:
 
     async def _results(self, speaking: _Speaking, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio]:
         async for phrase in phrases:
+            if not any(map(str.isalnum, phrase.text)):
+                continue  # nothing to pronounce, over which some engines fall
             event = await speaking.ask(phrase.text)
             reader: PcmReader | None = None
             rate = 0

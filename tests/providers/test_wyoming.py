@@ -150,7 +150,7 @@ def speaks(*, stops: int = 1 << 30, rate: int = 22_050) -> Script:
                 event = await call.until("synthesize-chunk")
                 await call.until("synthesize-stop")
             data = event.data["text"].encode()
-            if data.strip(b". "):
+            if data != b"Hm":
                 await call.send("audio-start", **form)
                 await call.send("audio-chunk", data[:2], **form)
                 await call.send("audio-chunk", data[2:], **form)
@@ -164,11 +164,11 @@ def speaks(*, stops: int = 1 << 30, rate: int = 22_050) -> Script:
 @pytest.mark.parametrize("streaming", [True, False], ids=["text in pieces", "whole phrases"])
 async def test_phrases_are_spoken_one_after_the_other_over_one_connection(streaming):
     async with wyoming(speaks(), info=tts(streaming, joe=["en_US"])) as server:
-        assert await spoken(server, "One!", ".", "Three!") == {0: b"One!", 2: b"Three!"}
+        assert await spoken(server, "One!", "...", "Hm", "Four") == {0: b"One!", 3: b"Four"}
 
     (call,) = server.calls
     asked = call.all_of("synthesize-chunk" if streaming else "synthesize")
-    assert [each.data["text"] for each in asked] == ["One!", ".", "Three!"]
+    assert [each.data["text"] for each in asked] == ["One!", "Hm", "Four"], "an engine may fall over what has no words"
     begun = call.events[0]
     assert begun.type == ("synthesize-start" if streaming else "synthesize")
     assert begun.data["voice"] == {"language": "en_US"}

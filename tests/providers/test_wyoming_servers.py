@@ -1,0 +1,129 @@
+"""The real servers of the Home Assistant ecosystem: wyoming-faster-whisper hears, wyoming-piper speaks."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+import trio
+from http_kinds import phrased, said
+
+from flare_actors.conversation.states import SttMode
+from flare_actors.errors import ProviderError, UnsupportedLocale
+from flare_actors.ports import Recognizer, Synthesizer, Transcript
+from flare_actors.providers.wyoming import (
+    WyomingSttSettings,
+    WyomingTtsSettings,
+    open_wyoming_recognizer,
+    open_wyoming_synthesizer,
+)
+from flare_actors.testing.contracts import check_synthesizer
+
+pytestmark = pytest.mark.needs("wyoming")
+
+VOICE = "en_US-joe-medium"
+TEXT = ("Paris is the capital city of France.", "It is a very nice place.")
+
+
+@contextmanager
+def running(folder: Path, server: str, *arguments: str) -> Iterator[str]:
+    """A server of the other environment; gives its URI when it takes connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"tcp://127.0.0.1:{port}"
+    (program,) = (folder / "venv").glob(f"*/{server}*")
+    with subprocess.Popen(
+        [program, "--uri", uri, "--local-files-only", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            for _ in range(600):
+                assert process.poll() is None, f"{server} ended with {process.returncode}"
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)  # another program starts: there is nothing else to wait for
+            yield uri
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def whisper(wyoming_folder: Path) -> Iterator[WyomingSttSettings]:
+    model = str(wyoming_folder / "whisper" / "tiny.en")
+    options = ("--language", "en", "--beam-size", "1", "--cpu-threads", "2", "--stt-library", "faster-whisper")
+    with running(wyoming_folder, "wyoming-faster-whisper", "--model", model, "--data-dir", model, *options) as uri:
+        yield WyomingSttSettings(uri=uri)
+
+
+@pytest.fixture(scope="module")
+def piper(wyoming_folder: Path) -> Iterator[WyomingTtsSettings]:
+    voices = str(wyoming_folder / "voices")
+    with running(wyoming_folder, "wyoming-piper", "--voice", VOICE, "--data-dir", voices) as uri:
+        yield WyomingTtsSettings(uri=uri, voice=VOICE)
+
+
+async def spoken(synthesizer: Synthesizer, *texts: str) -> dict[int, bytes]:
+    parts: dict[int, bytes] = {}
+    async with synthesizer.synthesize(phrased(*texts), locale="en-US") as audio:
+        async for each in audio:
+            assert each.phrase >= max(parts, default=0)
+            parts[each.phrase] = parts.get(each.phrase, b"") + each.pcm
+    return parts
+
+
+async def heard(recognizer: Recognizer, pcm: bytes) -> list[Transcript]:
+    pieces = [pcm[at : at + 1024] for at in range(0, len(pcm), 1024)]
+    async with recognizer.transcribe(said(*pieces), locale="en-US", mode=SttMode.STREAMING) as transcripts:
+        return [each async for each in transcripts]
+
+
+async def test_what_piper_speaks_whisper_understands(whisper, piper):
+    from benchmarks.speech import word_error_rate
+
+    async with open_wyoming_recognizer(whisper) as recognizer, open_wyoming_synthesizer(piper) as synthesizer:
+        parts = await spoken(synthesizer, *TEXT)
+        assert list(parts) == [0, 1]
+        samples = np.frombuffer(b"".join(parts.values()), "<i2")
+        pcm = soxr.resample(samples, synthesizer.sample_rate, recognizer.sample_rate).astype("<i2").tobytes()
+
+        *_, final = await heard(recognizer, pcm)
+
+        assert final.final
+        assert word_error_rate(" ".join(TEXT), final.text) <= 0.1
+        assert await heard(recognizer, b"") == [Transcript(text="", final=True)]
+        assert VOICE in await synthesizer.check()
+
+
+async def test_after_turns_that_were_cancelled_the_servers_serve_as_ever(whisper, piper):
+    async with open_wyoming_recognizer(whisper) as recognizer, open_wyoming_synthesizer(piper) as synthesizer:
+        async with synthesizer.synthesize(phrased(*TEXT), locale="en") as audio:
+            await anext(audio)
+        with trio.move_on_after(0.2):
+            await heard(recognizer, bytes(64_000))
+
+        assert list(await spoken(synthesizer, "Good.")) == [0]
+        *_, final = await heard(recognizer, bytes(6_400))
+        assert final.final
+
+
+async def test_what_the_real_servers_do_not_know_is_refused(piper):
+    async with open_wyoming_synthesizer(piper) as synthesizer:
+        with pytest.raises(UnsupportedLocale):
+            async with synthesizer.synthesize(phrased("Hallo."), locale="de-DE"):
+                pass
+    with pytest.raises(ProviderError, match="has no voice 'nobody'"):
+        async with open_wyoming_synthesizer(WyomingTtsSettings(uri=piper.uri, voice="nobody")):
+            pass
+
+
+async def test_the_real_piper_keeps_its_port(piper):
+    await check_synthesizer(lambda: open_wyoming_synthesizer(piper), phrases=("Yes.", "Good."), most=2, patience_s=200)
