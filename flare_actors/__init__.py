@@ -7,6 +7,7 @@ The rooms, from the bottom up (each may use what stands before it):
     errors, audio     faults named by whose fault it is; PCM16, levels, resampling
     conversation      pure: states, table, events, commands, settings, step
     ports             what a session needs from the world: engines, and a link to the client
+    tools             Python functions that the model may call
     agent, observe    the engines and settings of one kind of conversation; hooks for logs and metrics
     actors            the imperative shell: one actor a file
     session           one nursery with all of one client's stay in it
@@ -35,6 +36,7 @@ from flare_actors.errors import (
     ProviderTimeout,
     SessionClosed,
     SessionError,
+    ToolError,
     UnsupportedLocale,
 )
 from flare_actors.observe import Observer
@@ -60,6 +62,7 @@ from flare_actors.ports import (
     VoiceDetector,
 )
 from flare_actors.session import Session, SessionStatistics, open_session, run_session
+from flare_actors.tools import Tool, tool
 
 if TYPE_CHECKING:
     from flare_actors.server.limits import ServerLimits
@@ -102,9 +105,11 @@ __all__ = [
     "Synthesizer",
     "TextDelta",
     "Timeouts",
+    "Tool",
     "ToolCall",
     "ToolCallDelta",
     "ToolChoice",
+    "ToolError",
     "ToolSpec",
     "Transcript",
     "UnsupportedLocale",
@@ -116,6 +121,7 @@ __all__ = [
     "run_session",
     "serve",
     "step",
+    "tool",
 ]
 
 # The server's libraries are loaded when it is asked for, so that embedding a session stays light.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output
 from flare_actors.errors import Stage, UnsupportedLocale
 from flare_actors.ports import LanguageModel, Locales, Recognizer, Synthesizer, VoiceActivity, locale_supported
+from flare_actors.tools import Tool, as_tools
 
 __all__ = ["Agent"]
 
@@ -20,6 +22,8 @@ class Agent:
     recognizer: Recognizer
     synthesizer: Synthesizer
     voice_activity: VoiceActivity
+    tools: tuple[Tool | ToolSpec, ...] = attrs.field(default=(), converter=as_tools)
+    """What the model may call: functions (see ``tools``), and specs of what the client carries out."""
     instructions: str = attrs.field(default="", repr=False)
     """The system message; empty: none is sent."""
     settings: Settings = Settings()

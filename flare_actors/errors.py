@@ -7,7 +7,7 @@ other side did.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias, Union
 
 __all__ = [
     "ClientError",
@@ -15,16 +15,20 @@ __all__ = [
     "FlareError",
     "LinkBroken",
     "LinkClosed",
+    "Part",
     "ProviderError",
     "ProviderTimeout",
     "SessionClosed",
     "SessionError",
     "Stage",
+    "ToolError",
     "UnsupportedLocale",
 ]
 
 Stage = Literal["vad", "stt", "llm", "tts"]
 """The part of a turn that a provider serves."""
+Part: TypeAlias = Union[Stage, Literal["tool"]]
+"""Whose fault a failure is: a stage's provider, or one of the agent's tools."""
 
 
 class FlareError(Exception):
@@ -56,7 +60,7 @@ class ProviderError(FlareError):
         critical: no later attempt can help (a wrong key, a missing model): the session ends instead of retrying.
     """
 
-    def __init__(self, stage: Stage, message: str, *, critical: bool = False) -> None:
+    def __init__(self, stage: Part, message: str, *, critical: bool = False) -> None:
         super().__init__(message)
         self.stage = stage
         self.message = message
@@ -78,6 +82,10 @@ class UnsupportedLocale(ProviderError):
         )
         self.locale = locale
         self.supported = supported
+
+
+class ToolError(FlareError):
+    """A tool raises it to tell the model, in these very words, why there is no result and what could help."""
 
 
 class SessionError(FlareError):

@@ -15,7 +15,7 @@ from typing import Generic, Self, TypeVar
 
 import trio
 
-from flare_actors.errors import ProviderError, ProviderTimeout, Stage
+from flare_actors.errors import Part, ProviderError, ProviderTimeout
 
 __all__ = ["Guarded", "Patience", "expect", "port_guard"]
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def port_guard(stage: Stage) -> Iterator[None]:
+def port_guard(stage: Part) -> Iterator[None]:
     """Turn every exception of a provider's call into a ``ProviderError``; cancellation and interrupts pass.
 
     The message names the exception's type only: vendors put requests, and so speech and keys, into their texts.
@@ -35,7 +35,7 @@ def port_guard(stage: Stage) -> Iterator[None]:
         raise
 
 
-def _judge(stage: Stage, exc: BaseException) -> None:
+def _judge(stage: Part, exc: BaseException) -> None:
     """The one port guard: whatever a provider raises is the provider's failure. Returns if it is to go on as it is.
 
     Raises:
@@ -52,7 +52,7 @@ def _judge(stage: Stage, exc: BaseException) -> None:
     raise _translate(stage, exc) from exc
 
 
-def expect(stage: Stage, holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
+def expect(stage: Part, holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
     """What a provider gives must make sense; if it does not, that is the provider's failure: it gave ``what``.
 
     Raises:
@@ -62,7 +62,7 @@ def expect(stage: Stage, holds: bool, what: str) -> None:  # noqa: FBT001 - a co
         raise ProviderError(stage, f"{stage} provider gave {what}")
 
 
-def _translate(stage: Stage, exc: BaseException) -> ProviderError:
+def _translate(stage: Part, exc: BaseException) -> ProviderError:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     if isinstance(exc, ProviderError):
@@ -81,12 +81,12 @@ class Guarded(Generic[T]):
 
     def __init__(
         self,
-        stage: Stage,
+        stage: Part,
         ask: Callable[[], AbstractAsyncContextManager[AsyncIterator[T]]],
         *,
         gives: tuple[type[T], ...],
     ) -> None:
-        self._stage: Stage = stage
+        self._stage: Part = stage
         self._ask = ask
         self._gives = gives
         self._manager: AbstractAsyncContextManager[AsyncIterator[T]] | None = None
@@ -151,8 +151,8 @@ class Patience:
     Moving the deadline costs little, but do it for results, not for every token (``extend``).
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage: Stage = stage
+    def __init__(self, stage: Part) -> None:
+        self._stage: Part = stage
         self._scope = trio.CancelScope()
         self._what = ""
         self._seconds = math.inf

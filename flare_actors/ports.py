@@ -14,6 +14,7 @@ Timeouts are the session's business; a provider should not have its own for the 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol, TypeAlias, Union, runtime_checkable
@@ -52,6 +53,7 @@ __all__ = [
     "VoiceActivity",
     "VoiceDetector",
     "locale_supported",
+    "takes_tools",
 ]
 
 Locales: TypeAlias = Sequence[str] | None
@@ -239,6 +241,12 @@ class LanguageModel(Protocol):
             ProviderError: it failed; what came before stays valid.
         """
         ...
+
+
+def takes_tools(model: LanguageModel) -> bool:
+    """Whether a model's ``generate`` has the argument ``tools``: models that were written without may leave it out."""
+    parameters = inspect.signature(model.generate).parameters
+    return "tools" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 # --- Speaking ------------------------------------------------------------------------------------------------------------

@@ -301,7 +301,7 @@ class Session:
         match command:
             case do.Notify(notice=notice):
                 self._outbox.put(notice)
-            case do.StartReply() | do.ReleaseReply() | do.CancelReply():
+            case do.StartReply() | do.ReleaseReply() | do.CancelReply() | do.ReturnToolResult():
                 self._perform_reply(command)
             case do.FlushPlayback(turn=turn):
                 self._speaker.flush(turn)
@@ -328,7 +328,7 @@ class Session:
             case _:
                 assert_never(command)
 
-    def _perform_reply(self, command: do.StartReply | do.ReleaseReply | do.CancelReply) -> None:
+    def _perform_reply(self, command: do.StartReply | do.ReleaseReply | do.CancelReply | do.ReturnToolResult) -> None:
         assert self._nursery is not None
         match command:
             case do.StartReply():
@@ -337,11 +337,14 @@ class Session:
                 self._replies.release(turn)
             case do.CancelReply(turn=turn, reason=reason):
                 self._replies.cancel(turn, reason, self._nursery)
+            case do.ReturnToolResult():
+                self._replies.return_result(command)
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self._replies.detached.nursery = self._nursery
                 self._nursery.start_soon(self._ear.run, name="ear")
                 self._nursery.start_soon(self._recognizer.run, name="recognizer")
                 self._nursery.start_soon(self._speaker.run, name="speaker")

@@ -10,8 +10,9 @@ from flare_actors.actors.channels import Clock, Inbox, Outbox
 from flare_actors.actors.reply import Reply
 from flare_actors.actors.speaker import Speaker
 from flare_actors.actors.supervision import Lingering
+from flare_actors.actors.tools import DetachedTools
 from flare_actors.agent import Agent
-from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.commands import ReturnToolResult, StartReply
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason
 from flare_actors.errors import ProviderError
@@ -45,6 +46,8 @@ class Replies:
         self._speaker = speaker
         self._lingering = lingering
         self._on_fault = on_fault
+        self.detached = DetachedTools(inbox)
+        """Tools that go on in the background."""
         self._running: dict[int, Reply] = {}
         self._held: Reply | None = None
         """The reply that was started ahead, until it is released or cancelled; it may have ended."""
@@ -62,6 +65,7 @@ class Replies:
             inbox=self._inbox,
             outbox=self._outbox,
             speaker=self._speaker,
+            detached=self.detached,
             now=self._clock.now,
             on_fault=lambda turn, error: self._on_fault(error, turn),
         )
@@ -83,6 +87,12 @@ class Replies:
         if held is not None and held.turn == turn:
             held.release()
             self._speaker.release(turn)
+
+    def return_result(self, result: ReturnToolResult) -> None:
+        """Hand on what the client made of a call; does nothing if nobody waits for it any more."""
+        reply = self._running.get(result.turn)
+        if reply is not None:
+            reply.return_result(result)
 
     def cancel(self, turn: int, reason: Reason, nursery: trio.Nursery) -> None:
         """Cancel a turn's reply, and watch that it ends; does nothing if it has."""

@@ -12,9 +12,10 @@ import trio
 from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.llm import write_answer, write_text
 from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.tools import DetachedTools
 from flare_actors.actors.tts import speak
 from flare_actors.agent import Agent
-from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.commands import ReturnToolResult, StartReply
 from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady
 from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
 from flare_actors.conversation.phrases import PhraseSplitter
@@ -43,6 +44,7 @@ class Reply:
         inbox: Inbox,
         outbox: Outbox,
         speaker: Speaker,
+        detached: DetachedTools,
         now: Callable[[], float],
         on_fault: Callable[[int, ProviderError], None],
     ) -> None:
@@ -51,6 +53,7 @@ class Reply:
         self.agent = agent
         self.settings = settings
         self.speaker = speaker
+        self.detached = detached
         self._inbox = inbox
         self._outbox = outbox
         self._now = now
@@ -66,6 +69,14 @@ class Reply:
         """Phrases so far."""
         self._finished = False
         self._held = command.held
+        self._released = trio.Event()
+        if not command.held:
+            self._released.set()
+        self._calls = 0
+        self._expected: dict[str, trio.Event] = {}
+        self._results: dict[str, ReturnToolResult] = {}
+        self._filled = False
+        self._step_begins = False
         self.closed = False
         """Cancelled: whatever still comes of it is refused."""
         self.ended = trio.Event()
@@ -85,6 +96,7 @@ class Reply:
     def release(self) -> None:
         """The client may have it: the text so far at once, the rest as it comes; the speaker holds the audio."""
         self._held = False
+        self._released.set()
         if self._text:
             text = "".join(self._text)
             self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
@@ -112,6 +124,49 @@ class Reply:
                 # A canceled scope and a finished generation must not both be told: no checkpoint stands between.
                 self.tell(GenerationFinished(turn=self.turn, audio_s=self.speaker.finish(self.turn)))
 
+    # --- For the tools ----------------------------------------------------------------------------------------------------
+
+    def next_call_id(self) -> str:
+        """An id for a call: unique in the session, the same in a replay, and what all vendors take (Mistral: 9 characters)."""
+        self._calls += 1
+        return f"t{self.turn:04d}c{self._calls:03d}"
+
+    async def wait_released(self) -> None:
+        """Wait until the answer is certainly wanted: what follows has effects."""
+        await self._released.wait()
+
+    def expect_result(self, call: str) -> trio.Event:
+        """The client is going to be asked: what is set when its result is there."""
+        self._expected[call] = trio.Event()
+        return self._expected[call]
+
+    def return_result(self, result: ReturnToolResult) -> None:
+        """The client's result of a call; one that nobody waits for is forgotten."""
+        wanted = self._expected.get(result.call)
+        if wanted is not None and not wanted.is_set():
+            self._results[result.call] = result
+            wanted.set()
+
+    def take_result(self, call: str) -> ReturnToolResult | None:
+        """The result, if it came in time."""
+        del self._expected[call]
+        return self._results.pop(call, None)
+
+    async def fill(self, text: str, after_s: float) -> None:
+        """Say something when a tool takes long, unless the agent has something to say anyway; once in a turn."""
+        await self.wait_released()
+        await trio.sleep(after_s)
+        if not self._filled and not self._chars:
+            self._filled = True
+            await self.add_text(text.strip())
+            self.end_step()
+
+    def end_step(self) -> None:
+        """The model waits for its tools: what it wrote is spoken meanwhile, and what it writes next begins a new sentence."""
+        for phrase in self._splitter.flush():
+            self._add_phrase(phrase)
+        self._step_begins = bool(self._text)
+
     # --- For the writer and the voice -------------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
@@ -133,6 +188,10 @@ class Reply:
 
     async def add_text(self, text: str) -> bool:
         """The answer grows: the client sees it, complete phrases go on. False: that was enough."""
+        if self._step_begins and text:
+            self._step_begins = False
+            if not (text[0].isspace() or self._text[-1][-1].isspace()):
+                text = f" {text}"
         room = self.settings.limits.answer_chars - self._chars
         enough = len(text) >= room
         text = text[:room]

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["ToolCall", "ToolChoice", "ToolSpec"]
+__all__ = ["CUT_OFF", "IN_BACKGROUND", "ToolCall", "ToolChoice", "ToolSpec", "ToolUse"]
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required"]
 """Whether the model may call tools as it likes, must not, or must call at least one. (To have it call a certain one, offer
@@ -16,6 +16,11 @@ that one alone, and require it.)"""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What OpenAI's and Anthropic's APIs take alike."""
+
+IN_BACKGROUND: Final = "It has begun and goes on in the background; the result will be told here when it is there."
+"""What the model is told at first of a detached tool."""
+CUT_OFF: Final = "The user interrupted. It is not known whether it took effect."
+"""What the model is told of a call that was cancelled with its turn, where that matters."""
 
 _NO_ARGUMENTS: Final = '{"type": "object", "properties": {}}'
 
@@ -63,3 +68,27 @@ class ToolCall:
     """Which tool. Models invent some."""
     arguments: str = attrs.field(default="{}", repr=False)
     """The JSON text of an object, as the model wrote it: it may be broken."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ToolUse:
+    """A call that is carried out, as far as it has come."""
+
+    call: str
+    name: str
+    arguments: str = attrs.field(repr=False)
+    step: int = 0
+    """Which of the turn's requests to the model it came of, from 0."""
+    due: float = 0.0
+    """Seconds since the session's start: by then its own timeout has ended it."""
+    client: bool = False
+    """The client carries it out."""
+    detached: bool = False
+    """It goes on in the background, whatever becomes of its turn."""
+    announced: bool = False
+    """Of a detached one: when it is done, the agent speaks of it by itself."""
+    survives: bool = False
+    """It is remembered although its turn is interrupted."""
+    output: str | None = attrs.field(default=None, repr=False)
+    """What the model is told of it; None: nothing yet."""
+    failed: bool = False

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, Union
 
 import attrs
 
+from flare_actors.conversation.calls import ToolCall, ToolChoice, ToolSpec
 from flare_actors.conversation.notices import Notice
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason, SttMode, TurnKind
@@ -25,6 +26,7 @@ __all__ = [
     "Notify",
     "OpenListener",
     "ReleaseReply",
+    "ReturnToolResult",
     "SetMute",
     "StartReply",
     "StartStt",
@@ -34,10 +36,15 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class ChatMessage:
-    """One side's words in the request to the language model; neighbours of one role are merged."""
+    """One side's words in the request to the language model, or a tool's; neighbours of one role are merged."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str = attrs.field(repr=False)
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = attrs.field(default="", repr=False)
+    calls: tuple[ToolCall, ...] = ()
+    """What the assistant asked for; the results follow."""
+    call: str | None = None
+    """Of a tool's: whose result it is."""
+    failed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +107,9 @@ class StartReply:
     output: Output
     messages: tuple[ChatMessage, ...] = attrs.field(default=(), repr=False)
     text: str | None = attrs.field(default=None, repr=False)
+    tools: tuple[ToolSpec, ...] = ()
+    """What the client can carry out, besides the agent's own tools."""
+    tool_choice: ToolChoice = "auto"
     held: bool = False
     """Nothing of it leaves for the client before ReleaseReply."""
 
@@ -117,6 +127,16 @@ class CancelReply:
 
     turn: int
     reason: Reason
+
+
+@attrs.frozen(kw_only=True)
+class ReturnToolResult:
+    """Give the reply of a turn what the client made of a call."""
+
+    turn: int
+    call: str
+    output: str = attrs.field(repr=False)
+    failed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +171,7 @@ Command: TypeAlias = Union[
     StartReply,
     ReleaseReply,
     CancelReply,
+    ReturnToolResult,
     FlushPlayback,
     Notify,
     CloseSession,

@@ -15,7 +15,9 @@ from flare_actors.conversation.history import (
     amend,
     heard_text,
     remember,
+    report,
     without_unheard,
+    write_calls,
     write_down,
 )
 from flare_actors.conversation.model import Conversation, Hearing, Settling, Turn
@@ -192,6 +194,18 @@ class BareDraft:
     def record_agent(self, item: AgentSaid) -> None:
         """Write down what the agent said, at the place that is held for it, else at the end."""
         self.set(history=write_down(self.c.history, item, self.c.settings.limits.history_items))
+
+    def record_calls(self, turn: Turn, *, interrupted: bool) -> None:
+        """Write down which tools were called for a turn, before its words."""
+        if turn.calls:
+            limit = self.c.settings.limits.history_items
+            self.set(history=write_calls(self.c.history, turn.number, turn.calls, limit, interrupted=interrupted))
+
+    def record_reports(self) -> None:
+        """Write down the results of detached tools that came during a turn, after it."""
+        for use in self.c.reports:
+            self.set(history=report(self.c.history, self.c.turns, use, self.c.settings.limits.history_items))
+        self.set(reports=())
 
     def forget_unheard(self) -> None:
         """Give up the places of turns of which nothing was heard, and nothing will be known any more."""

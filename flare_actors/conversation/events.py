@@ -34,6 +34,8 @@ from flare_actors.conversation.requests import (
     SessionOverloaded,
     ShutdownRequested,
     TextReceived,
+    ToolResultReceived,
+    ToolsOffered,
     TransportFailed,
 )
 
@@ -78,6 +80,10 @@ __all__ = [
     "SpeechStopped",
     "SynthesizerFailed",
     "TextReceived",
+    "ToolFinished",
+    "ToolResultReceived",
+    "ToolStarted",
+    "ToolsOffered",
     "TranscriptFinished",
     "TranscriptUpdated",
     "TransportFailed",
@@ -209,6 +215,41 @@ class AudioStarted(Fact):
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class ToolStarted(Fact):
+    """A tool that the model asked for is being carried out."""
+
+    turn: int
+    call: str
+    """The call's id, unique within the session."""
+    name: str
+    arguments: str = attrs.field(repr=False)
+    """The JSON text of an object."""
+    step: int = 0
+    """Which of the turn's requests to the model it came of, from 0."""
+    timeout_s: float
+    """So long it may take."""
+    client: bool = False
+    """The client is to carry it out."""
+    detached: bool = False
+    """It goes on when the turn is over or cancelled, and its result is told whenever it is there."""
+    announced: bool = False
+    """Of a detached one: when it is done, the agent speaks of it by itself."""
+    survives: bool = False
+    """It is remembered although its turn is interrupted."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ToolFinished(Fact):
+    """A tool that was started has its result, or has failed."""
+
+    turn: int
+    call: str
+    output: str = attrs.field(repr=False)
+    """What the model is told."""
+    failed: bool = False
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class GenerationFinished(Fact):
     """Nothing more will be generated for this turn."""
 
@@ -284,6 +325,8 @@ Event: TypeAlias = Union[
     PhraseReady,
     PhraseSpoken,
     AudioStarted,
+    ToolStarted,
+    ToolFinished,
     GenerationFinished,
     UsageReported,
     LanguageModelFailed,

@@ -13,8 +13,9 @@ from typing import Final, Literal
 
 import attrs
 
+from flare_actors.conversation.calls import CUT_OFF, ToolCall, ToolUse
 from flare_actors.conversation.commands import ChatMessage
-from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, UserSaid
+from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.values import evolve
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "HistoryItem",
     "Instructed",
     "SpokenPhrase",
+    "ToolCalled",
+    "ToolReturned",
     "UserSaid",
     "amend",
     "build_messages",
@@ -30,7 +33,9 @@ __all__ = [
     "insert",
     "is_echo",
     "remember",
+    "report",
     "without_unheard",
+    "write_calls",
     "write_down",
 ]
 
@@ -103,8 +108,55 @@ def heard_text(phrases: Sequence[SpokenPhrase], played_s: float) -> str:
 
 
 def remember(history: tuple[HistoryItem, ...], item: HistoryItem, limit: int) -> tuple[HistoryItem, ...]:
-    """Append ``item``; of more than ``limit`` items the oldest are forgotten."""
-    return (*history, item)[-limit:]
+    """Append ``item``; of more than ``limit`` that were said, and of more than ``limit`` calls, the oldest are forgotten."""
+    return _bounded((*history, item), limit)
+
+
+def _bounded(history: tuple[HistoryItem, ...], limit: int) -> tuple[HistoryItem, ...]:
+    said = [index for index, item in enumerate(history) if not isinstance(item, ToolCalled | ToolReturned)]
+    if len(said) > limit:
+        history = history[said[-limit] :]
+    calls = [item.call for item in history if isinstance(item, ToolCalled)]
+    kept = set(calls[-limit:])
+    return tuple(item for item in history if not isinstance(item, ToolCalled | ToolReturned) or item.call in kept)
+
+
+def write_calls(
+    history: tuple[HistoryItem, ...], turn: int, uses: Sequence[ToolUse], limit: int, *, interrupted: bool
+) -> tuple[HistoryItem, ...]:
+    """Enter a turn's tool calls before what the agent said in it.
+
+    Args:
+        history: so far.
+        turn: its number.
+        uses: in the order in which they began.
+        limit: as for ``remember``.
+        interrupted: only those are entered that survive it; of one that was cut off nobody knows whether it took effect.
+    """
+    entered: list[HistoryItem] = []
+    for step in sorted({use.step for use in uses}):
+        ours = [use for use in uses if use.step == step and (use.survives or not (interrupted or use.output is None))]
+        entered += [_called(turn, use) for use in ours]
+        entered += [_returned(turn, use) for use in ours]
+    places = (i for i, item in enumerate(history) if isinstance(item, AgentSaid) and item.turn == turn)
+    place = next(places, len(history))
+    return _bounded((*history[:place], *entered, *history[place:]), limit)
+
+
+def report(history: tuple[HistoryItem, ...], turn: int, use: ToolUse, limit: int) -> tuple[HistoryItem, ...]:
+    """Enter the result of a detached tool at the end: the call moves to where its result is."""
+    rest = tuple(item for item in history if not isinstance(item, ToolCalled | ToolReturned) or item.call != use.call)
+    return _bounded((*rest, _called(turn, use), _returned(turn, use)), limit)
+
+
+def _called(turn: int, use: ToolUse) -> ToolCalled:
+    return ToolCalled(turn=turn, call=use.call, name=use.name, text=use.arguments)
+
+
+def _returned(turn: int, use: ToolUse) -> ToolReturned:
+    if use.output is None:
+        return ToolReturned(turn=turn, call=use.call, text=CUT_OFF, failed=True)
+    return ToolReturned(turn=turn, call=use.call, text=use.output, failed=use.failed)
 
 
 def write_down(history: tuple[HistoryItem, ...], item: AgentSaid, limit: int) -> tuple[HistoryItem, ...]:
@@ -121,7 +173,7 @@ def amend(history: tuple[HistoryItem, ...], item: AgentSaid) -> tuple[HistoryIte
 
 def insert(history: tuple[HistoryItem, ...], item: HistoryItem, place: int, limit: int) -> tuple[HistoryItem, ...]:
     """Enter ``item`` at that place; of more than ``limit`` items the oldest are forgotten."""
-    return (*history[:place], item, *history[place:])[-limit:]
+    return _bounded((*history[:place], item, *history[place:]), limit)
 
 
 def cut(item: AgentSaid, played_s: float) -> AgentSaid:
@@ -137,18 +189,32 @@ def without_unheard(history: tuple[HistoryItem, ...], open_turns: Container[int]
 
 
 def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
-    """The history as a model wants it: neighbours of one role merged, nothing empty, the user's words last.
+    """The history as a model wants it: neighbours of one role merged, nothing empty, the user's words or a result last.
 
-    What was heard of an answer that is asked for again is left out: the model starts that answer anew.
+    Calls come with their results or not at all. What was heard of an answer that is asked for again is left out: the model
+    starts that answer anew.
     """
+    items = tuple(history)
+    results = {item.call: item for item in reversed(items) if isinstance(item, ToolReturned)}
     messages: list[ChatMessage] = []
-    for item in history:
+    together = False
+    for item in items:
+        if isinstance(item, ToolReturned):
+            together = False
+            continue
+        if isinstance(item, ToolCalled):
+            if (result := results.pop(item.call, None)) is not None:
+                _show_call(messages, item, result, together=together)
+                together = True
+            continue
+        together = False
         text = item.text.strip()
         if not text:
             continue
         role = _role(item)
-        if messages and messages[-1].role == role:
-            messages[-1] = ChatMessage(role=role, content=f"{messages[-1].content} {text}")
+        last = messages[-1] if messages else None
+        if last is not None and last.role == role:
+            messages[-1] = evolve(last, content=f"{last.content} {text}")
         else:
             messages.append(ChatMessage(role=role, content=text))
     if messages and messages[-1].role == "assistant":
@@ -156,7 +222,24 @@ def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
     return tuple(messages)
 
 
-def _role(item: HistoryItem) -> Literal["system", "user", "assistant"]:
+def _show_call(messages: list[ChatMessage], called: ToolCalled, result: ToolReturned, *, together: bool) -> None:
+    """A call and its result, wherever that stands in the history.
+
+    ``together`` with the call before it: they were made at a time, and are one message.
+    """
+    call = ToolCall(call=called.call, name=called.name, arguments=called.text)
+    told = ChatMessage(role="tool", content=result.text, call=result.call, failed=result.failed)
+    place = len(messages) - 1
+    while together and messages[place].role == "tool":
+        place -= 1
+    if messages and messages[place].role == "assistant":
+        messages[place] = evolve(messages[place], calls=(*messages[place].calls, call))
+        messages.append(told)
+    else:
+        messages += [ChatMessage(role="assistant", calls=(call,)), told]
+
+
+def _role(item: UserSaid | AgentSaid | Instructed) -> Literal["system", "user", "assistant"]:
     match item:
         case UserSaid():
             return "user"

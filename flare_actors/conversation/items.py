@@ -7,9 +7,19 @@ from typing import Final, TypeAlias, Union
 
 import attrs
 
-__all__ = ["RESERVED_ID", "AgentSaid", "HistoryItem", "Instructed", "UserSaid", "turn_id", "utterance_id"]
+__all__ = [
+    "RESERVED_ID",
+    "AgentSaid",
+    "HistoryItem",
+    "Instructed",
+    "ToolCalled",
+    "ToolReturned",
+    "UserSaid",
+    "turn_id",
+    "utterance_id",
+]
 
-RESERVED_ID: Final = re.compile(r"(turn|utterance|item)_[0-9]+")
+RESERVED_ID: Final = re.compile(r"(turn|utterance|item)_[0-9]+|(call|result)_t[0-9]+c[0-9]+")
 """The names that a conversation itself gives to items."""
 
 
@@ -53,4 +63,29 @@ class Instructed:
     text: str = attrs.field(repr=False)
 
 
-HistoryItem: TypeAlias = Union[UserSaid, AgentSaid, Instructed]
+@attrs.frozen(kw_only=True, slots=False)
+class ToolCalled:
+    """The model had a tool called. Without its result, which comes after it, the model is shown nothing of it."""
+
+    turn: int = 0
+    """0: the client has put it there."""
+    call: str
+    """The call's id."""
+    id: str = attrs.Factory(lambda item: f"call_{item.call}", takes_self=True)
+    name: str
+    text: str = attrs.field(repr=False)
+    """Its arguments: the JSON text of an object."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ToolReturned:
+    """What came of a call."""
+
+    turn: int = 0
+    call: str
+    id: str = attrs.Factory(lambda item: f"result_{item.call}", takes_self=True)
+    text: str = attrs.field(repr=False)
+    failed: bool = False
+
+
+HistoryItem: TypeAlias = Union[UserSaid, AgentSaid, Instructed, ToolCalled, ToolReturned]

@@ -9,9 +9,10 @@ from enum import Enum
 
 import attrs
 
+from flare_actors.conversation.calls import ToolChoice, ToolSpec, ToolUse
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.history import HistoryItem, SpokenPhrase
-from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind, Wait
 
 __all__ = [
@@ -91,6 +92,8 @@ class Turn:
     waiting: bool = False
     """Its request is not built yet: it waits for the word on what was heard of the turn before."""
     phrases: tuple[SpokenPhrase, ...] = ()
+    calls: tuple[ToolUse, ...] = ()
+    """The tools that were called for it, in the order in which they began."""
     generated_s: float | None = None
     """Seconds of audio generated in all; None while more may come."""
     playing: bool = False
@@ -111,6 +114,11 @@ class Turn:
     def text(self) -> str:
         """All that was written so far."""
         return "".join(phrase.text for phrase in self.phrases)
+
+    def generation_due(self, at: float, timeouts: Timeouts) -> float:
+        """Until when something must come of it, if the last thing came at ``at``: not before its tools' own time is up."""
+        tools = [use.due for use in self.calls if use.output is None]
+        return max([at, *tools]) + timeouts.generation_s
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -218,6 +226,16 @@ class Conversation:
     """The user said something that no reply has been started for."""
     asked: Marks = Marks()
     """The marks of what the user said last, for the reply to it."""
+
+    client_tools: tuple[ToolSpec, ...] = ()
+    """What the client can carry out."""
+    tool_choice: ToolChoice = "auto"
+    detached: tuple[ToolUse, ...] = ()
+    """Tools that go on in the background."""
+    reports: tuple[ToolUse, ...] = ()
+    """Of these, the ones that were done while a turn was live: they enter the history after it."""
+    report_due: bool = False
+    """A detached tool is done of which the agent is to speak by itself."""
 
     history: tuple[HistoryItem, ...] = ()
     items: int = 0

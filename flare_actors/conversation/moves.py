@@ -83,6 +83,9 @@ class Draft(BareDraft):
             text, *rest = self.c.says
             self.set(says=tuple(rest))
             self.reply(TurnKind.SAY, text)
+        elif self.c.report_due:
+            self.set(asked=Marks(asked=self.at))
+            self.reply(TurnKind.RESPONSE)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------
 
@@ -91,6 +94,8 @@ class Draft(BareDraft):
         if kind is TurnKind.RESPONSE and release(self):
             return
         withdraw(self, Reason.BARGE_IN)
+        if kind is TurnKind.RESPONSE:
+            self.set(report_due=False)
         number = self.c.turns + 1
         marks = self.c.asked if kind is TurnKind.RESPONSE else Marks(asked=self.at)
         waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
@@ -130,7 +135,7 @@ class Draft(BareDraft):
         self.wait(generation=None)
         if audio_s <= 0:
             # Nothing to be played: the text was delivered, and that is the end of the turn.
-            if not turn.phrases and not turn.llm_failed:
+            if not turn.phrases and not turn.calls and not turn.llm_failed:
                 self.complain("empty_answer", "the model had nothing to say; please ask again", turn=turn.number)
             self.finish_turn()
             return
@@ -163,6 +168,8 @@ class Draft(BareDraft):
         # The entry holds the place among the items; how much of the text was heard becomes known in a moment.
         self.forget_unheard()
         self.record_agent(AgentSaid(turn=turn.number, text="", interrupted=True))
+        self.record_calls(turn, interrupted=True)
+        self.record_reports()
         if turn.waiting:
             self.settle(settling, 0.0)
             return
@@ -186,9 +193,11 @@ class Draft(BareDraft):
         if turn.playing:
             self.set(last_spoken=turn.text, spoken_at=self.at)
         self.wait(generation=None, playback=None)
+        self.record_calls(turn, interrupted=False)
         text = turn.text.strip()
         if text:
             self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s or 0.0))
+        self.record_reports()
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
         self.listen()
 
@@ -251,7 +260,7 @@ class Draft(BareDraft):
         """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
         self.interrupt(reason)
         self.stop_hearing(reason)
-        self.set(says=(), answer_due=False, apology_due=False, prompted=False)
+        self.set(says=(), answer_due=False, apology_due=False, report_due=False, detached=(), prompted=False)
         self.go(State.IDLE, reason)
         if self.c.draining:
             self.end(Reason.SHUTDOWN)
@@ -265,7 +274,7 @@ class Draft(BareDraft):
         self.interrupt(reason)
         self.stop_hearing(reason)
         self.settle_all()
-        self.set(settling=(), says=(), answer_due=False, apology_due=False, ended=reason)
+        self.set(settling=(), says=(), answer_due=False, apology_due=False, report_due=False, detached=(), ended=reason)
         self.go(State.ENDED, reason)
         self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
         self.tell(SessionEnded(reason=reason))

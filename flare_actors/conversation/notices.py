@@ -25,6 +25,7 @@ __all__ = [
     "SessionEnded",
     "SessionStarted",
     "StateChanged",
+    "ToolCallRequested",
     "TranscriptReceived",
     "TurnEnded",
     "TurnMetrics",
@@ -127,6 +128,20 @@ class ResponseTextDone:
 
     turn: int
     text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ToolCallRequested:
+    """The model asks for a tool of yours: carry it out and send its result, as long as the turn is alive."""
+
+    turn: int
+    call: str
+    """The call's id; the result carries it."""
+    name: str
+    arguments: str = attrs.field(repr=False)
+    """The JSON text of an object. It may not be what your schema asks for: say so in the result."""
+    timeout_s: float
+    """So many seconds it is waited for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -241,6 +256,7 @@ Notice: TypeAlias = Union[
     TurnStarted,
     ResponseTextDelta,
     ResponseTextDone,
+    ToolCallRequested,
     PlaybackCleared,
     TurnEnded,
     TurnMetrics,

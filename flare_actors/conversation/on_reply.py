@@ -52,14 +52,14 @@ def is_held(d: Draft, turn: int) -> bool:
     return d.c.speculation is not None and d.c.speculation.turn.number == turn
 
 
-def _progress(d: Draft, turn: Turn) -> None:
+def progress(d: Draft, turn: Turn) -> None:
     """Something came of the turn: keep it, and let the live one's backstop count anew while more is to come."""
     if d.c.speculation is not None and is_held(d, turn.number):
         d.set(speculation=evolve(d.c.speculation, turn=turn))
         return
     d.set(turn=turn)
     if turn.generated_s is None:
-        d.wait(generation=d.at + d.c.settings.timeouts.generation_s)
+        d.wait(generation=turn.generation_due(d.at, d.c.settings.timeouts))
 
 
 def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
@@ -75,7 +75,7 @@ def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
     marks = turn.marks
     if not turn.phrases:
         marks = evolve(marks, first_token=e.first_token_at, first_phrase=e.at)
-    _progress(d, evolve(turn, phrases=(*turn.phrases, SpokenPhrase(text=e.text)), marks=marks))
+    progress(d, evolve(turn, phrases=(*turn.phrases, SpokenPhrase(text=e.text)), marks=marks))
     if d.c.state is State.PROCESSING_SPEECH:
         d.go(State.PREPARING_RESPONSE)
 
@@ -89,7 +89,7 @@ def on_phrase_spoken(d: Draft, e: PhraseSpoken) -> None:
         return
     phrases = list(turn.phrases)
     phrases[e.index] = evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
-    _progress(d, evolve(turn, phrases=tuple(phrases)))
+    progress(d, evolve(turn, phrases=tuple(phrases)))
 
 
 def on_audio_started(d: Draft, e: AudioStarted) -> None:
@@ -100,7 +100,7 @@ def on_audio_started(d: Draft, e: AudioStarted) -> None:
         d.drop()
         return
     marks = evolve(turn.marks, first_audio=e.at)
-    _progress(d, evolve(turn, playing=True, marks=marks))
+    progress(d, evolve(turn, playing=True, marks=marks))
     if d.c.state is State.PROCESSING_SPEECH:
         d.go(State.PREPARING_RESPONSE)
     if d.c.state is not PLAYING_STATE[turn.kind]:
@@ -113,7 +113,7 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     if turn is None:
         return
     if is_held(d, e.turn):
-        _progress(d, evolve(turn, generated_s=e.audio_s))
+        progress(d, evolve(turn, generated_s=e.audio_s))
         return
     d.generated(e.audio_s)
     if d.c.turn is not None:
@@ -125,7 +125,7 @@ def on_usage_reported(d: Draft, e: UsageReported) -> None:
     if turn is None:
         return
     if is_held(d, e.turn):
-        _progress(d, evolve(turn, tokens=(e.input_tokens, e.output_tokens)))
+        progress(d, evolve(turn, tokens=(e.input_tokens, e.output_tokens)))
         return
     d.tell(TurnUsage(turn=e.turn, input_tokens=e.input_tokens, output_tokens=e.output_tokens))
 

@@ -9,6 +9,7 @@ from typing import TypeAlias, Union
 
 import attrs
 
+from flare_actors.conversation.calls import ToolChoice, ToolSpec
 from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.states import Reason, Wait
 
@@ -37,6 +38,8 @@ __all__ = [
     "SessionOverloaded",
     "ShutdownRequested",
     "TextReceived",
+    "ToolResultReceived",
+    "ToolsOffered",
     "TransportFailed",
 ]
 
@@ -83,6 +86,24 @@ class TextReceived(Request):
     """The user typed instead of speaking; interrupts like a confirmed barge-in."""
 
     text: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ToolsOffered(Request):
+    """The client offers tools that it carries out itself, from the next answer on, in place of those it offered before."""
+
+    tools: tuple[ToolSpec, ...]
+    tool_choice: ToolChoice = "auto"
+    """For all tools, the agent's own, too; of an answer's several requests to the model it governs the first."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ToolResultReceived(Request):
+    """The client has carried out a call (``ToolCallRequested``)."""
+
+    call: str
+    output: str = attrs.field(repr=False)
+    failed: bool = False
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -225,6 +246,8 @@ ClientEvent: TypeAlias = Union[
     ConversationEndRequested,
     SessionEndRequested,
     TextReceived,
+    ToolsOffered,
+    ToolResultReceived,
     InterruptRequested,
     CommitRequested,
     InputClearRequested,

@@ -53,6 +53,8 @@ class Timeouts:
     """From a flush to the speaker's word on what was played."""
     playback_report_s: float = attrs.field(default=2.0, validator=_positive)
     """How long after the pacing clock's end a client that reports playback may still take to report the end."""
+    tool_s: float = attrs.field(default=30.0, validator=_positive)
+    """How long a tool may take, the client's included, where it has no time of its own."""
     backstop_s: float = attrs.field(default=30.0, validator=_positive)
     """How much longer than the stages' own timeouts the core waits for any fact of a live turn."""
 
@@ -79,6 +81,16 @@ class Limits:
     """Characters of one user text, one `say`, one transcript; more is refused (transcripts: cut)."""
     answer_chars: int = attrs.field(default=16_000, validator=_positive)
     """Characters of one answer; a model that goes on is stopped there."""
+    tools: int = attrs.field(default=128, validator=_positive)
+    """Tools that a client may offer; more are refused. (No model's API takes more.)"""
+    tool_steps: int = attrs.field(default=8, validator=_positive)
+    """How often in one answer the model may call tools, look at the results, and go on; then it must answer."""
+    tool_calls: int = attrs.field(default=16, validator=_positive)
+    """Calls at a time; the model is told that more are too many."""
+    tool_chars: int = attrs.field(default=16_000, validator=_positive)
+    """Characters of one tool's result; more is cut."""
+    detached_tools: int = attrs.field(default=8, validator=_positive)
+    """Detached tools that may run at a time; the model is told that one more is too many."""
     say_queue: int = attrs.field(default=8, validator=_positive)
     """`say` requests that wait for the floor; one more is refused."""
     same_failures: int = attrs.field(default=3, validator=_positive)

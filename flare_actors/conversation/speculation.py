@@ -35,6 +35,8 @@ def answer_request(d: Draft, turn: int, history: tuple[HistoryItem, ...], *, hel
         locale=settings.locale,
         output=settings.output,
         messages=build_messages(history),
+        tools=d.c.client_tools,
+        tool_choice=d.c.tool_choice,
         held=held,
     )
 
@@ -91,6 +93,7 @@ def release(d: Draft) -> bool:
         turn=turn,
         answer_due=False,
         apology_due=False,
+        report_due=False,
         settling=(),
         history=history,
         released=d.c.released + 1,
@@ -101,7 +104,7 @@ def release(d: Draft) -> bool:
     d.go(State.PROCESSING_SPEECH)
     if turn.phrases:
         d.go(State.PREPARING_RESPONSE)
-    d.wait(generation=d.at + d.c.settings.timeouts.generation_s)
+    d.wait(generation=turn.generation_due(d.at, d.c.settings.timeouts))
     d.emit(ReleaseReply(turn=number))
     if held.turn.generated_s is not None:
         d.generated(held.turn.generated_s)

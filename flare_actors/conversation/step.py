@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from flare_actors.conversation import events as ev
-from flare_actors.conversation import on_client, on_hearing, on_items, on_reply
+from flare_actors.conversation import on_client, on_hearing, on_items, on_reply, on_tools
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.model import Conversation
@@ -152,6 +152,10 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.UsageReported: on_reply.on_usage_reported,
     ev.LanguageModelFailed: on_reply.on_llm_failed,
     ev.SynthesizerFailed: on_reply.on_tts_failed,
+    ev.ToolsOffered: on_tools.on_tools_offered,
+    ev.ToolResultReceived: on_tools.on_tool_result,
+    ev.ToolStarted: on_tools.on_tool_started,
+    ev.ToolFinished: on_tools.on_tool_finished,
     ev.PlaybackFinished: on_reply.on_playback_finished,
     ev.PlaybackStopped: on_reply.on_playback_stopped,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Settings
@@ -14,6 +14,7 @@ from flare_actors.providers.scripted import (
     ScriptedRecognizer,
     ScriptedSynthesizer,
 )
+from flare_actors.tools import Offer, as_tools
 
 __all__ = ["scripted_agent"]
 
@@ -21,6 +22,7 @@ __all__ = ["scripted_agent"]
 def scripted_agent(
     *,
     transcripts: Sequence[str] = (),
+    tools: Iterable[Offer] = (),
     answers: Sequence[Line] | Callable[[Sequence[Message]], Line] = ("One two three. Four five six.",),
     settings: Settings | None = None,
     instructions: str = "",
@@ -34,6 +36,7 @@ def scripted_agent(
     Args:
         transcripts: what the user is understood to say; when they are used up, "hello".
         answers: what the model writes, and which tools it calls (the last one repeats), or a function of the messages.
+        tools: what the model may call.
         settings: of the agent; default: the defaults.
         instructions: the system message.
         language_model: instead of one with ``answers``.
@@ -46,6 +49,7 @@ def scripted_agent(
         recognizer=recognizer or ScriptedRecognizer(script=transcripts),
         synthesizer=synthesizer or ScriptedSynthesizer(),
         voice_activity=voice_activity or EnergyVoiceActivity(),
+        tools=as_tools(tools),
         instructions=instructions,
         settings=settings or Settings(),
     )

@@ -10,6 +10,7 @@ Every step of every session that it observes is held against the promises of the
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -17,6 +18,7 @@ import attrs
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import (
     CancelReply,
+    ChatMessage,
     CloseListener,
     CloseSession,
     Command,
@@ -26,7 +28,7 @@ from flare_actors.conversation.commands import (
     StartReply,
     StartStt,
 )
-from flare_actors.conversation.history import AgentSaid
+from flare_actors.conversation.items import AgentSaid, ToolCalled, ToolReturned
 from flare_actors.conversation.model import Conversation, Hearing
 from flare_actors.conversation.notices import SessionEnded, StateChanged, TurnEnded, TurnStarted
 from flare_actors.conversation.states import Floor, Output, State, TurnKind
@@ -184,11 +186,12 @@ class ConversationChecker(Observer):
             assert not command.messages, "a text is not asked of the model"
             return
         roles = [message.role for message in command.messages]
-        assert roles[-1:] != ["assistant"], f"a request ends with the user: {roles}"
-        assert all(one != other for one, other in itertools.pairwise(roles)), f"neighbours are merged: {roles}"
+        assert roles[-1:] != ["assistant"], f"a request ends with the user, or with a tool's result: {roles}"
+        assert all(one != other or one == "tool" for one, other in itertools.pairwise(roles)), f"not merged: {roles}"
+        _check_pairs(command.messages)
         heard = [item.text.strip() for item in after.history if isinstance(item, AgentSaid)]
         for message in command.messages:
-            if message.role == "assistant":
+            if message.role == "assistant" and message.content:
                 assert message.content in " ".join(filter(None, heard)), "the request has what was not heard"
 
     def _check_ear(self, commands: tuple[Command, ...]) -> None:
@@ -210,11 +213,42 @@ def check_value(c: Conversation) -> None:
     _check_waiting(c)
     _check_floor(c)
     limits = c.settings.limits
-    assert len(c.history) <= limits.history_items, "the history is bounded"
+    said = sum(not isinstance(item, ToolCalled | ToolReturned) for item in c.history)
+    assert said <= limits.history_items, "the history is bounded"
+    assert len(c.history) - said <= 2 * limits.history_items, "the history of calls is bounded"
     assert len(c.says) <= limits.say_queue, "what waits to be said is bounded"
     assert len(c.settling) <= _MOST_OPEN, "unsettled accounts are bounded"
     assert len(c.awaited) <= _MOST_OPEN, "awaited transcripts are bounded"
     assert (c.state is State.ENDED) == (c.ended is not None), "an end has a reason"
+    _check_tools(c)
+
+
+def _check_pairs(messages: Sequence[ChatMessage]) -> None:
+    """Results come right after their calls, one for each, in the same order."""
+    due: list[str] = []
+    for message in messages:
+        if message.role == "tool":
+            assert due, f"a result without a call: {message.call}"
+            assert message.call == due.pop(0), f"results are not in the order of their calls: {message.call}"
+        else:
+            assert not due, f"calls without results: {due}"
+            due = [call.call for call in message.calls]
+    assert not due, f"calls without results: {due}"
+
+
+def _check_tools(c: Conversation) -> None:
+    assert len(c.client_tools) <= c.settings.limits.tools, "the client's tools are bounded"
+    assert len(c.detached) <= c.settings.limits.detached_tools, "tools in the background are bounded"
+    assert c.turn is not None or not c.reports, "between turns, results are in the history"
+    if c.state not in ACTIVE:
+        assert not c.detached, "what goes on in the background is of no conversation any more"
+        assert not c.report_due, "without a conversation there is nothing to report"
+    if c.speculation is not None:
+        held = c.speculation.turn.calls
+        assert not any(use.client or use.detached for use in held), "what may not be wanted has no effects"
+    if c.turn is not None and c.deadlines.generation is not None:
+        due = [use.due for use in c.turn.calls if use.output is None]
+        assert all(c.deadlines.generation > each for each in due), "a tool is waited for as long as it may take"
 
 
 def _check_turn(c: Conversation) -> None:
@@ -273,7 +307,7 @@ def _check_floor(c: Conversation) -> None:
     if c.state is State.LISTENING:
         assert c.hearing is not Hearing.FAILED, "a deaf agent does not pretend to listen"
         if c.attached and c.floor is Floor.SILENT and not c.awaited:
-            waits = c.answer_due or c.says or c.apology_due
+            waits = c.answer_due or c.says or c.apology_due or c.report_due
             assert not waits, "a free floor is taken by what waits for it"
             assert not c.draining, "a free floor ends a session that drains"
             settings = c.settings

@@ -15,6 +15,7 @@ import attrs
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
+from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
@@ -61,6 +62,8 @@ class Move:
             case (
                 ev.PhraseSpoken()
                 | ev.AudioStarted()
+                | ev.ToolStarted()
+                | ev.ToolFinished()
                 | ev.GenerationFinished()
                 | ev.LanguageModelFailed()
                 | ev.SynthesizerFailed()
@@ -80,6 +83,7 @@ Script: TypeAlias = Sequence[tuple[float, Move]]
 # Mostly a conversation's pace; now and then long enough for every deadline there is.
 _GAPS: Final = (*(0.0, 0.01, 0.1, 0.1, 0.3, 0.3, 0.5) * 6, 1.0, 1.0, 3.0, 10.0, 35.0, 400.0)
 _WORDS: Final = ("yes", "tea", "what", "is", "the", "time", "no", "wait", "günaydin", "你好")
+_CALLS: Final = st.sampled_from(["t0001c001", "t0001c002", "t0002c001"])
 _PHRASES: Final = ("Well. ", "It is late, ", "very late indeed. ", "**Tea** it is! ", "😀 ")
 
 
@@ -217,6 +221,22 @@ def moves() -> st.SearchStrategy[Move]:
             st.integers(0, 3),
         ),
         st.builds(ev.AudioStarted, turn=off),
+        st.builds(
+            ev.ToolStarted,
+            turn=off,
+            call=_CALLS,
+            name=st.just("tea"),
+            arguments=st.just("{}"),
+            step=st.integers(0, 2),
+            timeout_s=st.sampled_from([1.0, 60.0]),
+            client=st.booleans(),
+            detached=st.booleans(),
+            announced=st.booleans(),
+            survives=st.booleans(),
+        ),
+        st.builds(ev.ToolFinished, turn=off, call=_CALLS, output=st.just("green"), failed=st.booleans()),
+        st.builds(ev.ToolResultReceived, call=_CALLS, output=st.just("black")),
+        st.builds(ev.ToolsOffered, tools=st.sampled_from([(), (ToolSpec(name="tea"),)])),
         st.builds(ev.GenerationFinished, turn=off, audio_s=played),
         st.builds(ev.LanguageModelFailed, turn=off),
         st.builds(ev.SynthesizerFailed, turn=off),

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_orig
 import attrs
 from hypothesis import strategies as st
 
+from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.events import Event
 from flare_actors.conversation.notices import Notice
@@ -47,6 +48,13 @@ _SHARES: Final = (0.01, 0.99)
 """Most validators of numbers let these in."""
 _PATTERNED: Final = ("en", "en-US", "de_CH", "zh-Hant-TW", "es-419", "item-1", "a", "0", "true")
 """What patterns are tried with; the fields that have one are tags and names."""
+_TOOLS: Final = st.builds(
+    ToolSpec,
+    name=st.sampled_from(["tea", "get_time", "a-1"]),
+    description=st.text(max_size=9),
+    parameters=st.sampled_from(["{}", '{"type": "object", "properties": {"cups": {"type": "integer"}}}']),
+)
+"""Of random texts none is a name and none a JSON schema."""
 _TEXT: Final = st.characters(exclude_categories=["Cs"])
 
 
@@ -185,6 +193,8 @@ def _scalar(kind: Any, marks: Sequence[object]) -> st.SearchStrategy[Any]:  # no
         return simple[kind]()
     if isinstance(kind, type) and issubclass(kind, Enum):
         return st.sampled_from(kind)
+    if kind is ToolSpec:
+        return _TOOLS
     if isinstance(kind, type) and attrs.has(kind):
         return _objects(kind)
     raise TypeError(f"no values are known of {kind!r}; give the field a default, or build it yourself with st.builds")

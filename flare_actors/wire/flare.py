@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias, Union, cast
 
 import attrs
 
@@ -17,11 +17,11 @@ from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.conversation import events, notices
 from flare_actors.conversation.events import ClientEvent
 from flare_actors.errors import ClientError, LinkBroken
-from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
+from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage, ToolChoice, ToolSpec
 from flare_actors.wire import flare_messages as wire
 from flare_actors.wire import strict
 from flare_actors.wire.flare_items import item_of, shape_of
-from flare_actors.wire.flare_messages import Ping, Pong, Resume, StartSession
+from flare_actors.wire.flare_messages import ItemRole, Ping, Pong, Resume, StartSession
 
 __all__ = [
     "AUDIO_HEADER_BYTES",
@@ -100,6 +100,7 @@ _REQUESTS: Final[Mapping[type[ClientEvent], type[wire.Request]]] = {
     events.ConversationEndRequested: wire.EndConversation,
     events.SessionEndRequested: wire.EndSession,
     events.TextReceived: wire.Text,
+    events.ToolResultReceived: wire.ToolResult,
     events.InterruptRequested: wire.Interrupt,
     events.CommitRequested: wire.Commit,
     events.InputClearRequested: wire.ClearInput,
@@ -118,10 +119,22 @@ def _event_of(shape: attrs.AttrsInstance) -> FromClient:
         case StartSession() | Ping():
             return shape
         case wire.InsertItem():
-            item = item_of(wire.Item(id=shape.id or "", role=shape.role, text=shape.text))
+            item = item_of(wire.Item(id=shape.id or "", role=ItemRole(shape.role.value), text=shape.text))
             return events.ItemInsertRequested(item=item, after=shape.after, request_id=shape.request_id)
+        case wire.OfferTools():
+            return _offer_of(shape)
         case _:
             return _ASKED_BACK[type(shape)](**_fields(shape))
+
+
+def _offer_of(message: wire.OfferTools) -> events.ToolsOffered:
+    try:
+        tools = tuple(ToolSpec(**_fields(each)) for each in message.tools)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ClientError("invalid_field", f"offer_tools: tools: {error}", field="tools") from None
+    return events.ToolsOffered(
+        tools=tools, tool_choice=cast("ToolChoice", message.tool_choice), request_id=message.request_id
+    )
 
 
 def encode_client(message: FromClient) -> str | bytes:
@@ -135,12 +148,16 @@ def encode_client(message: FromClient) -> str | bytes:
         case events.ItemInsertRequested():
             known = shape_of(message.item)
             shape = wire.InsertItem(
-                role=known.role,
+                role=wire.Role(known.role.value),
                 text=known.text,
                 id=known.id or None,
                 after=message.after,
                 request_id=message.request_id,
             )
+        case events.ToolsOffered():
+            tools = tuple(wire.OfferedTool(**_fields(each)) for each in message.tools)  # type: ignore[arg-type]
+            choice = message.tool_choice
+            shape = wire.OfferTools(tools=tools, tool_choice=choice, request_id=message.request_id)
         case _:
             kind = _REQUESTS[type(message)]
             shape = kind(**{field.name: getattr(message, field.name) for field in attrs.fields(kind)})
@@ -166,6 +183,7 @@ _RENAMED: Final[Mapping[type[notices.Notice], Callable[..., attrs.AttrsInstance]
     notices.TurnStarted: wire.TurnStarted,
     notices.ResponseTextDelta: wire.ResponseTextDelta,
     notices.ResponseTextDone: wire.ResponseTextDone,
+    notices.ToolCallRequested: wire.ToolCall,
     notices.PlaybackCleared: wire.PlaybackClear,
     notices.TurnEnded: wire.TurnEnded,
     notices.TurnMetrics: wire.TurnMetrics,

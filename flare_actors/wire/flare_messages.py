@@ -37,6 +37,9 @@ PingId: TypeAlias = Annotated[
 ]
 
 
+CallId: TypeAlias = Annotated[str, Length(1, 64), Doc("the call's id")]
+
+
 # --- From the client -----------------------------------------------------------------------------------------------------
 
 
@@ -103,6 +106,42 @@ class Text(Request):
 
 
 @attrs.frozen(kw_only=True)
+class OfferedTool:
+    """A tool that the client carries out."""
+
+    name: Annotated[
+        str, Length(1, 64, r"^[A-Za-z0-9_-]{1,64}$", "letters, digits, `_` and `-`"), Doc("how the model calls it")
+    ]
+    description: Annotated[str, Length(0, 8_000), Doc("what it does and when to call it, for the model")] = attrs.field(
+        default="", repr=False
+    )
+    parameters: Annotated[
+        str, Length(2, 64_000), Doc("the JSON text of a JSON schema of type `object`: its arguments")
+    ] = attrs.field(default='{"type": "object", "properties": {}}', repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class OfferTools(Request):
+    """What the client can do for the model, from the next answer on, in place of what it offered before."""
+
+    tools: Annotated[tuple[OfferedTool, ...], Doc("each with a name of its own")]
+    tool_choice: Annotated[
+        str,
+        Length(4, 8, r"^(auto|none|required)$", "auto, none or required"),
+        Doc("whether the model may, must not, must"),
+    ] = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class ToolResult(Request):
+    """What came of a `tool_call`. One of a turn that is over is let pass."""
+
+    call: CallId
+    output: Annotated[str, Length(0, 64_000), Doc("what the model is told")] = attrs.field(repr=False)
+    failed: Annotated[bool, Doc("it tells what went wrong")] = False
+
+
+@attrs.frozen(kw_only=True)
 class PlaybackProgress(Request):
     """How much of a turn's audio the user has heard. Several times a second is plenty."""
 
@@ -147,6 +186,16 @@ class Role(Enum):
     SYSTEM = "system"
 
 
+class ItemRole(Enum):
+    """What an item of the history is: somebody's words, a call of a tool by the model, or its result."""
+
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+
+
 ItemId: TypeAlias = Annotated[str, Length(1, 64), Doc("from `item_inserted`; or `turn_N`, `utterance_N`")]
 
 
@@ -154,12 +203,17 @@ ItemId: TypeAlias = Annotated[str, Length(1, 64), Doc("from `item_inserted`; or 
 class Item:
     """An item of the history."""
 
-    id: Annotated[str, Length(0, 64), Doc("its name within the conversation")]
-    role: Role
-    text: Annotated[str, Doc("of the agent: what was heard")] = attrs.field(repr=False)
+    id: Annotated[str, Length(0, 128), Doc("its name within the conversation")]
+    role: ItemRole
+    text: Annotated[str, Doc("of the agent: what was heard; of a call: its arguments, the JSON text of an object")] = (
+        attrs.field(repr=False)
+    )
     turn: Annotated[int, Range(0, MAX_TURN), Doc("of the agent: the turn; 0: the client put it there")] = 0
     interrupted: Annotated[bool, Doc("of the agent: it was cut short")] = False
     audio_s: Annotated[Seconds, Doc("of the agent: how long it took to say")] = 0.0
+    call: Annotated[str, Doc("of a call and its result: the call's id")] = ""
+    name: Annotated[str, Doc("of a call: the tool")] = ""
+    failed: Annotated[bool, Doc("of a result: it tells what went wrong")] = False
 
 
 @attrs.frozen(kw_only=True)
@@ -304,6 +358,17 @@ class ResponseTextDone:
 
 
 @attrs.frozen(kw_only=True)
+class ToolCall:
+    """The model asks for a tool of yours: answer with `tool_result`, as long as the turn is alive."""
+
+    turn: Turn
+    call: Annotated[str, Doc("the call's id; the result carries it")]
+    name: Annotated[str, Doc("which tool")]
+    arguments: Annotated[str, Doc("the JSON text of an object, as the model wrote it")] = attrs.field(repr=False)
+    timeout_s: Annotated[float, Doc("so many seconds it is waited for")]
+
+
+@attrs.frozen(kw_only=True)
 class PlaybackClear:
     """Drop what you have of this turn's audio, at once, and refuse what may still come of it."""
 
@@ -410,6 +475,8 @@ CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "start_conversation": StartConversation,
     "end_conversation": EndConversation,
     "text": Text,
+    "offer_tools": OfferTools,
+    "tool_result": ToolResult,
     "playback_progress": PlaybackProgress,
     "audio_playback_completed": AudioPlaybackCompleted,
     "interrupt": Interrupt,
@@ -437,6 +504,7 @@ SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "turn_started": TurnStarted,
     "response_text_delta": ResponseTextDelta,
     "response_text_done": ResponseTextDone,
+    "tool_call": ToolCall,
     "playback_clear": PlaybackClear,
     "turn_ended": TurnEnded,
     "turn_metrics": TurnMetrics,

@@ -52,6 +52,8 @@ def _base_schema(base: object) -> Schema:
         return {"enum": [member.value for member in base]}
     if isinstance(base, type) and attrs.has(base):
         return _object_schema(base, tag=None, closed=True)
+    if get_origin(base) is tuple:
+        return {"type": "array", "items": _object_schema(get_args(base)[0], tag=None, closed=True)}
     return {"type": [_PLAIN[each] for each in get_args(base)]}
 
 
@@ -141,6 +143,8 @@ def _type_words(annotation: object) -> str:
         words = _enum_words(base)
     elif isinstance(base, type) and attrs.has(base):
         words = "object: " + ", ".join(f"`{field.name}`" for field in attrs.fields(base))
+    elif get_origin(base) is tuple:
+        words = "array of objects: " + ", ".join(f"`{field.name}`" for field in attrs.fields(get_args(base)[0]))
     else:
         words = " or ".join(_PLAIN[each] for each in get_args(base))
     for mark in marks:

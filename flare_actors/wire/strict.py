@@ -11,11 +11,19 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar, get_args
+from types import GenericAlias
+from typing import TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.cols import list_structure_factory
+from cattrs.errors import (
+    BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
 from cattrs.gen import make_dict_structure_fn
 
 from flare_actors.errors import ClientError
@@ -84,6 +92,10 @@ def _expect_str_or_int(value: object, _: object) -> str | int:
     return value
 
 
+def _is_tuple(kind: object) -> bool:
+    return get_origin(kind) is tuple
+
+
 def make_converter(*, unknown_fields: bool) -> cattrs.Converter:
     """Make a converter that reads strictly.
 
@@ -118,7 +130,18 @@ def make_converter(*, unknown_fields: bool) -> cattrs.Converter:
 
         return expect
 
+    def expect_array(kind: object) -> Callable[[object, object], object]:
+        read = list_structure_factory(GenericAlias(list, get_args(kind)[:1]), converter)  # type: ignore[arg-type]
+
+        def expect(value: object, _: object) -> object:
+            if not isinstance(value, list):
+                raise Wrong(f"expected an array, got {json_kind(value)}")
+            return tuple(read(value, list))
+
+        return expect
+
     converter.register_structure_hook_func(lambda kind: hasattr(kind, "__metadata__"), expect_annotated)
+    converter.register_structure_hook_factory(_is_tuple, expect_array)
     converter.register_structure_hook_factory(attrs.has, expect_object)
     return converter
 
@@ -166,12 +189,13 @@ def structure(converter: cattrs.Converter, kind: type[T], body: Mapping[str, obj
         raise _explain(errors, where, ()) from None
 
 
-def _explain(errors: ClassValidationError, where: str, path: tuple[str, ...]) -> ClientError:
+def _explain(errors: BaseValidationError, where: str, path: tuple[str, ...]) -> ClientError:
     """Turn cattrs' report into the one error that a client is told."""
+    assert isinstance(errors, ClassValidationError | IterableValidationError)
     noted, plain = errors.group_exceptions()
     for error, note in noted:
-        here = (*path, note.name)
-        if isinstance(error, ClassValidationError):
+        here = (*path, str(note.index) if isinstance(note, IterableValidationNote) else note.name)
+        if isinstance(error, BaseValidationError):
             return _explain(error, where, here)
         field = ".".join(here)
         if not isinstance(error, Wrong):  # a KeyError: there is nothing else that can go wrong

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from flare_actors.actors.channels import Clock, Inbox, Outbox
 from flare_actors.actors.reply import Reply
 from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.tools import DetachedTools
 from flare_actors.agent import Agent
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady, PhraseSpoken
@@ -75,6 +76,7 @@ class Bench:
             inbox=self.inbox,
             outbox=self.outbox,
             speaker=self.speaker,
+            detached=DetachedTools(self.inbox),
             now=self.clock.now,
             on_fault=lambda _turn, error: self.faults.append(error),
         )

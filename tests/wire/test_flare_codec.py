@@ -198,6 +198,8 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "start_conversation": set(),
         "end_conversation": set(),
         "text": {"text"},
+        "offer_tools": {"tools", "tool_choice"},
+        "tool_result": {"call", "output", "failed"},
         "playback_progress": {"turn", "played_s"},
         "audio_playback_completed": {"turn"},
         "interrupt": set(),
@@ -232,6 +234,7 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "turn_started": {"turn", "kind"},
         "response_text_delta": {"turn", "text"},
         "response_text_done": {"turn", "text"},
+        "tool_call": {"turn", "call", "name", "arguments", "timeout_s"},
         "playback_clear": {"turn", "reason"},
         "turn_ended": {"turn", "reason", "heard"},
         "turn_metrics": {
@@ -261,7 +264,10 @@ def test_words_and_tokens_stay_out_of_every_repr() -> None:
     assert canary not in repr(start)
     for kind in [*CLIENT_MESSAGES.values(), *SERVER_MESSAGES.values(), flare.Resume]:
         for field in attrs.fields(kind):
-            assert not (field.repr and field.name in {"text", "heard", "token", "resume_token"}), (kind, field.name)
+            assert not (field.repr and field.name in {"text", "heard", "token", "resume_token", "arguments"}), (
+                kind,
+                field.name,
+            )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flare_actors.conversation import events, notices
 from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
-from flare_actors.ports import AudioIn, AudioOut
+from flare_actors.ports import AudioIn, AudioOut, ToolSpec
 from flare_actors.wire import flare
 from flare_actors.wire.strict import Length, Range
 
@@ -76,6 +76,22 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
     events.CommitRequested: st.just(events.CommitRequested()),
     events.InputClearRequested: st.just(events.InputClearRequested()),
     events.TextReceived: st.builds(events.TextReceived, text=of(str).filter(bool)),
+    events.ToolsOffered: st.builds(
+        events.ToolsOffered,
+        tools=st.lists(
+            st.builds(
+                ToolSpec,
+                name=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+                description=of(str),
+                parameters=st.sampled_from(["{}", '{"type": "object", "properties": {"city": {"type": "string"}}}']),
+            ),
+            max_size=3,
+        ).map(tuple),
+        tool_choice=st.sampled_from(["auto", "none", "required"]),
+    ),
+    events.ToolResultReceived: st.builds(
+        events.ToolResultReceived, call=of(str).filter(bool), output=of(str), failed=st.booleans()
+    ),
     events.MuteRequested: st.builds(events.MuteRequested, muted=st.booleans()),
     events.PlaybackProgressed: st.builds(
         events.PlaybackProgressed, turn=st.none() | TURNS, played_s=st.floats(0, 86_400)
