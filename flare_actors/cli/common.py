@@ -93,10 +93,11 @@ def _provider_keys(config: Config) -> tuple[Secret, ...]:
     found = []
     for choice in (each for chosen in config.providers.values() for each in chosen.all):
         variable, file = (getattr(choice.settings, name, None) for name in ("api_key_env", "api_key_file"))
-        with contextlib.suppress(ConfigError):
-            if variable is not None:
+        if variable is not None:
+            with contextlib.suppress(ConfigError):
                 found.append(secret_from_environment(variable, where=choice.use))
-            elif file is not None:
+        if file is not None:
+            with contextlib.suppress(ConfigError):
                 found.append(secret_from_file(file, where=choice.use))
     return tuple(found)
 

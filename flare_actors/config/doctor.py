@@ -5,8 +5,8 @@ Every one is asked by itself: those behind a fallback, too, which a conversation
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Final, cast
 
 import attrs
@@ -188,13 +188,14 @@ async def _ask_vad(engine: object, locale: str, voice: _Voice, times: _Times) ->
 async def _ask_tts(engine: object, locale: str, voice: _Voice, times: _Times) -> str:
     synthesizer = cast("Synthesizer", engine)
 
-    async def phrases() -> AsyncIterator[Phrase]:
+    async def phrases() -> AsyncGenerator[Phrase]:
         yield Phrase(index=0, text=SENTENCE)
 
     pcm = bytearray()
     started = trio.current_time()
-    stream = Guarded[SpeechAudio]("tts", lambda: synthesizer.synthesize(phrases(), locale=locale), gives=(SpeechAudio,))
-    async with stream as chunks:
+    source = phrases()
+    stream = Guarded[SpeechAudio]("tts", lambda: synthesizer.synthesize(source, locale=locale), gives=(SpeechAudio,))
+    async with aclosing(source), stream as chunks:
         times.connect_s = trio.current_time() - started
         async for chunk in chunks:
             if times.first_s is None:
@@ -213,7 +214,7 @@ async def _ask_stt(engine: object, locale: str, voice: _Voice, times: _Times) ->
     spoken = Resampler(voice.sample_rate, rate, quality="HQ").feed(voice.pcm, last=True) if voice.pcm else tone(1, rate)
     ended = 0.0
 
-    async def utterance() -> AsyncIterator[HeardAudio]:
+    async def utterance() -> AsyncGenerator[HeardAudio]:
         nonlocal ended
         for piece in split_frames(spoken, seconds_to_bytes(PIECE_S, rate)):
             yield HeardAudio(pcm=piece)
@@ -222,13 +223,14 @@ async def _ask_stt(engine: object, locale: str, voice: _Voice, times: _Times) ->
         ended = trio.current_time()
 
     text = None
+    source = utterance()
     started = trio.current_time()
     stream = Guarded[Transcript](
         "stt",
-        lambda: recognizer.transcribe(utterance(), locale=locale, mode=SttMode.STREAMING),
+        lambda: recognizer.transcribe(source, locale=locale, mode=SttMode.STREAMING),
         gives=(Transcript,),
     )
-    async with stream as transcripts:
+    async with aclosing(source), stream as transcripts:
         times.connect_s = trio.current_time() - started
         async for transcript in transcripts:
             if transcript.final:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import trio
 
-from flare_actors.errors import ConfigError, ProviderError, Stage
+from flare_actors.errors import ProviderError, Stage
+from flare_actors.providers._key import KeySettings, read_key
 from flare_actors.providers._sse import error_code
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import attrs
     import httpx2
 
-__all__ = ["Answer", "HttpApi", "HttpSettings", "bearer", "check_name", "check_url", "short"]
+__all__ = ["Answer", "HttpApi", "HttpSettings", "bearer", "check_url", "short"]
 
 # Overloaded or restarting: worth a second try before anybody heard anything. 429 without a wait is a burst limit, 529 is
 # Anthropic's "overloaded".
@@ -43,17 +42,13 @@ DRAIN_S: Final = 0.1
 KEEPALIVE_S: Final = 120.0  # between two turns of a conversation; a TLS handshake costs 50-150 ms
 
 
-class HttpSettings(Protocol):
+class HttpSettings(KeySettings, Protocol):
     """What the settings of each such provider have; their docstrings are the users' reference."""
 
     @property
     def base_url(self) -> str: ...
     @property
     def model(self) -> str: ...
-    @property
-    def api_key_env(self) -> str | None: ...
-    @property
-    def api_key_file(self) -> Path | None: ...
     @property
     def retries(self) -> int: ...
     @property
@@ -73,16 +68,6 @@ def check_url(_: object, __: attrs.Attribute[str], value: str) -> None:
         raise ValueError("must be an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
     if url.username or url.password:
         raise ValueError("must hold no user name or password; use api_key_env")
-
-
-def check_name(_: object, __: attrs.Attribute[str | None], value: str | None) -> None:
-    """An attrs validator of ``api_key_env``; never quotes it.
-
-    Raises:
-        ValueError: it is no name, and so perhaps the key itself.
-    """
-    if value is not None and not value.isidentifier():
-        raise ValueError("must be the name of an environment variable, not the key itself")  # and is not shown
 
 
 def bearer(key: str) -> Mapping[str, str]:
@@ -116,7 +101,7 @@ class HttpApi:
         self.stage: Stage = stage
         self.url = settings.base_url.rstrip("/")
         self._settings = settings
-        self._key = api_key or _read_key(stage, settings)
+        self._key = api_key or read_key(stage, settings)
         self._key_header = key_header
         self._more = dict(headers or {})
         self._client: httpx2.AsyncClient | None = None
@@ -350,25 +335,3 @@ def _asked_s(response: httpx2.Response) -> float | None:
     except ValueError:
         return None
     return asked_s if 0 <= asked_s < math.inf else None
-
-
-def _read_key(stage: Stage, settings: HttpSettings) -> str | None:
-    where = f"[providers.{stage}]"
-    if settings.api_key_env is not None:
-        key = os.environ.get(settings.api_key_env, "").strip()
-        if not key:
-            raise ConfigError(
-                f"{where} api_key_env: the environment variable {settings.api_key_env} is not set; "
-                "export it before you start"
-            )
-        return key
-    if settings.api_key_file is not None:
-        try:
-            key = settings.api_key_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise ConfigError(f"{where} api_key_file: cannot read {settings.api_key_file}: {reason}") from None
-        if not key:
-            raise ConfigError(f"{where} api_key_file: {settings.api_key_file} is empty; write the key into it")
-        return key
-    return None

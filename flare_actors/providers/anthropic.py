@@ -13,7 +13,8 @@ from typing import Final
 import attrs
 
 from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
-from flare_actors.providers._http import HttpApi, check_name, check_url, short
+from flare_actors.providers._http import HttpApi, check_url, short
+from flare_actors.providers._key import check_name
 from flare_actors.providers._messages_events import MessagesReader, write_messages, write_tools
 from flare_actors.providers.provider import Provider
 

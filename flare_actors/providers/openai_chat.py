@@ -15,7 +15,8 @@ import attrs
 
 from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
 from flare_actors.providers._chat_events import AnswerReader, ErrorEvent
-from flare_actors.providers._http import HttpApi, check_name, check_url, short
+from flare_actors.providers._http import HttpApi, check_url, short
+from flare_actors.providers._key import check_name
 from flare_actors.providers.provider import Provider
 
 __all__ = ["PROVIDER", "OpenAIChat", "OpenAISettings", "open_openai"]

@@ -13,7 +13,8 @@ from typing import Final, Literal
 import attrs
 
 from flare_actors.ports import ALL_LOCALES, Locales, Phrase, SpeechAudio
-from flare_actors.providers._http import HttpApi, check_name, check_url, short
+from flare_actors.providers._http import HttpApi, check_url, short
+from flare_actors.providers._key import check_name
 from flare_actors.providers._pcm import PcmReader, WavReader
 from flare_actors.providers.provider import Provider
 

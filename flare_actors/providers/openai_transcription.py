@@ -17,7 +17,8 @@ import attrs
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError
 from flare_actors.ports import ALL_LOCALES, HeardAudio, Locales, Transcript
-from flare_actors.providers._http import Answer, HttpApi, check_name, check_url, short
+from flare_actors.providers._http import Answer, HttpApi, check_url, short
+from flare_actors.providers._key import check_name
 from flare_actors.providers._pcm import wav_file
 from flare_actors.providers._sse import EventReader, error_code, read_json
 from flare_actors.providers.provider import Provider

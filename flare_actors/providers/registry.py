@@ -28,6 +28,8 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
         "stt.moonshine": "flare_actors.providers.moonshine:PROVIDER",
         "stt.openai": "flare_actors.providers.openai_transcription:PROVIDER",
         "stt.wyoming": "flare_actors.providers.wyoming:RECOGNIZER",
+        "stt.deepgram": "flare_actors.providers.deepgram:PROVIDER",
+        "stt.assemblyai": "flare_actors.providers.assemblyai:PROVIDER",
         "stt.scripted": "flare_actors.providers.scripted_settings:HEARING",
         "llm.local": "flare_actors.providers.llama_local:PROVIDER",
         "llm.openai": "flare_actors.providers.openai_chat:PROVIDER",
@@ -36,6 +38,8 @@ BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
         "tts.hibari": "flare_actors.providers.hibari:PROVIDER",
         "tts.openai": "flare_actors.providers.openai_speech:PROVIDER",
         "tts.wyoming": "flare_actors.providers.wyoming:SYNTHESIZER",
+        "tts.elevenlabs": "flare_actors.providers.elevenlabs:PROVIDER",
+        "tts.cartesia": "flare_actors.providers.cartesia:PROVIDER",
         "tts.scripted": "flare_actors.providers.scripted_settings:SPEECH",
     }
 )
