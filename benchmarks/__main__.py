@@ -12,13 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from benchmarks import peers
 from benchmarks.compare import compare
 from benchmarks.noise import NoiseCheck
 from benchmarks.report import Metric, machine, table, versions
 
 NAMES: Final = (
     "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "startup", "install",
-    "engines", "server_memory", "voice_to_voice", "wer_noise",
+    "engines", "server_memory", "voice_to_voice", "wer_noise", "peers",
 )  # fmt: skip
 
 
@@ -48,7 +49,9 @@ def main() -> int:
 
         for path in draw(report, arguments.plot):
             print(f"wrote {path}")
-    failed = [name for name in names if name not in report["benchmarks"]]
+    failed = [
+        name for name in names if name not in report["benchmarks"] and not (name == "peers" and "peers" in report)
+    ]
     if failed:
         print(f"FAILED: {', '.join(failed)}", file=sys.stderr)
     slower = baseline is not None and compare(baseline, report)
@@ -76,8 +79,12 @@ def run(names: list[str], *, quick: bool, save: Path | None) -> dict[str, Any]:
         report["noise"][name] = verdict = noise.finish()
         if found is None:
             continue
-        report["benchmarks"][name] = found
-        print(table({metric: Metric(**fields) for metric, fields in found.items()}))
+        if name == "peers":
+            report["peers"] = found
+            print(peers.table(found))
+        else:
+            report["benchmarks"][name] = found
+            print(table({metric: Metric(**fields) for metric, fields in found.items()}))
         for reason in verdict["why"]:
             print(f"NOT TO BE TRUSTED: {reason}")
         sys.stdout.flush()
@@ -86,14 +93,14 @@ def run(names: list[str], *, quick: bool, save: Path | None) -> dict[str, Any]:
     return report
 
 
-def _measure(name: str, *, quick: bool) -> dict[str, dict[str, Any]] | None:
+def _measure(name: str, *, quick: bool) -> dict[str, Any] | None:
     """In a new process: no benchmark inherits the heap of another. None: it failed, and has said why."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         command = [sys.executable, "-m", "benchmarks.one", name, str(out), *(["--quick"] if quick else [])]
         if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own interpreter and module
             return None
-        found: dict[str, dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return found
 
 

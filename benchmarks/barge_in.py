@@ -1,12 +1,14 @@
 """How long from the decision that the user interrupts until the output is silent, and until the engines' streams are closed?
 
-``voice``: from the detector's answer about the chunk that decides it; ``request``: from the client's message. The output is
-silent when the client is told so, after which no audio of the turn leaves.
+``voice``: from the detector's answer about the chunk that decides it; ``request``: from the client's message, on its way to the
+reader. The output is silent when what has not left is purged and no more can leave; ``client_told`` is when that reaches the
+link, for the client to drop what it has in hand.
 """
 
 from __future__ import annotations
 
 import statistics
+from typing import Final
 
 import trio
 
@@ -20,8 +22,11 @@ from flare_actors.ports import AudioIn, AudioOut
 __all__ = ["interruptions", "measure"]
 
 
-async def _one(talk: World, *, by_voice: bool) -> tuple[float, float, float]:
-    """Milliseconds from the decision: output silent, model closed, synthesizer closed."""
+NAMES: Final = ("output_silent", "client_told", "llm_closed", "tts_closed")
+
+
+async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
+    """Milliseconds from the decision, in the order of ``NAMES``."""
     await talk.ask()
     await talk.until(AudioOut)
     await trio.sleep(0.03)  # in the middle of a sentence, and of nothing else
@@ -40,12 +45,12 @@ async def _one(talk: World, *, by_voice: bool) -> tuple[float, float, float]:
         await times.wait(cleared)
     await times.wait("tts_closed")
     await times.wait("llm_closed")
-    result = tuple(times.at[what] - decided for what in (cleared, "llm_closed", "tts_closed"))
+    result = tuple(times.at[what] - decided for what in ("silenced", cleared, "llm_closed", "tts_closed"))
     await talk.listening_again()
-    return result  # type: ignore[return-value]
+    return result
 
 
-async def interruptions(count: int, *, by_voice: bool) -> list[tuple[float, float, float]]:
+async def interruptions(count: int, *, by_voice: bool) -> list[tuple[float, ...]]:
     """So many interruptions of one session."""
     async with world(forever=True) as talk:
         return [await _one(talk, by_voice=by_voice) for _ in range(count + 5)][5:]
@@ -57,6 +62,6 @@ async def measure(options: Options) -> dict[str, Metric]:
     metrics = {}
     for how, by_voice, count in (("voice", True, 100), ("request", False, 400)):
         found = await interruptions(reps(options, count), by_voice=by_voice)
-        for name, values in zip(("output_silent", "llm_closed", "tts_closed"), zip(*found, strict=True), strict=True):
+        for name, values in zip(NAMES, zip(*found, strict=True), strict=True):
             metrics[f"{how}.{name}"] = summary(values, "ms", floor=hop)
     return metrics

@@ -17,7 +17,7 @@ import trio
 
 from flare_actors.agent import Agent
 from flare_actors.audio import AudioFormat
-from flare_actors.conversation.commands import Command
+from flare_actors.conversation.commands import Command, FlushPlayback
 from flare_actors.conversation.events import CommitRequested, ConversationStartRequested, Event
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import HearingReady, TurnEnded
@@ -237,7 +237,8 @@ class InstantVoice:
 class Watching(Observer):
     """Sees every step, as logs and metrics do."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: Times | None = None) -> None:
+        self._times = times
         self.steps = 0
         self.events: list[Event] | None = None
         """What the core took, if that is wanted."""
@@ -246,8 +247,10 @@ class Watching(Observer):
         self, session_id: str, before: Conversation, event: Event, after: Conversation, commands: tuple[Command, ...]
     ) -> None:
         """See ``Observer``."""
-        del session_id, before, after, commands
+        del session_id, before, after
         self.steps += 1
+        if self._times is not None and any(isinstance(command, FlushPlayback) for command in commands):
+            self._times.mark("silenced")  # Commands are performed before observers are told.
         if self.events is not None:
             self.events.append(event)
 
@@ -303,7 +306,7 @@ async def world(
         settings=settings,
     )
     link = ProbeLink(times)
-    watching = Watching()
+    watching = Watching(times)
     async with open_session(agent, observers=[watching]) as session, trio.open_nursery() as nursery:
         nursery.start_soon(session.attach, link)
         link.inbound.send_nowait(ConversationStartRequested())

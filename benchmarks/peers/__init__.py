@@ -1,0 +1,144 @@
+"""The same questions, asked of Pipecat and LiveKit Agents, in one run: how many times as long do they take?
+
+All in turn, again and again, each measure in a process of its own; beside their leanest settings those that they come with,
+and a plain asyncio event bus, which is what this project replaces. Their artificial waits are off (each harness says which),
+so that what is compared is the frameworks' own work. ``python -m benchmarks.peers.install`` installs them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from benchmarks.peers.install import INSTALLED, python
+from benchmarks.report import Metric, Options, summary
+
+__all__ = ["METRICS", "PEERS", "measure_peers", "table"]
+
+OURS: Final = "flare_actors"
+PEERS: Final[dict[str, tuple[str, ...]]] = {
+    OURS: ("-m", "benchmarks.peers.ours_harness"),
+    "pipecat_lean": ("pipecat",),
+    "pipecat_default": ("pipecat", "default"),
+    "livekit_lean": ("livekit",),
+    "livekit_default": ("livekit", "default"),
+    "asyncio_bus": ("bus",),
+}
+MEASURES: Final = {"first_audio": 60, "session_cost": 20, "audio_in": 1, "audio_in_vad": 1, "duplex": 1}
+"""And how often each is repeated within one run."""
+LACKING: Final = frozenset(
+    {
+        ("asyncio_bus", "audio_in_vad"),  # It has no detector,
+        ("asyncio_bus", "duplex"),  # and does not hear while it speaks.
+        ("livekit_default", "first_audio"),  # Its waits (0.5 s) are what it would measure;
+        ("livekit_default", "session_cost"),  # so here (2 s to close).
+        ("livekit_default", "audio_in"),
+        ("livekit_default", "audio_in_vad"),
+        ("livekit_default", "duplex"),
+        ("pipecat_default", "audio_in_vad"),
+    }
+)
+METRICS: Final = {
+    "first_audio_ms": "final transcript to first audio, ms",
+    "output_silent_ms": "interruption to silence, ms",
+    "tts_closed_ms": "interruption to synthesizer stopped, ms",
+    "audio_in_us": "20 ms of microphone, us of CPU",
+    "audio_in_silero_us": "the same with Silero VAD, us of CPU",
+    "duplex_sessions_per_core": "duplex sessions per core",
+    "idle_session_kib": "idle session, KiB",
+    "start_ms": "start a session, ms",
+    "stop_ms": "stop a session, ms",
+    "tasks": "tasks of an idle session",
+}
+_UNITS: Final = {"ms": "ms", "us": "us", "core": "sessions", "kib": "KiB", "tasks": "tasks"}
+_PATIENCE_S: Final = 180.0
+
+
+async def _ask(peer: str, measure: str, count: int) -> dict[str, list[float]]:
+    """One measure of one peer; empty: it failed, and what it said is printed."""
+    kind, *arguments = PEERS[peer]
+    folder = Path(__file__).parent
+    if peer == OURS:
+        command = [sys.executable, *PEERS[peer], measure, str(count)]
+    else:
+        interpreter = str(python(kind)) if kind in INSTALLED else sys.executable
+        command = [interpreter, str(folder / f"{kind}_harness.py"), measure, str(count), *arguments]
+    with trio.move_on_after(_PATIENCE_S):
+        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
+        lines = done.stdout.decode().strip().splitlines()
+        if done.returncode == 0 and lines:
+            found: dict[str, list[float]] = json.loads(lines[-1])
+            return found
+    print(f"{peer}: {measure} gave nothing", file=sys.stderr)
+    return {}
+
+
+async def measure_peers(options: Options) -> dict[str, dict[str, dict[str, Any]]]:
+    """Everyone in turn: PEER -> METRIC -> the figure's fields and ``ratio_to_ours``."""
+    peers = [peer for peer, (kind, *_) in PEERS.items() if kind not in INSTALLED or python(kind).exists()]
+    for peer in PEERS.keys() - set(peers):
+        print(f"{peer}: not installed; python -m benchmarks.peers.install", file=sys.stderr)
+    values: dict[str, dict[str, list[float]]] = {peer: {} for peer in peers}
+    for _ in range(1 if options.quick else 3):
+        for measure, count in MEASURES.items():
+            for peer in peers:
+                if (peer, measure) in LACKING:
+                    continue
+                for metric, found in (await _ask(peer, measure, count)).items():
+                    values[peer].setdefault(metric, []).extend(found)
+    return compared({peer: _summaries(found) for peer, found in values.items()})
+
+
+def _summaries(values: dict[str, list[float]]) -> dict[str, Metric]:
+    return {
+        metric: summary(found, _UNITS[metric.rpartition("_")[2]], floor=None)
+        for metric, found in values.items()
+        if found
+    }
+
+
+def compared(figures: dict[str, dict[str, Metric]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each figure's fields, and how many times ours it is (of what more is better of: how many times ours is it)."""
+    ours = figures[OURS]
+    return {
+        peer: {
+            metric: {
+                **attrs.asdict(figure),
+                "ratio_to_ours": round(_ratio(figure, ours[metric]), 2) if metric in ours else None,
+            }
+            for metric, figure in metrics.items()
+        }
+        for peer, metrics in figures.items()
+    }
+
+
+def _ratio(theirs: Metric, ours: Metric) -> float:
+    """How many times better ours is."""
+    if theirs.better == "higher":
+        return ours.median / theirs.median if theirs.median else 0.0
+    return theirs.median / ours.median if ours.median else 0.0
+
+
+def table(peers: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """One line a question, one column a peer: the median, and how many times better ours is."""
+    columns = list(peers)
+    lines = [f"| | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for metric, question in METRICS.items():
+        cells = []
+        for peer in columns:
+            figure = peers[peer].get(metric)
+            if figure is None:
+                cells.append("-")
+            elif peer == OURS:
+                cells.append(f"**{figure['median']:.3g}** (p99 {figure['p99']:.3g})")
+            else:
+                ratio = figure["ratio_to_ours"]
+                cells.append(f"{figure['median']:.3g}" + (f" (x {ratio:.3g})" if ratio else ""))
+        lines.append(f"| {question} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,319 @@
+"""LiveKit Agents, asked our questions; in its own environment: ``python livekit_harness.py MEASURE COUNT [default]``.
+
+An ``AgentSession`` with scripted engines that take no time and our own audio input and output; no room, no server. Its
+artificial waits are off: endpointing delays 0, no false-interruption timer, no wait for its speech model to warm up, no VAD
+(or its own Silero in ``audio_in_vad``). ``default`` leaves its waits as they are. Prints one line of JSON: METRIC -> values.
+"""
+
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, llm, stt, tts, utils
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+from livekit.agents.voice import io
+
+RATE = 16_000
+SILENCE = bytes(640)
+CHUNK = (0x0400).to_bytes(2, "little") * 320
+TOKENS = (
+    *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
+    *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
+)
+at: dict[str, float] = {}
+arrived = asyncio.Event()
+forever = True
+endless = False
+
+
+def now() -> float:
+    """Milliseconds."""
+    return 1000 * time.perf_counter()
+
+
+class Recognizer(stt.STT):
+    def __init__(self) -> None:
+        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
+        self.streams: list[Recognition] = []
+
+    async def _recognize_impl(self, *args, **kwargs):
+        raise NotImplementedError
+
+    def stream(self, *, language=None, conn_options=DEFAULT_API_CONNECT_OPTIONS):
+        self.streams.append(Recognition(stt=self, conn_options=conn_options))
+        return self.streams[-1]
+
+
+class Recognition(stt.RecognizeStream):
+    async def _run(self) -> None:
+        async for _ in self._input_ch:
+            pass
+
+    def hear(self, text: str) -> None:
+        send = self._event_ch.send_nowait
+        send(stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH))
+        at["transcript"] = now()
+        data = stt.SpeechData(language="en", text=text)
+        send(stt.SpeechEvent(type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[data]))
+        send(stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH))
+
+
+class Model(llm.LLM):
+    def chat(self, *, chat_ctx, tools=None, conn_options=DEFAULT_API_CONNECT_OPTIONS, **kwargs):
+        return Answer(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+
+class Answer(llm.LLMStream):
+    async def _run(self) -> None:
+        try:
+            for token in TOKENS:
+                delta = llm.ChoiceDelta(role="assistant", content=token)
+                self._event_ch.send_nowait(llm.ChatChunk(id="x", delta=delta))
+            if forever:
+                await asyncio.sleep(3600)
+        finally:
+            at["llm_closed"] = now()
+
+
+class Voice(tts.TTS):
+    def __init__(self) -> None:
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=RATE, num_channels=1)
+
+    def synthesize(self, text, *, conn_options=DEFAULT_API_CONNECT_OPTIONS):
+        raise NotImplementedError
+
+    def stream(self, *, conn_options=DEFAULT_API_CONNECT_OPTIONS):
+        return Speech(tts=self, conn_options=conn_options)
+
+
+class Speech(tts.SynthesizeStream):
+    async def _run(self, output_emitter) -> None:
+        output_emitter.initialize(
+            request_id="x", sample_rate=RATE, num_channels=1, mime_type="audio/pcm", stream=True, frame_size_ms=20
+        )
+        output_emitter.start_segment(segment_id="x")
+        try:
+            text = ""
+            async for piece in self._input_ch:
+                if not isinstance(piece, str):
+                    continue
+                text += piece
+                while "." in text:  # a sentence, as a vendor's own splitter would find it
+                    _, _, text = text.partition(".")
+                    self._mark_started()
+                    given = 0
+                    while given < 50 or endless:
+                        given += 1
+                        output_emitter.push(CHUNK)
+                        if forever:
+                            await asyncio.sleep(0.0 if given < 50 else 0.02)
+            if forever:
+                await asyncio.sleep(3600)
+            output_emitter.end_segment()
+        finally:
+            at["tts_closed"] = now()
+
+
+class Microphone(io.AudioInput):
+    def __init__(self, phase: float = 0.0, quiet: bool = False) -> None:
+        super().__init__(label="microphone")
+        self._next = time.perf_counter() + phase * 0.02
+        self._quiet = quiet
+        self.frames = 0
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        if self._quiet:
+            await asyncio.sleep(3600)
+        self._next += 0.02
+        await asyncio.sleep(max(0.0, self._next - time.perf_counter()))
+        self.frames += 1
+        return rtc.AudioFrame(SILENCE, RATE, 1, 320)
+
+
+class Loudspeaker(io.AudioOutput):
+    """Takes frames at once, plays them in real time, tells when it is done."""
+
+    def __init__(self) -> None:
+        super().__init__(label="loudspeaker", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=RATE)
+        self._queued = 0.0
+
+    async def capture_frame(self, frame) -> None:
+        if "audio" not in at:
+            at["audio"] = now()
+            arrived.set()
+        await super().capture_frame(frame)
+        self._queued += frame.duration
+
+    def flush(self) -> None:
+        super().flush()
+
+    def clear_buffer(self) -> None:
+        if "cleared" not in at:
+            at["cleared"] = now()
+        if self._queued:
+            self._queued = 0.0
+            self.on_playback_finished(playback_position=0.02, interrupted=True)
+
+
+async def start(default: bool, vad=None, microphone=None):
+    recognizer = Recognizer()
+    options = {"turn_detection": "stt"}
+    waits = {}
+    if not default:
+        options |= {
+            "endpointing": {"min_delay": 0.0, "max_delay": 0.0},
+            "interruption": {"mode": "vad", "resume_false_interruption": False, "false_interruption_timeout": None},
+            "preemptive_generation": {"enabled": False},
+        }
+        waits = {"user_away_timeout": None, "aec_warmup_duration": None, "session_close_transcript_timeout": 0.0}
+    session = AgentSession(stt=recognizer, vad=vad, llm=Model(), tts=Voice(), turn_handling=options, **waits)
+    session.input.audio = microphone or Microphone(quiet=True)
+    session.output.audio = Loudspeaker()
+    await session.start(Agent(instructions=""), record=False)
+    while not recognizer.streams:
+        await asyncio.sleep(0.001)
+    return session, recognizer
+
+
+async def turn(session, recognizer) -> None:
+    at.clear()
+    arrived.clear()
+    recognizer.streams[-1].hear("hello")
+    await asyncio.wait_for(arrived.wait(), 20)
+
+
+async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
+    found, silent, closed = [], [], []
+    session, recognizer = await start(default)
+    for number in range(count + 5):
+        await turn(session, recognizer)
+        first = at["audio"] - at["transcript"]
+        await asyncio.sleep(0.03)
+        decided = now()
+        await session.interrupt(force=True)
+        for _ in range(200):
+            if {"cleared", "tts_closed", "llm_closed"} <= at.keys():
+                break
+            await asyncio.sleep(0.005)
+        if number >= 5:
+            found.append(first)
+            if "cleared" in at:
+                silent.append(at["cleared"] - decided)
+            if "tts_closed" in at:
+                closed.append(at["tts_closed"] - decided)
+        await asyncio.sleep(0.02)
+    await session.aclose()
+    return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
+
+
+async def audio_in(count: int, default: bool, vad=None) -> dict[str, list[float]]:
+    sessions, seconds, found = 20, 3.0, []
+
+    async def used(links) -> float:
+        before, started = sum(link.frames for link in links), time.process_time()
+        await asyncio.sleep(seconds)
+        return 1e6 * (time.process_time() - started) / (sum(link.frames for link in links) - before)
+
+    async def drain(link) -> None:
+        async for _ in link:
+            pass
+
+    for _ in range(count):
+        links = [Microphone(number / sessions) for number in range(sessions)]
+        tasks = [asyncio.create_task(drain(link)) for link in links]
+        await asyncio.sleep(0.3)
+        feeder = await used(links)
+        for task in tasks:
+            task.cancel()
+        links = [Microphone(number / sessions) for number in range(sessions)]
+        talks = [await start(default, vad, link) for link in links]
+        await asyncio.sleep(0.5)
+        found.append(await used(links) - feeder)
+        await asyncio.gather(*(session.aclose() for session, _ in talks))
+    return {("audio_in_us" if vad is None else "audio_in_silero_us"): found}
+
+
+async def duplex(count: int, default: bool) -> dict[str, list[float]]:
+    global endless
+    endless = True
+    sessions, seconds, found = 20, 4.0, []
+    for _ in range(count):
+        talks = [await start(default, None, Microphone(number / sessions)) for number in range(sessions)]
+        for _, recognizer in talks:
+            recognizer.streams[-1].hear("hello")
+        await asyncio.sleep(2.0)
+        began, clock = time.process_time(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        found.append(sessions * (time.perf_counter() - clock) / (time.process_time() - began))
+        break  # sessions whose speech does not end cannot be closed in an orderly way
+    return {"duplex_sessions_per_core": found}
+
+
+def rss_kib() -> float:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+async def session_cost(count: int, default: bool) -> dict[str, list[float]]:
+    starts, stops = [], []
+    for number in range(count + 3):
+        began = now()
+        session, _ = await start(default)
+        ready = now()
+        await session.aclose()
+        if number >= 3:
+            starts.append(ready - began)
+            stops.append(now() - ready)
+    many = 50
+    before, tasks = rss_kib(), len(asyncio.all_tasks())
+    talks = [await start(default) for _ in range(many)]
+    await asyncio.sleep(0.3)
+    found = {
+        "start_ms": starts,
+        "stop_ms": stops,
+        "idle_session_kib": [(rss_kib() - before) / many],
+        "tasks": [(len(asyncio.all_tasks()) - tasks) / many],
+    }
+    await asyncio.gather(*(session.aclose() for session, _ in talks))
+    return found
+
+
+async def main() -> None:
+    measure, count, default = sys.argv[1], int(sys.argv[2]), "default" in sys.argv[3:]
+    logging.disable(logging.CRITICAL)
+    async with utils.http_context.open() if hasattr(utils.http_context, "open") else _nothing():
+        if measure == "audio_in_vad":
+            from livekit.agents import inference
+
+            found = await audio_in(count, default, inference.VAD(model="silero"))
+        else:
+            found = await {
+                "first_audio": first_audio,
+                "audio_in": audio_in,
+                "duplex": duplex,
+                "session_cost": session_cost,
+            }[measure](count, default)
+    print(json.dumps(found), flush=True)
+    os._exit(0)
+
+
+class _nothing:
+    async def __aenter__(self):
+        return None
+
+    async def __aexit__(self, *exc):
+        return None
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

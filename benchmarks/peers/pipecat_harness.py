@@ -1,0 +1,348 @@
+"""Pipecat, asked our questions; runs in its own virtual environment: ``python pipecat_harness.py MEASURE COUNT [default]``.
+
+A pipeline of input transport, recogniser, user and assistant aggregators, model, synthesizer and output transport, with
+scripted engines that take no time. Lean: no observers, no RTVI, no turn tracking, no idle timers, the turn ends with the
+transcript (``user_speech_timeout`` 0). ``default``: a worker's observers and timers as they come; the wait after the transcript
+is off there too. Prints one line of JSON: METRIC -> values.
+"""
+
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from loguru import logger
+
+logger.remove()
+
+from pipecat.frames.frames import (
+    InputAudioRawFrame,
+    InterruptionFrame,
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    StartFrame,
+    TranscriptionFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair, LLMUserAggregatorParams
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy
+from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat.workers.runner import WorkerRunner
+
+RATE = 16_000
+SILENCE = bytes(640)
+CHUNK = (0x0400).to_bytes(2, "little") * 320
+TOKENS = (
+    *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
+    *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
+)
+at: dict[str, float] = {}
+arrived = asyncio.Event()
+forever = True
+
+
+def now() -> float:
+    """Milliseconds."""
+    return 1000 * time.perf_counter()
+
+
+class Recognizer(STTService):
+    async def run_stt(self, audio):
+        if False:
+            yield None
+
+
+class Model(LLMService):
+    async def process_frame(self, frame, direction):
+        await super().process_frame(frame, direction)
+        if not isinstance(frame, LLMContextFrame):
+            await self.push_frame(frame, direction)
+            return
+        await self.push_frame(LLMFullResponseStartFrame())
+        try:
+            for token in TOKENS:
+                await self.push_frame(LLMTextFrame(token))
+            if forever:
+                await asyncio.sleep(3600)
+        finally:
+            at["llm_closed"] = now()
+        await self.push_frame(LLMFullResponseEndFrame())
+
+
+class Voice(TTSService):
+    def __init__(self) -> None:
+        super().__init__(sample_rate=RATE, push_start_frame=True, push_stop_frames=True)
+
+    async def run_tts(self, text, context_id):
+        try:
+            given = 0
+            while given < 50 or forever:
+                given += 1
+                yield TTSAudioRawFrame(CHUNK, RATE, 1, context_id=context_id)
+                if forever:
+                    await asyncio.sleep(0.0 if given < 50 else 0.02)
+        finally:
+            at["tts_closed"] = now()
+
+
+class Input(BaseInputTransport):
+    """A microphone: a frame every 20 ms, if it is on."""
+
+    def __init__(self, params, phase: float, on: bool) -> None:
+        super().__init__(params)
+        self._phase = phase
+        self._on = on
+        self._feeder = None
+        self.frames = 0
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        if self._on:
+            self._feeder = asyncio.create_task(self._feed())
+
+    async def _feed(self) -> None:
+        due = time.perf_counter() + self._phase * 0.02
+        while True:
+            due += 0.02
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self.frames += 1
+            await self.push_audio_frame(InputAudioRawFrame(SILENCE, RATE, 1))
+
+    async def cleanup(self) -> None:
+        if self._feeder is not None:
+            self._feeder.cancel()
+        await super().cleanup()
+
+
+class Output(BaseOutputTransport):
+    """A loudspeaker that takes audio at its pace, as Pipecat's own transports do."""
+
+    def __init__(self, params) -> None:
+        super().__init__(params)
+        self._due = 0.0
+        self.heard = 0
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def process_frame(self, frame, direction) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame) and "cleared" not in at:
+            at["cleared"] = now()
+
+    async def write_audio_frame(self, frame) -> bool:
+        if "audio" not in at and any(frame.audio[:64]):
+            at["audio"] = now()
+            arrived.set()
+        self.heard += len(frame.audio)
+        clock = time.perf_counter()
+        self._due = max(self._due, clock) + len(frame.audio) / 2 / RATE
+        await asyncio.sleep(max(0.0, self._due - clock))
+        return True
+
+
+class Talk:
+    def __init__(self, default: bool, phase: float = 0.0, on: bool = False, vad=None) -> None:
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_out_enabled=True,
+            audio_in_sample_rate=RATE,
+            audio_out_sample_rate=RATE,
+            audio_out_end_silence_secs=0,
+        )
+        self.input, self.output = Input(params, phase, on), Output(params)
+        self.started = asyncio.Event()
+        pair = LLMContextAggregatorPair(
+            LLMContext(),
+            user_params=LLMUserAggregatorParams(
+                user_turn_strategies=UserTurnStrategies(
+                    start=[TranscriptionUserTurnStartStrategy()],
+                    stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0.0)],
+                ),
+                vad_analyzer=vad,
+            ),
+        )
+        pipeline = Pipeline(
+            [
+                self.input,
+                Recognizer(sample_rate=RATE),
+                pair.user(),
+                Model(),
+                Voice(),
+                self.output,
+                pair.assistant(),
+            ]  # fmt: skip
+        )
+        lean = {} if default else {"enable_turn_tracking": False, "enable_rtvi": False, "idle_timeout_secs": None}
+        self.worker = PipelineWorker(
+            pipeline,
+            cancel_on_idle_timeout=False,
+            params=PipelineParams(audio_in_sample_rate=RATE, audio_out_sample_rate=RATE),
+            **lean,
+        )
+        self.worker.event_handler("on_pipeline_started")(self._on_started)
+
+    async def _on_started(self, *_) -> None:
+        self.started.set()
+
+    async def start(self) -> None:
+        self.runner = WorkerRunner(handle_sigint=False, check_dangling_tasks=False)
+        await self.runner.add_workers(self.worker)
+        self.task = asyncio.create_task(self.runner.run())
+        await asyncio.wait_for(self.started.wait(), 30)
+
+    async def stop(self) -> None:
+        await self.worker.cancel()
+        await self.task
+
+
+async def begun(*args, **kwargs) -> Talk:
+    talk = Talk(*args, **kwargs)
+    await talk.start()
+    return talk
+
+
+async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
+    found, silent, closed = [], [], []
+    talk = await begun(default)
+    for number in range(count + 5):
+        at.clear()
+        arrived.clear()
+        at["transcript"] = now()
+        await talk.input.push_frame(TranscriptionFrame("hello", "user", "now", finalized=True))
+        await asyncio.wait_for(arrived.wait(), 20)
+        first = at["audio"] - at["transcript"]
+        await asyncio.sleep(0.03)
+        at.pop("cleared", None)
+        at.pop("tts_closed", None)
+        decided = now()
+        await talk.input.broadcast_interruption()
+        for _ in range(100):
+            if {"cleared", "tts_closed"} <= at.keys():
+                break
+            await asyncio.sleep(0.005)
+        if number >= 5:
+            found.append(first)
+            if "cleared" in at:
+                silent.append(at["cleared"] - decided)
+            if "tts_closed" in at:
+                closed.append(at["tts_closed"] - decided)
+        await asyncio.sleep(0.05)
+    return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
+
+
+async def used(seconds: float) -> float:
+    started = time.process_time()
+    await asyncio.sleep(seconds)
+    return time.process_time() - started
+
+
+async def audio_in(count: int, default: bool, vad=None) -> dict[str, list[float]]:
+    sessions, seconds, found = 20, 3.0, []
+    frames = 0
+
+    async def feeder(phase: float) -> None:
+        nonlocal frames
+        due = time.perf_counter() + phase * 0.02
+        while True:
+            due += 0.02
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            frames += 1
+            InputAudioRawFrame(SILENCE, RATE, 1)
+
+    for _ in range(count):
+        tasks = [asyncio.create_task(feeder(number / sessions)) for number in range(sessions)]
+        await asyncio.sleep(0.3)
+        frames = 0
+        took = await used(seconds)
+        alone = 1e6 * took / frames
+        for task in tasks:
+            task.cancel()
+        make = (lambda: vad()) if vad is not None else (lambda: None)
+        talks = [await begun(default, number / sessions, on=True, vad=make()) for number in range(sessions)]
+        await asyncio.sleep(0.5)
+        before = sum(talk.input.frames for talk in talks)
+        took = await used(seconds)
+        found.append(1e6 * took / (sum(talk.input.frames for talk in talks) - before) - alone)
+        await asyncio.gather(*(talk.stop() for talk in talks))
+    return {("audio_in_us" if vad is None else "audio_in_silero_us"): found}
+
+
+async def duplex(count: int, default: bool) -> dict[str, list[float]]:
+    sessions, seconds, found = 10, 4.0, []
+    for _ in range(count):
+        talks = [await begun(default, number / sessions, on=True) for number in range(sessions)]
+        for talk in talks:
+            await talk.worker.queue_frame(TTSSpeakFrame("This is said for as long as it takes."))
+        await asyncio.sleep(2.0)
+        clock = time.perf_counter()
+        took = await used(seconds)
+        found.append(sessions * (time.perf_counter() - clock) / took)
+        await asyncio.gather(*(talk.stop() for talk in talks))
+    return {"duplex_sessions_per_core": found}
+
+
+def rss_kib() -> float:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+async def session_cost(count: int, default: bool) -> dict[str, list[float]]:
+    starts, stops = [], []
+    for number in range(count + 3):
+        began = now()
+        talk = await begun(default)
+        ready = now()
+        await talk.stop()
+        if number >= 3:
+            starts.append(ready - began)
+            stops.append(now() - ready)
+    many = 30
+    before, tasks = rss_kib(), len(asyncio.all_tasks())
+    talks = [await begun(default) for _ in range(many)]
+    await asyncio.sleep(0.3)
+    return {
+        "start_ms": starts,
+        "stop_ms": stops,
+        "idle_session_kib": [(rss_kib() - before) / many],
+        "tasks": [(len(asyncio.all_tasks()) - tasks) / len(talks)],
+    }
+
+
+async def main() -> None:
+    measure, count, default = sys.argv[1], int(sys.argv[2]), "default" in sys.argv[3:]
+    if measure == "audio_in_vad":
+        from pipecat.audio.vad.silero import SileroVADAnalyzer
+
+        found = await audio_in(count, default, lambda: SileroVADAnalyzer(sample_rate=RATE))
+    else:
+        measures = {"first_audio": first_audio, "audio_in": audio_in, "duplex": duplex, "session_cost": session_cost}
+        found = await measures[measure](count, default)
+    print(json.dumps(found), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
