@@ -254,7 +254,11 @@ def takes_tools(model: LanguageModel) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Phrase:
-    """A stretch of text to be spoken."""
+    """A stretch of text to be spoken: words, without what is written for the eye only.
+
+    The session takes marks of emphasis, links, lists, emoji and the like out (``conversation.phrases.speakable``), for all
+    synthesizers alike; what an engine cannot say besides is the engine's own business.
+    """
 
     index: int
     """From 0 within the turn."""

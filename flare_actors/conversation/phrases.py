@@ -4,6 +4,10 @@ A synthesizer wants whole sentences, a listener wants the first sound now. So th
 later one must be longer before a comma may end it: while one phrase is heard there is time to speak the next. Whether a
 mark ends a sentence is decided when the character after it (and after its spaces) is known, by looking at one character
 after the other: so the phrases cannot depend on how the text was cut into tokens.
+
+Why no library? pySBD, NLTK's punkt and wtpsplit want the whole text, again with every token. stream2sentence (1.1) is made for
+streams, but strips what is between sentences (of what was heard the history must be the text, to the letter), lets a list run
+on, ends no sentence within a line of Chinese, and takes 59 us a character where this takes 1.3.
 """
 
 # ruff: noqa: RUF001 - the marks of many scripts look alike, and are meant.

@@ -6,7 +6,6 @@ ends it with up to 0.5 s; a listener would wait for the former on every turn, so
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -36,9 +35,6 @@ LOCALES: Final = ("en",)
 BUNDLED_VOICE: Final = "heart"  # every other voice would be downloaded by the engine itself
 QUIET: Final = 10 ** (-50 / 20)  # -50 dBFS: where a listener begins to hear
 CHUNK_S: Final = 0.2
-# Written for the eye; the engine would pronounce it ("asterisk"), or take the link's target for phonemes.
-LINK: Final = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
-MARKS: Final = str.maketrans({"*": "", "`": "", "#": "", "~": "", "_": " ", "|": " ", "\\": " "})
 MAX_PHONEMES: Final = 400  # 25 s of speech; unbounded, a run-on text takes gigabytes
 SENTENCE_END: Final = (".", "!", "?", "…", ":")
 CLOSERS: Final = "\"')]\u201d\u2019"
@@ -125,8 +121,9 @@ class HibariSynthesizer:
     async def _results(self, engine: _Engine, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio]:
         chunk = round(CHUNK_S * SAMPLE_RATE) * BYTES_PER_SAMPLE
         async for phrase in phrases:
-            text = speakable(phrase.text)
-            if not text:
+            # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
+            text = unicodedata.normalize("NFKC", phrase.text).strip()
+            if not any(map(str.isalnum, text)):
                 continue
             for phonemes in await self._in_thread(_pronounce, engine, text):
                 pcm = await self._in_thread(self._speak, engine, phonemes)
@@ -151,13 +148,6 @@ async def open_hibari(settings: HibariSettings | None = None) -> AsyncGenerator[
     synthesizer = HibariSynthesizer(settings)
     await synthesizer.open()
     yield synthesizer
-
-
-def speakable(text: str) -> str:
-    """The text without what is written for the eye only; empty when there is nothing to pronounce."""
-    # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
-    text = LINK.sub(r"\1", unicodedata.normalize("NFKC", text)).translate(MARKS).strip()
-    return text if any(map(str.isalnum, text)) else ""
 
 
 def _pronounce(engine: _Engine, text: str) -> list[str]:

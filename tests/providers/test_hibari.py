@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -12,10 +13,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Phrase, Synthesizer
 from flare_actors.providers import hibari as module
-from flare_actors.providers.hibari import MAX_PHONEMES, HibariSettings, HibariSynthesizer, speakable
+from flare_actors.providers.hibari import MAX_PHONEMES, HibariSettings, HibariSynthesizer
 
 
 class FakeEngine:
@@ -112,14 +114,6 @@ async def aiter_nothing() -> AsyncGenerator[Phrase]:
     yield
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
-def test_what_is_speakable_has_a_word_in_it_and_no_marks(text):
-    clean = speakable(text)
-
-    assert not clean or any(map(str.isalnum, clean))
-    assert not set(clean) & set("*`#~_|\\")
-
-
 @pytest.mark.needs("local")
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
 def test_no_text_at_all_makes_the_real_engine_fall_over(text):
@@ -128,7 +122,7 @@ def test_no_text_at_all_makes_the_real_engine_fall_over(text):
     global _g2p  # noqa: PLW0603 # loading it takes longer than all examples
     _g2p = _g2p or G2P()
     if clean := speakable(text):
-        assert isinstance(_g2p(clean), str)
+        assert isinstance(_g2p(unicodedata.normalize("NFKC", clean)), str)
 
 
 _g2p = None
