@@ -1,0 +1,142 @@
+"""How much is done for a turn, a frame, a session: counts, not times, so that no machine's noise can hide more work or feign it.
+
+A ceiling that is broken was not drawn by nature: raise it, if what it pays for is worth it, and say so in the commit.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from types import FrameType
+
+import pytest
+import trio
+from session_kit import SILENCE, listening
+
+from flare_actors.conversation.commands import Command
+from flare_actors.conversation.events import Event, InterruptRequested
+from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.notices import HearingReady, TurnEnded
+from flare_actors.observe import Observer
+from flare_actors.ports import AudioIn, AudioOut
+from flare_actors.testing import scripted_agent
+
+STEPS_OF_A_TURN = 16
+"""Events that the core decides on, from the first word of a question to the end of an answer of two sentences."""
+TASK_STEPS_UNTIL_AUDIO = 40
+"""Times that Trio runs some task, from the final transcript to the first audio at the link: hops, mostly."""
+TASK_STEPS_OF_AN_INTERRUPTION = 28
+"""From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
+TASKS_OF_A_SESSION = 8
+"""Session, ear, recogniser and its open stream, speaker, the link's owner, reader and writer."""
+CALLS_OF_A_FRAME = 240
+"""Python functions called for 20 ms of silence, most of them Trio's own and the test client's (a timer, a channel)."""
+
+
+class Counting(Observer):
+    """How often the core was asked."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step(
+        self, session_id: str, before: Conversation, event: Event, after: Conversation, commands: tuple[Command, ...]
+    ) -> None:
+        self.steps += 1
+
+
+class TaskSteps(trio.abc.Instrument):
+    """How often Trio ran a task."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_a_turn_takes_no_more_decisions_than_it_did(autojump_clock: trio.testing.MockClock) -> None:
+    counting = Counting()
+    async with listening(scripted_agent(), observers=[counting]) as talk:
+        before = counting.steps
+        await talk.ask()
+        await talk.wait_turns(1)
+        assert counting.steps - before <= STEPS_OF_A_TURN
+
+
+async def test_the_first_audio_takes_no_more_hops_than_it_did(autojump_clock: trio.testing.MockClock) -> None:
+    hops = TaskSteps()
+    marks: dict[str, int] = {}
+
+    class Marking(Observer):
+        def on_step(self, *facts: object) -> None:
+            if type(facts[2]).__name__ == "TranscriptFinished":
+                marks["transcript"] = hops.count
+
+    def on_message(message: object) -> None:
+        if isinstance(message, AudioOut):
+            marks.setdefault("audio", hops.count)
+
+    async with listening(scripted_agent(), observers=[Marking()]) as talk:
+        talk.client.listeners.append(on_message)
+        trio.lowlevel.add_instrument(hops)
+        await talk.ask()
+        await talk.wait_turns(1)
+        trio.lowlevel.remove_instrument(hops)
+    assert marks["audio"] - marks["transcript"] <= TASK_STEPS_UNTIL_AUDIO
+
+
+async def test_an_interruption_takes_no_more_hops_than_it_did(autojump_clock: trio.testing.MockClock) -> None:
+    hops = TaskSteps()
+    async with listening(scripted_agent(answers=["One two three four. " * 20])) as talk:
+        await talk.ask()
+        await talk.wait_audio(1, 1.0)
+        trio.lowlevel.add_instrument(hops)
+        await talk.client.send(InterruptRequested())
+        await talk.client.wait_for(TurnEnded)
+        trio.lowlevel.remove_instrument(hops)
+    assert hops.count <= TASK_STEPS_OF_AN_INTERRUPTION
+
+
+async def test_an_idle_session_has_no_more_tasks_than_it_had(autojump_clock: trio.testing.MockClock) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with listening(scripted_agent()) as talk:
+        await talk.client.wait_for(HearingReady)
+        client = 1  # reads what comes, and is not of the session
+        assert trio.lowlevel.current_statistics().tasks_living - before - client <= TASKS_OF_A_SESSION
+
+
+async def _frames(talk: object, count: int) -> None:
+    frame = AudioIn(SILENCE[:640])
+    for _ in range(count):
+        await talk.client.send(frame)  # type: ignore[attr-defined]
+        await trio.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="somebody counts or traces already")
+async def test_a_frame_takes_no_more_calls_than_it_did(autojump_clock: trio.testing.MockClock) -> None:
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    async with listening(scripted_agent()) as talk:
+        await _frames(talk, 50)
+        previous = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            await _frames(talk, 200)
+        finally:
+            sys.setprofile(previous)
+    assert calls / 200 <= CALLS_OF_A_FRAME
+
+
+async def test_frames_leave_nothing_behind(autojump_clock: trio.testing.MockClock) -> None:
+    async with listening(scripted_agent()) as talk:
+        await _frames(talk, 200)
+        gc.collect()
+        before = sys.getallocatedblocks()
+        await _frames(talk, 1000)
+        gc.collect()
+        assert sys.getallocatedblocks() - before <= 100
