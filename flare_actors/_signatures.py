@@ -202,9 +202,15 @@ def converter() -> cattrs.Converter:
     register_scalars(made)
     configure_union_passthrough(Union[str, int, float, bool, None], made, accept_ints_as_floats=True)
     made.register_structure_hook_func(lambda kind: kind is NoneType, _expect_none)
+    made.register_structure_hook_func(_is_literal, _expect_literal)
     made.register_structure_hook_factory(_is_array, lambda kind: _expect_array(kind, made))
     made.register_structure_hook_factory(_is_object, lambda kind: _expect_object(kind, made))
     return made
+
+
+def _is_literal(kind: object) -> bool:
+    origin: object = get_origin(kind)
+    return origin is Literal
 
 
 def _is_array(kind: object) -> bool:
@@ -251,6 +257,13 @@ def _expect_object(kind: Any, made: cattrs.Converter) -> Callable[[object, objec
         return read(value, kind)
 
     return read_object
+
+
+def _expect_literal(value: object, kind: Any) -> object:  # noqa: ANN401
+    choices = get_args(kind)
+    if not any(type(value) is type(each) and value == each for each in choices):
+        raise Wrong(f"expected one of {', '.join(map(repr, choices))}")
+    return value
 
 
 def _expect_none(value: object, _: object) -> None:

@@ -7,11 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
+
+from flare_actors import ToolSpec, run_session
+from flare_actors.config import load
+from flare_actors.config.agent import open_agent
+from flare_actors.conversation.events import ConversationStartRequested, TextReceived, ToolResultReceived, ToolsOffered
+from flare_actors.conversation.notices import ToolCallRequested, TurnEnded
+from flare_actors.providers import registry
+from flare_actors.testing import memory_link
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 RUNS = {
     "embed_in_your_server.py": (["--demo"], "heard 60 ms of an answer"),
+    "tools.py": ([], "agent: One moment, please. I only know Berlin: the sky is blue."),
     "custom_provider.py": ([], "heard: library friendly a is Trio it is."),
 }
 
@@ -30,6 +40,24 @@ def test_an_example_does_what_its_docstring_says(name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
     assert done.stderr == ""
+
+
+async def test_the_scripted_tool_is_called_when_the_client_offers_it(autojump_clock: object) -> None:
+    async with open_agent(load(EXAMPLES / "scripted-tool.toml", catalogue=registry)) as agent:
+        client, link = memory_link()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            nursery.start_soon(run_session, link, agent)
+            await client.send(ConversationStartRequested())
+            await client.send(TextReceived(text="Weather?"))
+            assert "if you offer me a tool" in (await client.wait_for(TurnEnded)).heard
+            await client.send(ToolsOffered(tools=(ToolSpec(name="get_weather"),)))
+            await client.send(TextReceived(text="Weather?"))
+            call = await client.wait_for(ToolCallRequested)
+            assert call.arguments == '{"city": "Berlin"}'
+            await client.send(ToolResultReceived(call=call.call, output="sunny"))
+            assert (await client.wait_for(TurnEnded, count=2)).heard == "In Berlin it is like this: sunny."
+            client.close()
 
 
 def test_every_example_is_run_here() -> None:

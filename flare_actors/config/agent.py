@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Protocol, cast, get_args, runtime_checkable
 
 from flare_actors.agent import Agent
 from flare_actors.config.model import Config, ProviderChoice
-from flare_actors.errors import Stage
-from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, VoiceActivity
+from flare_actors.errors import ConfigError, Stage
+from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, ToolSpec, VoiceActivity
 from flare_actors.providers import registry
 from flare_actors.providers.compose import Attempts, fallback
 from flare_actors.providers.local import check_local, ensure_weights
 from flare_actors.providers.weights import ProgressCallback
+from flare_actors.tools import Offer, Tool, as_tools
 
 __all__ = ["open_agent"]
 
@@ -60,10 +62,33 @@ async def open_agent(config: Config, *, progress: ProgressCallback | None = None
             language_model=cast("LanguageModel", engines["llm"]),
             synthesizer=cast("Synthesizer", engines["tts"]),
             instructions=config.agent.instructions,
+            tools=_tools(config.agent.tools),
             settings=config.conversation,
         )
         agent.check_locale(config.conversation)
         yield agent
+
+
+def _tools(names: Sequence[str]) -> tuple[Tool | ToolSpec, ...]:
+    try:
+        return as_tools([_found(name) for name in names])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"[agent] tools: {error}") from None
+
+
+def _found(name: str) -> Offer:
+    module, _, function = name.partition(":")
+    try:
+        found: object = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"[agent] tools: {name!r}: Python finds no module {error.name!r}; is its folder on PYTHONPATH?"
+        ) from None
+    except AttributeError:
+        raise ConfigError(f"[agent] tools: {name!r}: the module has no {function!r}") from None
+    if not (isinstance(found, Tool | ToolSpec) or callable(found)):
+        raise ConfigError(f"[agent] tools: {name!r} is no function")
+    return found
 
 
 async def _open(stage: Stage, choice: ProviderChoice, instructions: str, stack: AsyncExitStack) -> object:

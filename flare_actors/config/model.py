@@ -28,6 +28,10 @@ class AgentSection:
         repr=False,
     )
     """The system message for the language model."""
+    tools: tuple[str, ...] = attrs.field(
+        default=(), validator=attrs.validators.deep_iterable(attrs.validators.matches_re(r"[\w.]+:\w+"))
+    )
+    """Python functions that the model may call, each as `"module:function"`, from where Python finds modules (`PYTHONPATH`)."""
 
 
 @attrs.frozen(kw_only=True)
