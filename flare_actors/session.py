@@ -317,6 +317,8 @@ class Session:
                 self._starting = False
                 self._ear.close()
                 self._recognizer.stop()
+            case do.SetEndpoint():
+                self._ear.wait(command.utterance, command.pause, command.silence_s, settled=command.settled)
             case do.CommitUtterance():
                 self._ear.commit()
             case do.ClearInput():

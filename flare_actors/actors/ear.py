@@ -30,7 +30,7 @@ from flare_actors.conversation.events import (
     SpeechStopped,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn
+from flare_actors.conversation.states import BargeIn, Endpointing
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
 from flare_actors.ports import HeardAudio, VoiceActivity, VoiceDetector
@@ -94,6 +94,12 @@ class Ear:
         self._realtime = True
         self._due_at = -math.inf
         """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
+        self._settled = True
+        """How long the present pause is waited for is settled."""
+        self._paused_at = 0.0
+        """When it was noticed, on Trio's clock."""
+        self._paused_s = 0.0
+        """The silence at that moment."""
         self.utterances = 0
         """Utterances so far; the latest one's number."""
         self.dropped_s = 0.0
@@ -109,7 +115,7 @@ class Ear:
         self._backlog.clear()
         # Who speaks now begins to speak: the utterance that the old link broke off has no end any more.
         self._forget_utterance()
-        self._endpointing.stop()
+        self._endpointing.forget()
         self._drained.set()
 
     def feed(self, pcm: bytes) -> None:
@@ -150,6 +156,23 @@ class Ear:
         if self._settings is not None and self._settings.endpoint_s != endpoint_s:
             self._settings = attrs.evolve(self._settings, endpoint_s=endpoint_s)
             self._endpointing.settings = self._settings
+            if not self._endpointing.paused:
+                self._endpointing.wait_s = endpoint_s
+
+    def wait(self, utterance: int, pause: int, silence_s: float, *, settled: bool) -> None:
+        """End the utterance after ``silence_s`` of silence, if it is still in its so-manieth pause.
+
+        Args:
+            utterance: its number.
+            pause: which of its pauses.
+            silence_s: seconds of audio.
+            settled: no other word on this pause will come, so that it need not be waited for.
+        """
+        endpointing = self._endpointing
+        if endpointing.paused and (utterance, pause) == (self.utterances, endpointing.pauses):
+            endpointing.wait_s = silence_s
+            self._settled = settled
+            self._wake.set()
 
     def mute(self, muted: bool) -> None:  # noqa: FBT001 - the one thing that it sets
         """Drop audio from now on (an utterance in progress ends), or stop dropping it."""
@@ -186,25 +209,40 @@ class Ear:
                 await self._open()
                 continue
             if self._detector is not None and len(self._backlog) >= self._chunk_bytes:
-                if self._due_at > trio.current_time():
-                    await self._pause()
+                if self._endpointing.overdue:
+                    self._apply(self._endpointing.stop())
+                    continue
+                due_at = self._next_due()
+                if due_at > trio.current_time():
+                    await self._pause(due_at)
                     continue
                 self._hear_chunk()
                 self._commit_chunks -= 1
                 if len(self._backlog) >= self._chunk_bytes and not (self._commit and self._commit_chunks <= 0):
                     await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
                     continue
-            if self._commit:
+            if self._commit or self._endpointing.overdue:
                 self._commit = False
                 self._apply(self._endpointing.stop())
                 continue
             self._drained.set()
             await self._sleep()
 
-    async def _pause(self) -> None:
+    def _next_due(self) -> float:
+        """When the next chunk may be heard, on Trio's clock.
+
+        A pause whose wait is not settled is heard at the pace of speech, however fast it came: what the recogniser and the
+        core make of it would else come too late, and a burst would have other turns than a microphone.
+        """
+        if self._settled or not self._endpointing.paused:
+            return self._due_at
+        heard_s = self._endpointing.silence_s + self._chunk_s - self._paused_s
+        return max(self._due_at, self._paused_at + heard_s)
+
+    async def _pause(self, due_at: float) -> None:
         """Audio comes faster than anybody speaks: hear it at a bearable pace, while ``feed`` drops the rest."""
         self._wake = trio.Event()
-        with trio.move_on_at(self._due_at):
+        with trio.move_on_at(due_at):
             await self._wake.wait()
 
     async def _sleep(self) -> None:
@@ -213,7 +251,7 @@ class Ear:
         if not self._endpointing.speaking or self._settings is None:
             await self._wake.wait()
             return
-        with trio.move_on_after(self._settings.endpoint_s + self.LOST_S) as scope:
+        with trio.move_on_after(self._endpointing.wait_s + self.LOST_S) as scope:
             await self._wake.wait()
         if scope.cancelled_caught:
             self._apply(self._endpointing.stop())
@@ -280,7 +318,7 @@ class Ear:
         for change in changes:
             if change is Heard.STARTED:
                 self.utterances += 1
-                self._inbox.put(SpeechStarted(utterance=self.utterances))
+                self._inbox.put(SpeechStarted(utterance=self.utterances, pause_s=self._endpointing.pause_s))
             elif change is Heard.ENOUGH:
                 self._feed = UtteranceFeed(self.utterances, self._rate)
                 self._feed.put(HeardAudio(pcm=b"".join(self._spoken), silence_s=0.0))
@@ -289,9 +327,11 @@ class Ear:
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
             elif change is Heard.PAUSED:
+                self._paused_at, self._paused_s = trio.current_time(), self._endpointing.silence_s
+                self._settled = self._endpointing.settings.endpointing is Endpointing.FIXED
                 self._inbox.put(SpeechPaused(utterance=self.utterances))
             elif change is Heard.RESUMED:
-                self._inbox.put(SpeechResumed(utterance=self.utterances))
+                self._inbox.put(SpeechResumed(utterance=self.utterances, pause_s=self._endpointing.pause_s))
             else:
                 self._stopped()
 

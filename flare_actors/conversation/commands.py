@@ -27,6 +27,7 @@ __all__ = [
     "OpenListener",
     "ReleaseReply",
     "ReturnToolResult",
+    "SetEndpoint",
     "SetMute",
     "StartReply",
     "StartStt",
@@ -88,6 +89,18 @@ class CommitUtterance:
 @attrs.frozen(kw_only=True)
 class ClearInput:
     """Forget the utterance in progress, and all audio that was not heard yet."""
+
+
+@attrs.frozen(kw_only=True)
+class SetEndpoint:
+    """End the utterance after this much silence, if it still pauses; in the next pause ``endpoint_s`` holds again."""
+
+    utterance: int
+    pause: int
+    """Which of its pauses, from 1."""
+    silence_s: float
+    settled: bool
+    """Nothing more will become known of the present pause; until then it is not heard faster than it was spoken."""
 
 
 @attrs.frozen(kw_only=True)
@@ -167,6 +180,7 @@ Command: TypeAlias = Union[
     StopStt,
     CommitUtterance,
     ClearInput,
+    SetEndpoint,
     SetMute,
     StartReply,
     ReleaseReply,

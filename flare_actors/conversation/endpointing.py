@@ -27,7 +27,7 @@ class Heard(Enum):
     CONFIRMED = "confirmed"
     """Its voiced time has reached ``interruption_min_s``."""
     PAUSED = "paused"
-    """Silence has lasted ``soft_endpoint_s``: it may have ended."""
+    """Silence has lasted ``Settings.pause_s``: it may have ended."""
     RESUMED = "resumed"
     """Voice after all."""
     STOPPED = "stopped"
@@ -54,6 +54,29 @@ class UtteranceDetector:
         self.silence_s = 0.0
         """Since its last voiced chunk, in seconds."""
         self._length_s = 0.0
+        self.wait_s = settings.endpoint_s
+        """Silence that ends the utterance in progress; ``endpoint_s`` again after each pause."""
+        self.pauses = 0
+        """Pauses of the utterance in progress."""
+        self.pause_s: float | None = None
+        """The latest pause: within the utterance in progress, or before it; None: there was no utterance before."""
+        self._since_s: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        """The utterance in progress has reached its soft endpoint, and may have ended."""
+        return self.speaking and self._paused
+
+    @property
+    def overdue(self) -> bool:
+        """The utterance in progress has been silent for long enough."""
+        # Half a chunk of tolerance: 15 chunks of 32 ms are meant by 0.48 s, whatever floating point makes of them.
+        return self.speaking and self.silence_s >= self.wait_s - self._chunk_s / 2
+
+    def forget(self) -> None:
+        """What was heard before has nothing to do with what comes."""
+        self.stop()
+        self._since_s = None
 
     @property
     def too_short(self) -> bool:
@@ -73,29 +96,35 @@ class UtteranceDetector:
         voiced = credible and probability >= threshold
         if not self.speaking:
             self._run = self._run + 1 if voiced else 0
+            if self._since_s is not None:
+                self._since_s += self._chunk_s
             if self._run < _ONSET_CHUNKS:
                 return ()
             self.speaking = True
             self._paused = False
+            self.pauses = 0
+            self.pause_s = None if self._since_s is None else self._since_s - self._run * self._chunk_s
+            self.wait_s = self.settings.endpoint_s
             self.speech_s = self._length_s = 0.0
             return (Heard.STARTED, *self._count(self._run * self._chunk_s))
         self._length_s += self._chunk_s
         changes: tuple[Heard, ...] = ()
         if voiced:
-            self.silence_s = 0.0
+            silence_s, self.silence_s = self.silence_s, 0.0
             changes = self._count(self._chunk_s)
             if self._paused:
                 self._paused = False
+                self.pause_s = silence_s
+                self.wait_s = self.settings.endpoint_s
                 changes = (*changes, Heard.RESUMED)
         else:
             self.silence_s += self._chunk_s
-        # Half a chunk of tolerance: 15 chunks of 32 ms are meant by 0.48 s, whatever floating point makes of them.
-        quiet = self.silence_s >= self.settings.endpoint_s - self._chunk_s / 2
-        if quiet or self._length_s >= self.settings.max_utterance_s:
+        if self.overdue or self._length_s >= self.settings.max_utterance_s:
             return (*changes, *self.stop())
-        soft_s = self.settings.soft_endpoint_s
+        soft_s = self.settings.pause_s
         if soft_s is not None and not self._paused and self.silence_s >= max(soft_s - self._chunk_s / 2, self._chunk_s):
             self._paused = True
+            self.pauses += 1
             changes = (*changes, Heard.PAUSED)
         return changes
 
@@ -105,6 +134,7 @@ class UtteranceDetector:
             return ()
         self.speaking = False
         self._run = 0
+        self._since_s = self.silence_s
         return (Heard.STOPPED,)
 
     def _count(self, voiced_s: float) -> tuple[Heard, ...]:

@@ -88,6 +88,7 @@ __all__ = [
     "TranscriptUpdated",
     "TransportFailed",
     "UsageReported",
+    "TurnEndEstimated",
 ]
 
 
@@ -97,6 +98,9 @@ __all__ = [
 @attrs.frozen(kw_only=True, slots=False)
 class ListenerOpened(Fact):
     """The ear hears: voice activity detection runs from here until the conversation ends."""
+
+    estimates: bool = False
+    """It has a turn-end model: a TurnEndEstimated comes for every pause."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -112,6 +116,8 @@ class SpeechStarted(Fact):
     """Voice activity began: a new utterance."""
 
     utterance: int
+    pause_s: float | None = None
+    """Seconds of audio since the last voice of the utterance before; None: there was none, or nobody knows."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -133,6 +139,17 @@ class SpeechResumed(Fact):
     """Voice again after the soft endpoint: the utterance goes on."""
 
     utterance: int
+    pause_s: float | None = None
+    """Seconds of silence before it."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class TurnEndEstimated(Fact):
+    """A turn-end model has listened to the utterance up to the present pause."""
+
+    utterance: int
+    probability: float
+    """... that the user has finished, 0 to 1."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -317,6 +334,7 @@ Event: TypeAlias = Union[
     SpeechConfirmed,
     SpeechPaused,
     SpeechResumed,
+    TurnEndEstimated,
     SpeechStopped,
     RecognizerReady,
     RecognizerFailed,

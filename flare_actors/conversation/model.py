@@ -10,7 +10,7 @@ from enum import Enum
 import attrs
 
 from flare_actors.conversation.calls import ToolChoice, ToolSpec, ToolUse
-from flare_actors.conversation.commands import StartReply
+from flare_actors.conversation.commands import SetEndpoint, StartReply
 from flare_actors.conversation.history import HistoryItem, SpokenPhrase
 from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Floor, Reason, State, TurnKind, Wait
@@ -201,6 +201,16 @@ class Conversation:
     """The utterance in progress has reached its soft endpoint."""
     partial: str = attrs.field(default="", repr=False)
     """The transcript so far of the utterance in progress; empty while something is known to be missing in it."""
+    pause: int = 0
+    """... for the so-manieth time."""
+    turn_end: float | None = None
+    """A turn-end model's probability that the user has finished, for the present pause."""
+    estimates: bool = False
+    """The ear has such a model, so that its word on every pause is to come."""
+    endpoint: SetEndpoint | None = None
+    """What the ear was told to wait for in the utterance in progress; None: nothing but the settings."""
+    pauses: tuple[float, ...] = ()
+    """The speaker's latest pauses after which the speaker went on, in seconds."""
     awaited: tuple[AwaitedTranscript, ...] = ()
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False

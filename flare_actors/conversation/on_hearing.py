@@ -15,6 +15,7 @@ from flare_actors.conversation.events import (
     SpeechStopped,
     TranscriptFinished,
     TranscriptUpdated,
+    TurnEndEstimated,
 )
 from flare_actors.conversation.history import is_echo
 from flare_actors.conversation.items import utterance_id
@@ -29,8 +30,9 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.on_client import greet
 from flare_actors.conversation.speculation import MOST, speculate, withdraw
-from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
+from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
+from flare_actors.conversation.turn_end import Ending, judge, note_pause
 from flare_actors.conversation.values import evolve
 
 _MAX_BACK_OFF_S = 30.0
@@ -39,11 +41,15 @@ _MAX_AWAITED = 8
 """Utterances whose transcripts may be outstanding at once; a recogniser that far behind has lost the conversation."""
 
 
-def on_listener_opened(d: Draft, _: ListenerOpened) -> None:
+CUT = frozenset({State.LISTENING, State.PROCESSING_SPEECH, State.PREPARING_RESPONSE})
+"""Who speaks again in these has not heard an answer yet, and so went on rather than began."""
+
+
+def on_listener_opened(d: Draft, e: ListenerOpened) -> None:
     if d.c.state not in ACTIVE:
         d.drop()
         return
-    d.set(listener_open=True)
+    d.set(listener_open=True, estimates=e.estimates)
     d.wait(initialize=None)
     if d.c.state is State.INITIALIZING and d.c.attached:
         greet(d)
@@ -72,13 +78,19 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         d.drop()  # Of an ear that is closed, or of audio whose sender has gone.
         return
     spoken_at = d.c.spoken_at
+    longest = max(d.c.settings.endpoint_s, d.c.settings.endpoint_max_s)
+    if d.c.state in CUT and e.pause_s is not None and e.pause_s <= longest:
+        d.set(pauses=note_pause(d.c.pauses, e.pause_s))  # The utterance before was cut in one.
     d.set(
         floor=Floor.SPEAKING,
         utterance=e.utterance,
         confirmed=False,
         unheard=False,
         paused=False,
+        pause=0,
         partial="",
+        turn_end=None,
+        endpoint=None,
         speculations_left=MOST,
         overheard=d.c.state in PLAYING or (spoken_at is not None and e.at - spoken_at <= d.c.settings.echo_tail_s),
     )
@@ -112,15 +124,32 @@ def on_speech_paused(d: Draft, e: SpeechPaused) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    d.set(paused=True)
-    speculate(d)
+    d.set(paused=True, pause=d.c.pause + 1)
+    _consider(d)
+
+
+def _consider(d: Draft) -> None:
+    """The user pauses: how long is waited, and is the answer begun meanwhile? Not while the user visibly hesitates."""
+    hesitates = judge(d) is Ending.HESITATING
+    if not (hesitates and d.c.settings.endpointing is Endpointing.ADAPTIVE):
+        speculate(d)
+
+
+def on_turn_end_estimated(d: Draft, e: TurnEndEstimated) -> None:
+    if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance or not d.c.paused:
+        d.drop()
+        return
+    d.set(turn_end=e.probability)
+    _consider(d)
 
 
 def on_speech_resumed(d: Draft, e: SpeechResumed) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    d.set(paused=False, partial="")
+    d.set(paused=False, partial="", turn_end=None)
+    if e.pause_s is not None:
+        d.set(pauses=note_pause(d.c.pauses, e.pause_s))
     withdraw(d, Reason.BARGE_IN)
 
 
@@ -220,7 +249,7 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
     if current:
         d.set(partial=text if e.complete else "")
-        speculate(d)
+        _consider(d)
 
 
 def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from flare_actors.conversation.states import BargeIn, Output, SttMode
+from flare_actors.conversation.states import BargeIn, Endpointing, Output, SttMode
 
 __all__ = ["Limits", "Settings", "Timeouts"]
 
@@ -25,6 +25,10 @@ def _positive_up_to(most: float) -> _Validator:
 def _between(low: float, high: float) -> _Validator:
     """Between ``low`` and ``high``, both excluded."""
     return attrs.validators.and_(attrs.validators.gt(low), attrs.validators.lt(high))
+
+
+_JUDGED_S = 0.2
+"""Silence after which a pause is judged where no answer is begun ahead (then it is at ``soft_endpoint_s``)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -116,6 +120,13 @@ class Settings:
 
     endpoint_s: float = attrs.field(default=0.48, validator=_positive_up_to(10))
     """Silence after speech that ends an utterance (`silence_threshold_ms` on the wire)."""
+    endpointing: Endpointing = Endpointing.ADAPTIVE
+    """``fixed``: every utterance ends after ``endpoint_s``. ``adaptive``: sooner when it looks finished, later when the user
+    hesitates or is known to pause longer; ``endpoint_s`` where nothing is known."""
+    endpoint_min_s: float = attrs.field(default=0.3, validator=_positive_up_to(10))
+    """The shortest adaptive wait; one above ``endpoint_s`` counts as ``endpoint_s``."""
+    endpoint_max_s: float = attrs.field(default=1.2, validator=_positive_up_to(10))
+    """The longest adaptive wait; one below ``endpoint_s`` counts as ``endpoint_s``."""
     soft_endpoint_s: float | None = attrs.field(default=0.2, validator=_optional_positive)
     """Silence after which the answer to the words so far is begun, held, and thrown away if the user goes on; it saves the
     time that model and synthesizer need, and costs their work when it was in vain. None: nothing is begun ahead."""
@@ -152,3 +163,10 @@ class Settings:
 
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
+
+    @property
+    def pause_s(self) -> float | None:
+        """Silence after which the ear tells of a pause: what is begun or judged then needs to know. None: nothing is."""
+        if self.soft_endpoint_s is not None or self.endpointing is Endpointing.FIXED:
+            return self.soft_endpoint_s
+        return _JUDGED_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["BargeIn", "Floor", "Output", "Reason", "State", "SttMode", "TurnKind", "Wait"]
+__all__ = ["BargeIn", "Endpointing", "Floor", "Output", "Reason", "State", "SttMode", "TurnKind", "Wait"]
 
 
 class _Name(Enum):
@@ -69,6 +69,13 @@ class BargeIn(_Name):
     FULL = "full"
     GUARDED = "guarded"
     OFF = "off"
+
+
+class Endpointing(_Name):
+    """How long a silence ends an utterance: always the same, or as long as its words and the speaker's habits suggest."""
+
+    FIXED = "fixed"
+    ADAPTIVE = "adaptive"
 
 
 class SttMode(_Name):

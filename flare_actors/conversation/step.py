@@ -140,6 +140,7 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.SpeechConfirmed: on_hearing.on_speech_confirmed,
     ev.SpeechPaused: on_hearing.on_speech_paused,
     ev.SpeechResumed: on_hearing.on_speech_resumed,
+    ev.TurnEndEstimated: on_hearing.on_turn_end_estimated,
     ev.SpeechStopped: on_hearing.on_speech_stopped,
     ev.RecognizerReady: on_hearing.on_recognizer_ready,
     ev.RecognizerFailed: on_hearing.on_recognizer_failed,

@@ -19,7 +19,7 @@ from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
-from flare_actors.conversation.states import BargeIn, Floor, Output, SttMode, Wait
+from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Output, SttMode, Wait
 from flare_actors.conversation.step import step
 from flare_actors.testing.values import events
 
@@ -51,6 +51,7 @@ class Move:
                 | ev.SpeechConfirmed()
                 | ev.SpeechPaused()
                 | ev.SpeechResumed()
+                | ev.TurnEndEstimated()
                 | ev.SpeechStopped()
                 | ev.TranscriptUpdated()
             ):
@@ -82,7 +83,7 @@ Script: TypeAlias = Sequence[tuple[float, Move]]
 
 # Mostly a conversation's pace; now and then long enough for every deadline there is.
 _GAPS: Final = (*(0.0, 0.01, 0.1, 0.1, 0.3, 0.3, 0.5) * 6, 1.0, 1.0, 3.0, 10.0, 35.0, 400.0)
-_WORDS: Final = ("yes", "tea", "what", "is", "the", "time", "no", "wait", "günaydin", "你好")
+_WORDS: Final = ("yes", "tea", "what", "is", "the", "time", "no", "wait", "um", "to", "now.", "günaydin", "你好")
 _CALLS: Final = st.sampled_from(["t0001c001", "t0001c002", "t0002c001"])
 _PHRASES: Final = ("Well. ", "It is late, ", "very late indeed. ", "**Tea** it is! ", "😀 ")
 
@@ -99,6 +100,7 @@ def settings(draw: st.DrawFn) -> Settings:
         locale=draw(st.sampled_from(["en-US", "tr-TR"])),
         stt_mode=draw(st.sampled_from(SttMode)),
         soft_endpoint_s=draw(st.sampled_from([0.2, 0.2, None])),
+        endpointing=draw(st.sampled_from(Endpointing)),
         output=draw(st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT])),
         welcome=draw(st.sampled_from([None, "Hello. How are you?"])),
         apology=draw(st.sampled_from([None, "I am sorry."])),
@@ -178,7 +180,7 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.ClientDetached(),
     ev.FailureRaised(),
     ev.ListenerOpened(),
-    ev.ListenerOpened(),
+    ev.ListenerOpened(estimates=True),
     ev.ListenerFailed(),
     ev.RecognizerReady(),
     ev.RecognizerFailed(),
@@ -189,7 +191,8 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.SpeechConfirmed(utterance=0),
     ev.SpeechPaused(utterance=0),
     ev.SpeechPaused(utterance=0),
-    ev.SpeechResumed(utterance=0),
+    ev.SpeechResumed(utterance=0, pause_s=0.4),
+    ev.TurnEndEstimated(utterance=0, probability=0.1),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
     ev.SpeechStopped(utterance=0, speech_s=0.1, silence_s=0.48, too_short=True),

@@ -29,7 +29,7 @@ from flare_actors.conversation.events import (
     SpeechStopped,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn
+from flare_actors.conversation.states import BargeIn, Endpointing
 from flare_actors.errors import ProviderError
 from flare_actors.testing import Act, At, Fault, FaultyVoiceActivity
 
@@ -80,12 +80,17 @@ class Bench:
 
 
 @asynccontextmanager
-async def hearing(activity: object, settings: Settings | None = None, *, realtime: bool = False):
+async def hearing(
+    activity: object, settings: Settings | None = None, *, realtime: bool = False, adaptive: bool = False
+):
+    settings = settings or Settings()
+    if not adaptive:  # Nobody is there to say how long is to be waited.
+        settings = attrs.evolve(settings, endpointing=Endpointing.FIXED)
     bench = Bench(activity)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.ear.run)
         bench.ear.attach(RATE, realtime=realtime)
-        bench.ear.open(settings or Settings())
+        bench.ear.open(settings)
         await wait_all_tasks_blocked()
         assert bench.facts() == [ListenerOpened()]
         yield bench
@@ -349,7 +354,7 @@ async def test_an_utterance_that_no_recogniser_takes_is_told_as_such(autojump_cl
     bench = Bench(ByList([True] * 20 + [False] * 20), begin=lambda _feed: False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.ear.run)
-        bench.ear.open(Settings(barge_in=BargeIn.FULL))
+        bench.ear.open(Settings(endpointing=Endpointing.FIXED))
         await wait_all_tasks_blocked()
         bench.ear.feed(audio(40))
         await wait_all_tasks_blocked()
@@ -357,3 +362,82 @@ async def test_an_utterance_that_no_recogniser_takes_is_told_as_such(autojump_cl
         assert isinstance(stopped, SpeechStopped)
         assert not stopped.taken
         nursery.cancel_scope.cancel()
+
+
+# --- A wait that adapts ------------------------------------------------------------------------------------------------------
+
+VOICE, QUIET = [True] * 20, [False] * 20
+
+
+async def test_the_wait_for_a_pause_may_be_shortened_and_ends_it_at_once(autojump_clock: MockClock) -> None:
+    async with hearing(ByList(VOICE), realtime=True, adaptive=True) as bench:
+        bench.ear.feed(audio(30))  # 0.32 s of silence
+        await trio.sleep(0.5)
+        assert isinstance(bench.facts()[-1], SpeechPaused)
+        bench.ear.wait(1, 1, 0.3, settled=True)
+        await wait_all_tasks_blocked()
+        stopped = bench.facts()[-1]
+        assert isinstance(stopped, SpeechStopped)
+        assert stopped.silence_s == pytest.approx(0.32)
+
+
+async def test_the_wait_for_a_pause_may_be_lengthened_and_the_next_pause_has_its_own(autojump_clock: MockClock) -> None:
+    async with hearing(ByList(VOICE + QUIET + VOICE), adaptive=True) as bench:
+        bench.ear.feed(audio(30))
+        await wait_all_tasks_blocked()
+        bench.ear.wait(1, 1, 1.0, settled=True)
+        bench.ear.feed(audio(10))
+        await trio.sleep(1)
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        bench.ear.feed(audio(50))
+        await trio.sleep(2)
+        facts = bench.facts()
+        assert facts[0] == SpeechResumed(utterance=1, pause_s=pytest.approx(0.64))
+        assert isinstance(facts[-1], SpeechStopped)
+        assert facts[-1].silence_s == pytest.approx(0.48)
+
+
+@pytest.mark.parametrize(("utterance", "pause"), [(1, 2), (1, 0), (0, 1), (2, 1)])
+async def test_a_word_on_another_pause_comes_too_late(autojump_clock: MockClock, utterance: int, pause: int) -> None:
+    async with hearing(ByList(VOICE), adaptive=True) as bench:
+        bench.ear.feed(audio(30))
+        await trio.sleep(0.5)
+        bench.ear.wait(utterance, pause, 0.1, settled=True)
+        await wait_all_tasks_blocked()
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+
+
+async def test_a_burst_waits_in_a_pause_for_what_is_made_of_it_and_no_longer(autojump_clock: MockClock) -> None:
+    activity = ByList(VOICE + QUIET + VOICE)
+    async with hearing(activity, adaptive=True) as bench:
+        started = trio.current_time()
+        bench.ear.feed(audio(60))
+        await wait_all_tasks_blocked()
+        assert activity.heard == 26  # up to the soft endpoint
+        await trio.sleep(CHUNK_S * 3.5)
+        assert activity.heard == 29
+        bench.ear.wait(1, 1, 1.0, settled=True)
+        await wait_all_tasks_blocked()
+        assert activity.heard == 60
+        assert trio.current_time() - started == pytest.approx(CHUNK_S * 3.5)
+
+
+async def test_without_a_word_a_burst_is_heard_as_a_microphone_is(autojump_clock: MockClock) -> None:
+    async with hearing(ByList(VOICE), adaptive=True) as bench:
+        started = trio.current_time()
+        bench.ear.feed(audio(60))
+        while not any(isinstance(fact, SpeechStopped) for fact in bench.facts()):
+            await trio.sleep(0.001)
+        assert trio.current_time() - started == pytest.approx(9 * CHUNK_S, abs=0.002)
+
+
+async def test_the_ear_tells_how_long_it_was_silent_before_an_utterance(autojump_clock: MockClock) -> None:
+    async with hearing(ByList(VOICE + [False] * 25 + VOICE)) as bench:
+        bench.ear.feed(audio(62))
+        await trio.sleep(2)
+        started = [fact for fact in bench.facts() if isinstance(fact, SpeechStarted)]
+        assert [fact.pause_s for fact in started] == [None, pytest.approx(25 * CHUNK_S)]
+        bench.ear.attach(RATE, realtime=False)
+        bench.ear.feed(audio(1))
+        await wait_all_tasks_blocked()
+        assert bench.facts() == []
