@@ -57,7 +57,11 @@ class SessionStatistics:
     speculated: int
     """Replies started ahead, at soft endpoints."""
     released: int
-    """... of which so many became turns; the others were thrown away unheard."""
+    """... of which so many became turns,"""
+    wasted_replies: int
+    """... and so many were thrown away unheard (one may be held still)."""
+    wasted_s: float
+    """Seconds that model and synthesizer were at those."""
     replies_running: int
     """The live turn's reply, and cancelled ones whose provider does not let go."""
     inbox: int
@@ -204,6 +208,8 @@ class Session:
             stale_facts=conversation.stale,
             speculated=conversation.speculated,
             released=conversation.released,
+            wasted_replies=conversation.wasted.replies,
+            wasted_s=conversation.wasted.work_s,
             replies_running=len(self._replies),
             inbox=len(self._inbox),
             outbox=len(self._outbox),

@@ -25,6 +25,7 @@ __all__ = [
     "Settling",
     "Speculation",
     "Turn",
+    "Waste",
 ]
 
 
@@ -71,6 +72,19 @@ _WAIT_FIELDS = tuple((wait, wait.value) for wait in Wait)
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class Waste:
+    """Replies begun ahead and thrown away unheard."""
+
+    replies: int = 0
+    work_s: float = 0.0
+    """Seconds that model and synthesizer were at them: each from its start until it was finished, or withdrawn."""
+
+    def more(self, work_s: float) -> Waste:
+        """One more."""
+        return Waste(replies=self.replies + 1, work_s=self.work_s + work_s)
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Marks:
     """When the stages of a turn were reached, in seconds since the session's start; None: not (yet)."""
 
@@ -78,6 +92,8 @@ class Marks:
     endpoint: float | None = None
     asked: float | None = None
     """The transcript, the typed text, or the decision to speak."""
+    begun: float | None = None
+    """The reply was begun ahead; None: it was begun when it was asked for."""
     first_token: float | None = None
     first_phrase: float | None = None
     first_audio: float | None = None
@@ -129,6 +145,9 @@ class Speculation:
     """What it answers the words of."""
     turn: Turn
     """What it has made so far."""
+    started: float
+    finished: float | None = None
+    """When all of it was made."""
     request: StartReply
     """What was asked; the answer is wanted if the very same is to be asked at the hard endpoint."""
 
@@ -227,6 +246,10 @@ class Conversation:
     """Replies started ahead, in all."""
     released: int = 0
     """... of which so many became turns."""
+    wasted: Waste = Waste()
+    """... and the others: in all."""
+    waste: Waste = Waste()
+    """... and since the client was last told of a turn's latency."""
     settling: tuple[Settling, ...] = ()
     last_spoken: str = attrs.field(default="", repr=False)
     """The text of the turn that was heard last, to tell its echo."""

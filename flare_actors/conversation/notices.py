@@ -190,6 +190,12 @@ class TurnMetrics:
     first_phrase_s: float | None = None
     first_audio_s: float | None = None
     total_s: float | None = None
+    ahead_s: float | None = None
+    """The answer was begun so long before the endpoint; None: not before it."""
+    wasted_replies: int = 0
+    """Answers that were begun ahead since the turn before, and thrown away unheard."""
+    wasted_s: float = 0.0
+    """How long model and synthesizer were at them."""
 
 
 @attrs.frozen(kw_only=True)

@@ -41,10 +41,6 @@ _MAX_AWAITED = 8
 """Utterances whose transcripts may be outstanding at once; a recogniser that far behind has lost the conversation."""
 
 
-CUT = frozenset({State.LISTENING, State.PROCESSING_SPEECH, State.PREPARING_RESPONSE})
-"""Who speaks again in these has not heard an answer yet, and so went on rather than began."""
-
-
 def on_listener_opened(d: Draft, e: ListenerOpened) -> None:
     if d.c.state not in ACTIVE:
         d.drop()
@@ -78,8 +74,7 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         d.drop()  # Of an ear that is closed, or of audio whose sender has gone.
         return
     spoken_at = d.c.spoken_at
-    longest = max(d.c.settings.endpoint_s, d.c.settings.endpoint_max_s)
-    if d.c.state in CUT and e.pause_s is not None and e.pause_s <= longest:
+    if e.pause_s is not None and e.pause_s <= d.c.settings.endpoint_max_s and _owes_answer(d):
         d.set(pauses=note_pause(d.c.pauses, e.pause_s))  # The utterance before was cut in one.
     d.set(
         floor=Floor.SPEAKING,
@@ -96,6 +91,13 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
     )
     d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
     d.tell(UserSpeechStarted(utterance=e.utterance))
+
+
+def _owes_answer(d: Draft) -> bool:
+    """The user has said something, and has not heard a word of the answer to it yet."""
+    turn = d.c.turn
+    unheard = turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing
+    return unheard or d.c.answer_due or bool(d.c.awaited)
 
 
 def on_speech_confirmed(d: Draft, e: SpeechConfirmed) -> None:

@@ -17,7 +17,7 @@ from flare_actors.conversation.events import (
     UsageReported,
 )
 from flare_actors.conversation.history import SpokenPhrase
-from flare_actors.conversation.model import Turn
+from flare_actors.conversation.model import Turn, Waste
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import TurnUsage
 from flare_actors.conversation.on_client import finish_if_played
@@ -55,7 +55,8 @@ def is_held(d: Draft, turn: int) -> bool:
 def progress(d: Draft, turn: Turn) -> None:
     """Something came of the turn: keep it, and let the live one's backstop count anew while more is to come."""
     if d.c.speculation is not None and is_held(d, turn.number):
-        d.set(speculation=evolve(d.c.speculation, turn=turn))
+        finished = d.at if turn.generated_s is not None else None
+        d.set(speculation=evolve(d.c.speculation, turn=turn, finished=finished))
         return
     d.set(turn=turn)
     if turn.generated_s is None:
@@ -105,7 +106,8 @@ def on_audio_started(d: Draft, e: AudioStarted) -> None:
         d.go(State.PREPARING_RESPONSE)
     if d.c.state is not PLAYING_STATE[turn.kind]:
         d.go(PLAYING_STATE[turn.kind])
-    d.tell(waterfall(turn.number, marks))
+    d.tell(waterfall(turn.number, marks, d.c.waste))
+    d.set(waste=Waste())
 
 
 def on_generation_finished(d: Draft, e: GenerationFinished) -> None:

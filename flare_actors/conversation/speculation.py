@@ -60,7 +60,7 @@ def speculate(d: Draft) -> None:
     turn = Turn(number=number, kind=TurnKind.RESPONSE)
     d.set(
         turns=number,
-        speculation=Speculation(utterance=c.utterance, turn=turn, request=request),
+        speculation=Speculation(utterance=c.utterance, turn=turn, started=d.at, request=request),
         speculated=c.speculated + 1,
         speculations_left=c.speculations_left - 1,
     )
@@ -86,7 +86,12 @@ def release(d: Draft) -> bool:
     if waits or answer_request(d, number, history, held=True) != held.request:
         withdraw(d, Reason.BARGE_IN)
         return False
-    marks = evolve(d.c.asked, first_token=held.turn.marks.first_token, first_phrase=held.turn.marks.first_phrase)
+    marks = evolve(
+        d.c.asked,
+        begun=held.started,
+        first_token=held.turn.marks.first_token,
+        first_phrase=held.turn.marks.first_phrase,
+    )
     turn = evolve(held.turn, marks=marks, generated_s=None)
     d.set(
         speculation=None,
@@ -115,7 +120,8 @@ def withdraw(d: Draft, reason: Reason) -> None:
     """Cancel the held reply, if there is one: nobody will ever know of it."""
     held = d.c.speculation
     if held is not None:
-        d.set(speculation=None)
+        work_s = max(0.0, (d.at if held.finished is None else held.finished) - held.started)
+        d.set(speculation=None, wasted=d.c.wasted.more(work_s), waste=d.c.waste.more(work_s))
         d.emit(CancelReply(turn=held.turn.number, reason=reason), FlushPlayback(turn=held.turn.number))
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from flare_actors.conversation.model import Marks
+from flare_actors.conversation.model import Marks, Waste
 from flare_actors.conversation.notices import TurnMetrics
 
 __all__ = ["waterfall"]
 
 
-def waterfall(turn: int, marks: Marks) -> TurnMetrics:
+def waterfall(turn: int, marks: Marks, waste: Waste | None = None) -> TurnMetrics:
     """The share of each stage in the time from the end of the user's speech to the first audio, in seconds.
 
     A stage that took no part (typed text, a welcome) is None and its share belongs to the next one, so that the shares
-    add up to the total. Marks that run backwards (clocks of different tasks) count as 0.
+    add up to the total; of an answer that was begun ahead they are what was left to wait for. Marks that run backwards
+    (clocks of different tasks) count as 0.
     """
     shares: list[float | None] = []
     previous: float | None = marks.speech_ended
@@ -34,4 +35,13 @@ def waterfall(turn: int, marks: Marks) -> TurnMetrics:
         first_phrase_s=shares[3],
         first_audio_s=shares[4],
         total_s=total,
+        ahead_s=_ahead(marks),
+        wasted_replies=waste.replies if waste is not None else 0,
+        wasted_s=waste.work_s if waste is not None else 0.0,
     )
+
+
+def _ahead(marks: Marks) -> float | None:
+    if marks.begun is None or marks.endpoint is None:
+        return None
+    return max(0.0, marks.endpoint - marks.begun)

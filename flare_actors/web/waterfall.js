@@ -58,6 +58,10 @@ export class Waterfall {
       rows.append(element("div", "", element("dt", "", stage.label), shown));
       start += stage.seconds;
     }
+    const note = (label, figure) =>
+      rows.append(element("div", "", element("dt", "", label), element("dd", "", element("span", "track"), element("span", "figure", figure))));
+    if (typeof metrics.ahead_s === "number") note("Begun ahead", milliseconds(metrics.ahead_s));
+    if (metrics.wasted_replies > 0) note("Begun in vain", `${metrics.wasted_replies} × ${milliseconds(metrics.wasted_s / metrics.wasted_replies)}`);
     stacked.setAttribute("aria-hidden", "true");
     const details = element(
       "details",

@@ -398,6 +398,13 @@ class TurnMetrics:
     first_phrase_s: Annotated[float, Doc("then, until the first speakable phrase")] | None = None
     first_audio_s: Annotated[float, Doc("then, until its first audio left")] | None = None
     total_s: Annotated[float, Doc("end of speech to first audio")] | None = None
+    ahead_s: Annotated[float, Doc("the answer was begun so long before the endpoint; null: not before it")] | None = (
+        None
+    )
+    wasted_replies: Annotated[
+        int, Range(0), Doc("answers begun ahead since the turn before, and thrown away unheard")
+    ] = 0
+    wasted_s: Annotated[Seconds, Doc("how long model and synthesizer were at them")] = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -241,7 +241,7 @@ def test_the_setting_turns_it_off() -> None:
 
 
 def test_an_empty_final_transcript_withdraws_it() -> None:
-    core = pausing("uh")
+    core = pausing("er, tea")
     core.pauses()
     core.is_understood("")
     assert core.c.speculation is None
@@ -259,3 +259,40 @@ def test_the_time_spent_ahead_is_no_share_of_the_waiting() -> None:
     assert metrics.first_token_s == 0.0
     assert metrics.first_phrase_s == 0.0
     assert metrics.first_audio_s == pytest.approx(0.1)
+
+
+# --- What it costs -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_begun_in_vain_is_counted_with_the_time_it_took() -> None:
+    core = pausing("tea")
+    core.happens(ev.SpeechResumed(utterance=core.c.utterance), after=0.7)
+    assert (core.c.wasted.replies, core.c.wasted.work_s) == (1, pytest.approx(0.7))
+    core.happens(ev.SpeechPaused(utterance=core.c.utterance))
+    core.happens(ev.TranscriptUpdated(utterance=core.c.utterance, text="tea please"))
+    core.happens(ev.GenerationFinished(turn=held(core), audio_s=1.0), after=0.2)
+    core.happens(ev.SpeechResumed(utterance=core.c.utterance), after=5.0)
+    # Once it was made, it cost nothing any more.
+    assert (core.c.wasted.replies, core.c.wasted.work_s) == (2, pytest.approx(0.9))
+
+
+def test_the_client_is_told_of_the_waste_with_the_turn_that_it_was_for() -> None:
+    core = pausing("tea")
+    core.happens(ev.SpeechResumed(utterance=core.c.utterance), after=0.7)
+    core.happens(ev.SpeechPaused(utterance=core.c.utterance))
+    core.happens(ev.TranscriptUpdated(utterance=core.c.utterance, text="tea please"))
+    core.happens(ev.SpeechStopped(utterance=core.c.utterance, speech_s=1.0, silence_s=0.48), after=0.3)
+    core.is_understood("tea please")
+    core.writes("Here you are.")
+    core.sounds(1.0)
+    (metrics,) = core.told(TurnMetrics)
+    assert metrics.ahead_s == pytest.approx(0.3)
+    assert (metrics.wasted_replies, metrics.wasted_s) == (1, pytest.approx(0.7))
+    core.is_generated(1.0)
+    core.is_played()
+    core.says("thanks")
+    core.writes("Welcome.")
+    core.sounds(1.0)
+    _, metrics = core.told(TurnMetrics)
+    assert (metrics.ahead_s, metrics.wasted_replies, metrics.wasted_s) == (None, 0, 0.0)
+    assert core.c.wasted.replies == 1

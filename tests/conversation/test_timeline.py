@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_actors.conversation.model import Marks
+from flare_actors.conversation.model import Marks, Waste
 from flare_actors.conversation.timeline import waterfall
 
 MARKS = st.builds(Marks, **{field.name: st.none() | st.floats(0, 1000) for field in attrs.fields(Marks)})
@@ -32,7 +32,7 @@ def test_shares_are_never_negative_and_add_up_to_the_total(marks: Marks) -> None
 
 @given(st.lists(st.floats(0, 1000), min_size=6, max_size=6).map(sorted))
 def test_marks_in_order_give_each_stage_its_own_time(at: list[float]) -> None:
-    names = [field.name for field in attrs.fields(Marks)]
+    names = [field.name for field in attrs.fields(Marks) if field.name != "begun"]
     marks = Marks(**dict(zip(names, at, strict=True)))
     assert shares(marks) == pytest.approx([later - earlier for earlier, later in itertools.pairwise(at)])
     assert waterfall(1, marks).total_s == pytest.approx(at[-1] - at[0])
@@ -45,3 +45,11 @@ def test_a_stage_that_took_no_part_leaves_its_time_to_the_next() -> None:
     assert metrics.first_phrase_s == pytest.approx(0.5)
     assert metrics.first_audio_s == pytest.approx(0.2)
     assert metrics.total_s == pytest.approx(0.7)
+
+
+def test_an_answer_begun_ahead_tells_by_how_much_and_what_was_begun_in_vain() -> None:
+    metrics = waterfall(1, Marks(endpoint=2.0, begun=1.75), Waste(replies=2, work_s=0.5))
+    assert metrics.ahead_s == pytest.approx(0.25)
+    assert (metrics.wasted_replies, metrics.wasted_s) == (2, 0.5)
+    assert waterfall(1, Marks(endpoint=2.0, begun=2.5)).ahead_s == 0.0
+    assert waterfall(1, Marks(endpoint=2.0)).ahead_s is None

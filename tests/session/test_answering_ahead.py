@@ -47,7 +47,11 @@ async def test_the_user_who_goes_on_hears_nothing_of_what_was_begun(autojump_clo
         await talk.client.speak(tone(1.0) + SILENCE[: 2 * 5_600] + tone(0.6) + SILENCE)
         await talk.wait_turns(1)
         statistics = talk.session.statistics()
-    assert (statistics.speculated, statistics.released) == (2, 1)
+    assert (statistics.speculated, statistics.released, statistics.wasted_replies) == (2, 1, 1)
+    assert statistics.wasted_s == pytest.approx(0.15, abs=0.05)
+    (metrics,) = talk.client.all(TurnMetrics)
+    assert (metrics.wasted_replies, metrics.wasted_s) == (1, statistics.wasted_s)
+    assert metrics.ahead_s is not None
     assert [each.turn for each in talk.client.all(TurnStarted)] == [2]
     assert {each.turn for each in talk.client.all(AudioOut)} == {2}
     assert [each.turn for each in talk.client.all(ResponseTextDone)] == [2]

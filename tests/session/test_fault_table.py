@@ -36,8 +36,8 @@ from flare_actors.conversation.notices import (
     StateChanged,
     TurnEnded,
 )
-from flare_actors.conversation.settings import Timeouts
-from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.settings import Settings, Timeouts
+from flare_actors.conversation.states import Endpointing, Reason, State
 from flare_actors.ports import AudioOut
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer, tone
 from flare_actors.session import Session, open_session
@@ -240,7 +240,8 @@ async def test_a_recogniser_slower_than_speech_drops_the_oldest_and_never_delays
 ) -> None:
     # 45 ms of work for each piece of 32 ms, and seconds more for each transcript.
     recognizer = FaultyRecognizer(inner=ScriptedRecognizer(delay_s=6.0), piece_s=0.045)
-    async with listening(scripted_agent(recognizer=recognizer, answers=[LONG])) as talk:
+    settings = Settings(endpointing=Endpointing.FIXED)  # who never waits for an answer is waited for longer
+    async with listening(scripted_agent(recognizer=recognizer, answers=[LONG], settings=settings)) as talk:
         await talk.client.send(TextReceived(text="question"))
         await talk.wait_audio(1, 0.5)
         speaks = trio.current_time()

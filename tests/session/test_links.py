@@ -23,7 +23,7 @@ from flare_actors.conversation.notices import (
     TurnEnded,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.states import Endpointing, Reason, State
 from flare_actors.errors import LinkClosed
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
 from flare_actors.providers.scripted import ScriptedRecognizer, tone
@@ -366,7 +366,8 @@ async def test_audio_ten_times_too_fast_is_dropped_and_counted(autojump_clock: M
 
 async def test_audio_that_a_stalled_network_held_back_is_caught_up_with(autojump_clock: MockClock) -> None:
     recognizer = ScriptedRecognizer()
-    async with listening(scripted_agent(recognizer=recognizer)) as talk:
+    settings = Settings(endpointing=Endpointing.FIXED)  # an adaptive one takes its time in a pause
+    async with listening(scripted_agent(recognizer=recognizer, settings=settings)) as talk:
         await talk.client.speak(SILENCE)
         await trio.sleep(1.8)
         await talk.client.speak((tone(1.3) + SILENCE)[: int(1.9 * 32_000)], paced=False)

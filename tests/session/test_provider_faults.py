@@ -22,7 +22,7 @@ from flare_actors.conversation.notices import (
     TurnEnded,
 )
 from flare_actors.conversation.settings import Settings, Timeouts
-from flare_actors.conversation.states import Output, Reason, State, SttMode, TurnKind
+from flare_actors.conversation.states import Endpointing, Output, Reason, State, SttMode, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
 from flare_actors.ports import AudioOut, HeardAudio, SpeechAudio, TextDelta, Transcript, Usage
 from flare_actors.providers.scripted import (
@@ -440,7 +440,8 @@ async def test_a_slow_recogniser_neither_delays_a_barge_in_nor_grows(autojump_cl
 
 async def test_a_recogniser_that_never_catches_up_gives_up_the_oldest_utterances(autojump_clock: MockClock) -> None:
     recognizer = FaultyRecognizer(inner=ScriptedRecognizer(delay_s=7.0))
-    async with listening(scripted_agent(recognizer=recognizer, answers=[ANSWER])) as talk:
+    settings = Settings(endpointing=Endpointing.FIXED)  # who never waits for an answer is waited for longer
+    async with listening(scripted_agent(recognizer=recognizer, answers=[ANSWER], settings=settings)) as talk:
         for _ in range(12):
             await talk.ask(speech_s=0.5)
         assert talk.session._recognizer.given_up > 0
