@@ -323,6 +323,15 @@ class Session:
                 self._starting = False
                 self._ear.close()
                 self._recognizer.stop()
+            case do.SetEndpoint() | do.CommitUtterance() | do.ClearInput() | do.SetMute():
+                self._perform_hearing(command)
+            case do.CloseSession():
+                self._outbox.close()
+            case _:
+                assert_never(command)
+
+    def _perform_hearing(self, command: do.SetEndpoint | do.CommitUtterance | do.ClearInput | do.SetMute) -> None:
+        match command:
             case do.SetEndpoint():
                 self._ear.wait(command.utterance, command.pause, command.silence_s, settled=command.settled)
             case do.CommitUtterance():
@@ -331,10 +340,6 @@ class Session:
                 self._ear.clear()
             case do.SetMute(muted=muted):
                 self._ear.mute(muted)
-            case do.CloseSession():
-                self._outbox.close()
-            case _:
-                assert_never(command)
 
     def _perform_reply(self, command: do.StartReply | do.ReleaseReply | do.CancelReply | do.ReturnToolResult) -> None:
         assert self._nursery is not None

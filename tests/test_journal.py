@@ -37,7 +37,15 @@ def test_a_conversation_comes_back_as_it_was(conversation: Conversation) -> None
 def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
     fields = {"turn": 1, "index": 0, "utterance": 1, "muted": True, "wait": "idle", "queue": "inbox", "text": "hello"}
     fields |= {"item": UserSaid(text="hello"), "item_id": "turn_1", "input_tokens": 1, "output_tokens": 1}
-    fields |= {"call": "t1c1", "name": "tea", "arguments": "{}", "output": "green", "tools": (), "timeout_s": 1.0}
+    fields |= {
+        "call": "t1c1",
+        "name": "tea",
+        "arguments": "{}",
+        "output": "green",
+        "probability": 0.5,
+        "tools": (),
+        "timeout_s": 1.0,
+    }
     fields |= dict.fromkeys(["start_s", "end_s", "speech_s", "silence_s", "audio_s", "played_s", "deadline_s"], 1.0)
     tags = set()
     for kind in get_args(ev.Event):

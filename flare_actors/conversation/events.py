@@ -87,8 +87,8 @@ __all__ = [
     "TranscriptFinished",
     "TranscriptUpdated",
     "TransportFailed",
-    "UsageReported",
     "TurnEndEstimated",
+    "UsageReported",
 ]
 
 

@@ -401,10 +401,8 @@ class TurnMetrics:
     ahead_s: Annotated[float, Doc("the answer was begun so long before the endpoint; null: not before it")] | None = (
         None
     )
-    wasted_replies: Annotated[
-        int, Range(0), Doc("answers begun ahead since the turn before, and thrown away unheard")
-    ] = 0
-    wasted_s: Annotated[Seconds, Doc("how long model and synthesizer were at them")] = 0.0
+    wasted_replies: Annotated[int, Doc("answers begun ahead since the turn before, and thrown away unheard")] = 0
+    wasted_s: Annotated[float, Doc("how long model and synthesizer were at them")] = 0.0
 
 
 @attrs.frozen(kw_only=True)
