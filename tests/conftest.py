@@ -62,17 +62,11 @@ def _missing_weights() -> str | None:
     return f"weights are not fetched (flare-actors models fetch): {', '.join(absent)}" if absent else None
 
 
-def _wyoming_folder() -> Path:
-    from flare_actors.providers.weights import cache_folder
-
-    return Path(os.environ.get("FLARE_ACTORS_WYOMING") or cache_folder() / "wyoming")
-
-
 @functools.cache
 def _missing_wyoming() -> str | None:
-    if (_wyoming_folder() / "complete").is_file():
-        return None
-    return "no Wyoming servers to talk to (python .ci/wyoming.py)"
+    from benchmarks import wyoming_servers
+
+    return None if wyoming_servers.installed() else "no Wyoming servers to talk to (python .ci/wyoming.py)"
 
 
 _COMPONENTS: dict[str, Callable[[], str | None]] = {
@@ -123,9 +117,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def chromium_path() -> Path:
     """The browser for tests that are marked ``needs("chromium")``."""
     return next(Path(found) for name in _BROWSERS if (found := shutil.which(name)))
-
-
-@pytest.fixture(scope="session")
-def wyoming_folder() -> Path:
-    """Where the servers are for tests that are marked ``needs("wyoming")``."""
-    return _wyoming_folder()

@@ -1,4 +1,4 @@
-"""The client of the OpenAI-compatible API, against a strict server that misbehaves on demand."""
+"""The client of the chat completions API, against a strict server that misbehaves; what all share is in test_http_faults.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from http_stub import Answer, Exchange, Server, hanging, listening, script
+from http_stub import Answer, Exchange, Server, listening, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -192,26 +192,6 @@ def complaint(**error: object) -> str:
     return json.dumps({"error": {"message": f"You said {SPEECH} with {KEY}", **error}})
 
 
-@pytest.mark.parametrize(
-    ("status", "says", "critical"),
-    [
-        (400, "refuses the request (400 invalid_request_error)", False),
-        (401, "refuses the API key (401", True),
-        (403, "refuses the API key (403", True),
-        (404, "knows no model 'm', or base_url is wrong (404", True),
-        (429, "limits our rate or quota (429", False),
-        (302, "redirects (302)", True),
-        (500, "failed (500", False),
-        (503, "failed (503", False),
-    ],
-)
-async def test_a_refusal_says_what_it_means_and_quotes_nobody(status, says, critical):
-    error = await refused(script(complaint(type="invalid_request_error"), status=status, kind="application/json"))
-
-    assert says in str(error)
-    assert error.critical is critical
-
-
 async def test_an_error_code_that_is_no_code_is_not_repeated():
     error = await refused(script(complaint(code=f"{SPEECH} {KEY}"), status=500, kind="application/json"))
 
@@ -260,13 +240,6 @@ async def test_a_foreign_event_is_an_error_and_what_came_before_stays(bad, says)
             await anext(outputs)
 
 
-async def test_an_answer_that_is_no_stream_is_an_error():
-    error = await refused(script('{"choices": []}', kind="application/json"))
-
-    assert "application/json instead of an event stream" in str(error)
-    assert error.critical
-
-
 @pytest.mark.parametrize("end", [True, False])
 async def test_an_answer_that_breaks_off_is_an_error(end):
     async def answer(exchange: Exchange) -> None:
@@ -285,15 +258,6 @@ async def test_a_connection_closed_without_an_answer_is_an_error():
         await exchange.stream.aclose()
 
     assert "lost before an answer" in str(await refused(answer))
-
-
-async def test_a_server_that_is_not_there_is_an_error():
-    chat = OpenAIChat(OpenAISettings(base_url="http://127.0.0.1:9/v1", retries=0))
-    with pytest.raises(ProviderError, match="is the server running") as caught:
-        await ask(chat)
-    await chat.aclose()
-
-    assert not caught.value.critical
 
 
 # --- Trying again ----------------------------------------------------------------------------------------------------------
@@ -337,56 +301,6 @@ async def test_a_wrong_key_is_not_tried_again():
             await ask(chat)
 
     assert len(server.exchanges) == 1
-
-
-# --- Leaving ---------------------------------------------------------------------------------------------------------------
-
-
-async def test_leaving_the_stream_closes_the_connection_and_the_server_sees_it():
-    async with serving(hanging(event("word "))) as (chat, server):
-        async with chat.generate(ASK, locale="en") as outputs:
-            await anext(outputs)
-        await server.exchanges[0].gone.wait()
-    gc.collect()
-
-
-async def test_cancelling_closes_the_connection_and_later_requests_are_fine():
-    async with serving(hanging(event("word ")), script(event("Hi."), STOP, DONE)) as (chat, server):
-        async with trio.open_nursery() as nursery:
-
-            async def listen(task_status: trio.TaskStatus[None]) -> None:
-                async with chat.generate(ASK, locale="en") as outputs:
-                    async for _ in outputs:
-                        task_status.started()
-
-            await nursery.start(listen)
-            nursery.cancel_scope.cancel()
-        await server.exchanges[0].gone.wait()
-        assert text(await ask(chat)) == "Hi."
-    gc.collect()
-
-
-async def test_cancelling_before_the_first_token_closes_the_connection_too():
-    async def silent(exchange: Exchange) -> None:
-        await exchange.until_gone()
-
-    async with serving(silent, script(event("Hi."), STOP, DONE)) as (chat, server):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, chat)
-            while not server.exchanges:
-                await trio.lowlevel.checkpoint()
-            nursery.cancel_scope.cancel()
-        await server.exchanges[0].gone.wait()
-        assert text(await ask(chat)) == "Hi."
-
-
-async def test_an_exception_of_the_consumer_comes_out_as_it_is():
-    async with serving(hanging(event("word "))) as (chat, server):
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 # where it is raised is the point
-            async with chat.generate(ASK, locale="en") as outputs:
-                async for _ in outputs:
-                    raise ZeroDivisionError
-        await server.exchanges[0].gone.wait()
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------------
@@ -436,13 +350,6 @@ async def test_no_repr_holds_the_key():
     async with serving(script(event("Hi."), STOP, DONE)) as (chat, _):
         for each in (chat, chat.settings, chat._api, chat._api._client):
             assert KEY not in repr(each)
-
-
-async def test_check_lists_the_models_that_the_server_has():
-    async with serving(script('{"data": [{"id": "a"}, {"id": "b"}]}', kind="application/json")) as (chat, server):
-        assert await chat.check() == ("a", "b")
-
-    assert server.exchanges[0].request.target == b"/v1/models"
 
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"data": [1]}', '{"models": []}'])

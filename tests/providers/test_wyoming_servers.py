@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +10,8 @@ import soxr
 import trio
 from http_kinds import phrased, said
 
+from benchmarks import wyoming_servers
+from benchmarks.speech import word_error_rate
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Recognizer, Synthesizer, Transcript
@@ -28,47 +25,19 @@ from flare_actors.testing.contracts import check_synthesizer
 
 pytestmark = pytest.mark.needs("wyoming")
 
-VOICE = "en_US-joe-medium"
 TEXT = ("Paris is the capital city of France.", "It is a very nice place.")
 
 
-@contextmanager
-def running(folder: Path, server: str, *arguments: str) -> Iterator[str]:
-    """A server of the other environment; gives its URI when it takes connections."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"tcp://127.0.0.1:{port}"
-    (program,) = (folder / "venv").glob(f"*/{server}*")
-    with subprocess.Popen(
-        [program, "--uri", uri, "--local-files-only", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            for _ in range(600):
-                assert process.poll() is None, f"{server} ended with {process.returncode}"
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)  # another program starts: there is nothing else to wait for
-            yield uri
-        finally:
-            process.kill()
+@pytest.fixture(scope="module")
+def whisper() -> Iterator[WyomingSttSettings]:
+    with wyoming_servers.whisper() as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")
-def whisper(wyoming_folder: Path) -> Iterator[WyomingSttSettings]:
-    model = str(wyoming_folder / "whisper" / "tiny.en")
-    options = ("--language", "en", "--beam-size", "1", "--cpu-threads", "2", "--stt-library", "faster-whisper")
-    with running(wyoming_folder, "wyoming-faster-whisper", "--model", model, "--data-dir", model, *options) as uri:
-        yield WyomingSttSettings(uri=uri)
-
-
-@pytest.fixture(scope="module")
-def piper(wyoming_folder: Path) -> Iterator[WyomingTtsSettings]:
-    voices = str(wyoming_folder / "voices")
-    with running(wyoming_folder, "wyoming-piper", "--voice", VOICE, "--data-dir", voices) as uri:
-        yield WyomingTtsSettings(uri=uri, voice=VOICE)
+def piper() -> Iterator[WyomingTtsSettings]:
+    with wyoming_servers.piper() as settings:
+        yield settings
 
 
 async def spoken(synthesizer: Synthesizer, *texts: str) -> dict[int, bytes]:
@@ -87,8 +56,6 @@ async def heard(recognizer: Recognizer, pcm: bytes) -> list[Transcript]:
 
 
 async def test_what_piper_speaks_whisper_understands(whisper, piper):
-    from benchmarks.speech import word_error_rate
-
     async with open_wyoming_recognizer(whisper) as recognizer, open_wyoming_synthesizer(piper) as synthesizer:
         parts = await spoken(synthesizer, *TEXT)
         assert list(parts) == [0, 1]
@@ -100,7 +67,7 @@ async def test_what_piper_speaks_whisper_understands(whisper, piper):
         assert final.final
         assert word_error_rate(" ".join(TEXT), final.text) <= 0.1
         assert await heard(recognizer, b"") == [Transcript(text="", final=True)]
-        assert VOICE in await synthesizer.check()
+        assert wyoming_servers.VOICE in await synthesizer.check()
 
 
 async def test_after_turns_that_were_cancelled_the_servers_serve_as_ever(whisper, piper):
