@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import hashlib
+import inspect
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -288,7 +289,7 @@ class Core:
         self._enums: dict[str, list[str]] = {}
         for source in self._sources.values():
             for node in ast.parse(source).body:
-                if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Enum" for base in node.bases):
+                if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Enum", "_Name"}:
                     self._enums[node.name] = [
                         s.targets[0].id
                         for s in node.body
@@ -319,5 +320,34 @@ class Core:
         tree = ast.parse(self._sources[mutant.module])
         site = copy.copy(Sites(self._enums).of(tree)[mutant.index])
         site.swap()
-        path = self._root / CORE / f"{mutant.module}.py"
+        return self._compiled(mutant.module, tree)
+
+    def functions(self, mutant: Mutant) -> dict[str, CodeType] | None:
+        """The functions that differ, by their qualified names; None: something else differs, too."""
+        whole = self._compiled(mutant.module, ast.parse(self._sources[mutant.module]))
+        differing: dict[str, CodeType] = {}
+        return differing if _only_functions_differ(whole, self.code(mutant), differing) else None
+
+    def _compiled(self, module: str, tree: ast.Module) -> CodeType:
+        path = self._root / CORE / f"{module}.py"
         return compile(ast.fix_missing_locations(tree), str(path), "exec")
+
+
+def _only_functions_differ(one: CodeType, other: CodeType, differing: dict[str, CodeType]) -> bool:
+    """Compare the code of two modules, or of two classes' bodies."""
+    if one.co_code != other.co_code or one.co_names != other.co_names or len(one.co_consts) != len(other.co_consts):
+        return False
+    for mine, theirs in zip(one.co_consts, other.co_consts, strict=True):
+        if not isinstance(mine, CodeType):
+            if repr(mine) != repr(theirs):  # 1 == True
+                return False
+        elif mine != theirs:
+            assert isinstance(theirs, CodeType)
+            if not mine.co_flags & inspect.CO_OPTIMIZED:  # a class's body
+                if not _only_functions_differ(mine, theirs, differing):
+                    return False
+            elif mine.co_name.startswith("<") or mine.co_freevars != theirs.co_freevars:
+                return False
+            else:
+                differing[theirs.co_qualname] = theirs
+    return True
