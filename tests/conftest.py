@@ -20,12 +20,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadlines: two busy cores make any of them a coin toss. CI is derandomised, so that a red build is red again locally.
-_SLOW_IS_FINE = [HealthCheck.too_slow]
-settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=_SLOW_IS_FINE)
-settings.register_profile(
-    "ci", max_examples=150, deadline=None, derandomize=True, print_blob=True, suppress_health_check=_SLOW_IS_FINE
-)
-settings.register_profile("nightly", max_examples=5_000, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+# Every failure prints the one line (``@reproduce_failure``) that has it again.
+_COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _COMMON, max_examples=40)
+settings.register_profile("ci", _COMMON, max_examples=150, derandomize=True)
+settings.register_profile("nightly", _COMMON, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 REQUIRE_ALL = os.environ.get("FLARE_ACTORS_REQUIRE_ALL") == "1"

@@ -10,6 +10,7 @@ port's promises?), ``invariants``, ``simulation``, and with Hypothesis ``strateg
 """
 
 from flare_actors.testing.agents import scripted_agent
+from flare_actors.testing.client import Playback, ScriptedClient
 from flare_actors.testing.event_log import EventLog
 from flare_actors.testing.faults import (
     Act,
@@ -35,7 +36,9 @@ __all__ = [
     "FaultyVoiceActivity",
     "MemoryClient",
     "MemoryLink",
+    "Playback",
     "Room",
+    "ScriptedClient",
     "VendorCrash",
     "memory_link",
     "scripted_agent",

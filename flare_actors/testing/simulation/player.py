@@ -12,51 +12,18 @@ from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.states import State
 from flare_actors.conversation.step import fold
 from flare_actors.errors import LinkClosed, SessionError
-from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
 from flare_actors.session import Session, open_session
+from flare_actors.testing.client import Playback, ScriptedClient
 from flare_actors.testing.faults import Act
-from flare_actors.testing.link import MemoryClient, MemoryLink, memory_link
 from flare_actors.testing.simulation.script import Move, Script
 from flare_actors.testing.simulation.watch import Ledger, Outcome, Violation, Watch
-from flare_actors.testing.simulation.world import CHUNK_S, LOUD, RATE, SILENT, Engines, make_agent
+from flare_actors.testing.simulation.world import CHUNK_S, RATE, Engines, make_agent
 
 __all__ = ["play"]
 
 REST_S: Final = 150.0
 """Healthy engines and a co-operating client bring any session to LISTENING within this: stage timeouts, the longest back-off
 (30 s) and every unfinished turn included."""
-_PATIENCE_S: Final = 20.0
-
-
-class _Link:
-    """A link whose network can stand still on its way to the client."""
-
-    def __init__(self, inner: MemoryLink) -> None:
-        self._inner = inner
-        self._flows = trio.Event()
-        self._flows.set()
-
-    input_format = property(lambda self: self._inner.input_format)
-    output_format = property(lambda self: self._inner.output_format)
-    realtime = property(lambda self: self._inner.realtime)
-    reports_playback = property(lambda self: self._inner.reports_playback)
-
-    def stand_still(self) -> None:
-        self._flows = trio.Event()
-
-    def go_on(self) -> None:
-        self._flows.set()
-
-    async def receive(self) -> ClientMessage:
-        return await self._inner.receive()
-
-    async def send(self, message: ServerMessage) -> None:
-        await self._flows.wait()
-        await self._inner.send(message)
-
-    async def aclose(self) -> None:
-        self._flows.set()
-        await self._inner.aclose()
 
 
 class Player:
@@ -75,69 +42,28 @@ class Player:
         self._script = script
         self._session = session
         self._engines = engines
-        self._nursery = nursery
-        self._ledger = ledger
-        self._watch = watch
-        self._client: MemoryClient | None = None
-        self._links = 0
-        self._link: _Link | None = None
-        self._played: dict[int, float] = {}
-
-    # --- The link ---------------------------------------------------------------------------------------------------------
-
-    def connect(self) -> None:
-        """Attach a new link, in place of the old one if there is one."""
-        honest = self._script.client == "honest"
-        client, link = memory_link(input_rate=RATE, output_rate=RATE, reports_playback=honest)
-        client.listeners.append(self._ledger.note)
-        client.listeners.append(lambda _: client.received.clear())
-        if honest:
-            client.listeners.append(lambda message: self._listen(client, message))
-        self._client = client
-        self._links += 1
-        self._link = _Link(link)
-        self._nursery.start_soon(client.run, name="client")
-        self._nursery.start_soon(self._session.attach, self._link, name="attach")
+        self.client = ScriptedClient(
+            session,
+            nursery,
+            playback=Playback.HONEST if script.client == "honest" else Playback.NEVER,
+            on_message=ledger.note,
+            rate=RATE,
+            chunk_s=CHUNK_S,
+            wait_step=watch.wait_step,
+        )
 
     @property
     def one_link(self) -> bool:
         """All that the client was told came over one link, which is open."""
-        return self._links == 1 and self._client is not None and not self._client.closed
+        return self.client.links == 1 and self.client.connected
 
     async def disconnect(self) -> None:
         """Go away without a word, and see that the session notices."""
-        if self._client is None:
-            return
-        self._client.close()
-        self._client = None
+        self.client.disconnect()
         await trio.sleep(0.05)
         conversation = self._session.conversation
         if self._session.ended is None and (conversation.attached or conversation.turn is not None):
             raise Violation("the client has gone, and the session has not noticed")
-
-    def _listen(self, client: MemoryClient, message: ServerMessage) -> None:
-        """An honest client tells what it has played, turn by turn."""
-        if isinstance(message, AudioOut) and message.turn not in self._played:
-            self._played[message.turn] = trio.current_time()
-            self._nursery.start_soon(self._report, client, message.turn, name="report")
-
-    async def _report(self, client: MemoryClient, turn: int) -> None:
-        begun = trio.current_time()
-        told = -1.0
-        try:
-            while not client.closed and turn not in self._ledger.cleared | self._ledger.ended:
-                await trio.sleep(0.3)
-                got = self._ledger.seconds[turn] / (2 * RATE)
-                played = min(got, trio.current_time() - begun)
-                if played > told:
-                    told = played
-                    await client.send(ev.PlaybackProgressed(turn=turn, played_s=played))
-        except LinkClosed:
-            pass
-
-    async def _send(self, message: ClientMessage) -> None:
-        if self._client is not None:
-            await self._client.send(message)
 
     # --- Moves ------------------------------------------------------------------------------------------------------------
 
@@ -152,112 +78,63 @@ class Player:
             except (LinkClosed, SessionError):
                 if self._session.ended is None:
                     await trio.sleep(0.05)
-                    self.connect()
+                    self.client.connect()
 
-    async def _move(self, move: Move) -> None:  # noqa: C901, PLR0912 - one arm a move
+    async def _move(self, move: Move) -> None:  # noqa: C901 - one arm a move
+        client = self.client
         match move.kind:
             case "speak" | "cough":
-                await self._rest()
-                await self._say(move.amount)
+                await client.wait_listening()
+                await client.say(move.amount)
             case "barge":
-                await self._wait(lambda c: c.turn is not None and c.turn.playing, 3.0)
-                await self._say(move.amount)
+                await client.barge_in(move.amount)
             case "hesitate":
-                await self._rest()
-                await self._speak(0.5)
-                await self._silence(0.3)
-                await self._say(0.5)
+                await client.wait_listening()
+                await client.hesitate()
             case "text":
-                await self._rest()
-                await self._send(ev.TextReceived(text="typed words"))
+                await client.wait_listening()
+                await client.send(ev.TextReceived(text="typed words"))
             case "commit":
-                await self._speak(0.5)
-                await self._send(ev.CommitRequested())
+                await client.speak(0.5)
+                await client.send(ev.CommitRequested())
             case "interrupt":
-                await self._wait(lambda c: c.turn is not None, 2.0)
-                await self._send(ev.InterruptRequested())
+                await client.wait_until(lambda c: c.turn is not None, 2.0)
+                await client.send(ev.InterruptRequested())
             case "say":
                 self._session.say("Said by the embedder.")
             case "mute":
-                await self._send(ev.MuteRequested(muted=True))
-                await self._say(0.5)
-                await self._send(ev.MuteRequested(muted=False))
+                await client.send(ev.MuteRequested(muted=True))
+                await client.say(0.5)
+                await client.send(ev.MuteRequested(muted=False))
             case "nonsense":
-                await self._nonsense(move.amount)
+                await client.talk_nonsense(move.amount)
             case "reconnect":
                 await self.disconnect()
-                await trio.sleep(move.amount)
-                if self._session.ended is None:
-                    self.connect()
+                await client.reconnect(move.amount)
             case "stall":
-                await self._stall(move.amount)
+                await client.say_in_a_stall(move.amount)
             case "restart":
-                await self._send(ev.ConversationEndRequested())
-                await self._send(ev.ConversationStartRequested())
+                await client.send(ev.ConversationEndRequested())
+                await client.send(ev.ConversationStartRequested())
             case "wait":
                 await trio.sleep(move.amount)
             case _:
                 raise ValueError(f"no such move: {move.kind}")
         if self._session.conversation.state is State.IDLE:
-            await self._send(ev.ConversationStartRequested())
-
-    async def _speak(self, seconds: float) -> None:
-        for _ in range(max(1, round(seconds / CHUNK_S))):
-            await self._send(AudioIn(LOUD))
-            await trio.sleep(CHUNK_S)
-
-    async def _silence(self, seconds: float) -> None:
-        for _ in range(max(1, round(seconds / CHUNK_S))):
-            await self._send(AudioIn(SILENT))
-            await trio.sleep(CHUNK_S)
-
-    async def _say(self, seconds: float) -> None:
-        await self._speak(seconds)
-        await self._silence(0.6)
-
-    async def _nonsense(self, dice: float) -> None:
-        """A client whose reports are lies, of turns that never were and of more than there is."""
-        turn = round(dice * 10) + self._session.conversation.turns - 5
-        await self._send(ev.PlaybackProgressed(turn=turn, played_s=1e6 * dice - 1e5))
-        await self._send(ev.PlaybackCompleted(turn=turn if dice > 0.5 else None))
-        await self._send(ev.TextReceived(text=""))
-        await self._send(ev.ConversationStartRequested())
-
-    async def _stall(self, seconds: float) -> None:
-        """The network stands still while the agent speaks, and the user interrupts."""
-        await self._wait(lambda c: c.turn is not None and c.turn.playing, 3.0)
-        link = self._link
-        assert link is not None
-        link.stand_still()
-        try:
-            await self._say(seconds)
-        finally:
-            link.go_on()
-
-    async def _rest(self) -> None:
-        await self._wait(lambda c: c.state is State.LISTENING and c.turn is None and not c.awaited, _PATIENCE_S)
-
-    async def _wait(self, until: Any, patience_s: float) -> None:  # noqa: ANN401 - a predicate of a conversation
-        """Wait for something that need not come."""
-        with trio.move_on_after(patience_s):
-            while self._session.ended is None and not until(self._session.conversation):
-                await self._watch.wait_step()
+            await client.send(ev.ConversationStartRequested())
 
     # --- The proof --------------------------------------------------------------------------------------------------------
 
     async def is_served(self, *, stubborn: bool) -> bool:
         """With healthy engines and a client that co-operates, the session comes to rest and answers; False: it is stuck."""
         self._engines.heal()
-        if self._client is not None:
-            self._client.close()
-            await trio.sleep(0.05)
-        self.connect()
-        await self._send(ev.MuteRequested(muted=False))
+        await self.client.reconnect(0.05)
+        await self.client.send(ev.MuteRequested(muted=False))
         with trio.move_on_after(REST_S) as scope:
             while self._session.ended is None:
                 c = self._session.conversation
                 if c.state is State.IDLE:
-                    await self._send(ev.ConversationStartRequested())
+                    await self.client.send(ev.ConversationStartRequested())
                     await trio.sleep(0.1)
                 elif c.state is State.LISTENING and not (c.turn or c.awaited or c.answer_due or c.says):
                     break
@@ -285,7 +162,7 @@ async def _session(script: Script, outcome: Outcome, keep: int | None) -> None:
         async with trio.open_nursery() as nursery:
             async with open_session(agent, session_id=f"simulated-{script.number:012}", observers=[watch]) as session:
                 player = Player(script, session, engines, nursery=nursery, ledger=ledger, watch=watch)
-                player.connect()
+                player.client.connect()
                 await trio.sleep(0.01)
                 session.start_conversation()
                 await player.play(script.moves)

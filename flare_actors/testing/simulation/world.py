@@ -23,14 +23,11 @@ from flare_actors.testing.faults import (
 )
 from flare_actors.testing.simulation.script import Script
 
-__all__ = ["CHUNK_S", "LOUD", "RATE", "SILENT", "Engines", "make_agent"]
+__all__ = ["CHUNK_S", "RATE", "Engines", "make_agent"]
 
 RATE: Final = 8_000
 CHUNK_S: Final = 0.1
 _CHUNK: Final = round(RATE * CHUNK_S)
-LOUD: Final = (10_000).to_bytes(2, "little", signed=True) * _CHUNK
-"""A chunk of speech: -10 dBFS, 10 dB above the agent's own."""
-SILENT: Final = bytes(2 * _CHUNK)
 _VOICE: Final = (3_200).to_bytes(2, "little", signed=True) * RATE
 
 TIMEOUTS: Final = Timeouts(
