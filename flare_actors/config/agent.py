@@ -12,6 +12,7 @@ from flare_actors.config.model import Config, ProviderChoice
 from flare_actors.errors import ConfigError, Stage
 from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, ToolSpec, VoiceActivity
 from flare_actors.providers import registry
+from flare_actors.providers.batch import with_partials
 from flare_actors.providers.compose import Attempts, fallback
 from flare_actors.providers.local import check_local, ensure_weights
 from flare_actors.providers.weights import ProgressCallback
@@ -99,6 +100,10 @@ async def _open(stage: Stage, choice: ProviderChoice, instructions: str, stack: 
     for engine in engines:
         if isinstance(engine, _Preparable):
             await engine.prepare(instructions, slots=1)
+    engines = [
+        engine if each.redecoding is None else with_partials(cast("Recognizer", engine), each.redecoding)
+        for engine, each in zip(engines, choice.all, strict=True)
+    ]
     if not choice.composed:
         return engines[0]
     return await stack.enter_async_context(

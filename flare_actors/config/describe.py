@@ -17,6 +17,7 @@ import attrs
 from flare_actors.config.load import SECTIONS, STAGES
 from flare_actors.config.structure import no_number
 from flare_actors.providers import registry
+from flare_actors.providers.batch.redecode import Redecoding
 from flare_actors.providers.compose.settings import Attempts, Switching
 
 __all__ = ["Setting", "Table", "markdown", "tables"]
@@ -56,6 +57,7 @@ def tables() -> tuple[Table, ...]:
             header = f'[providers.{stage}] use = "{use}"'
             (table, *_) = _of_class(header, f"providers.{stage}", provider.settings)
             found.append(attrs.evolve(table, meaning=provider.summary[0].upper() + provider.summary[1:] + "."))
+    found += _of_class("[providers.stt.redecoding]", "providers.stt.redecoding", Redecoding)
     found += _of_class("[providers.llm.attempts]", "providers.llm.attempts", Attempts)
     found += _of_class("[providers.llm.switching]", "providers.llm.switching", Switching)
     return tuple(found)
@@ -107,18 +109,19 @@ def _of_class(header: str, path: str, cls: type) -> Iterator[Table]:
 
 def _meanings(cls: type) -> Mapping[str, str]:
     """The docstrings below a class's fields, which Python itself throws away."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(tree, ast.ClassDef)
     found: dict[str, str] = {}
-    for field, below in zip(tree.body, tree.body[1:], strict=False):
-        match field, below:
-            case (
-                ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str() as text)),
-            ):
-                found[name] = text
-            case _:
-                pass
+    for each in reversed([base for base in cls.__mro__ if attrs.has(base)]):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, below in zip(tree.body, tree.body[1:], strict=False):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str() as text)),
+                ):
+                    found[name] = text
+                case _:
+                    pass
     return found
 
 

@@ -19,6 +19,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ConfigError, Stage
 from flare_actors.ports import Locales, locale_supported
+from flare_actors.providers.batch.redecode import Redecoding
 from flare_actors.providers.compose.settings import Attempts, Switching
 
 __all__ = ["DEFAULT_WELCOME", "ENVIRONMENT_PREFIX", "SECTIONS", "STAGES", "Catalogue", "Flag", "dump", "load"]
@@ -116,6 +117,8 @@ def _dump_choice(choice: ProviderChoice) -> dict[str, Any]:
     data: dict[str, Any] = {"use": choice.use, **unstructure(choice.settings)}
     if choice.attempts is not None:
         data["attempts"] = unstructure(choice.attempts)
+    if choice.redecoding is not None:
+        data["redecoding"] = unstructure(choice.redecoding)
     if choice.fallback:
         data["switching"] = unstructure(choice.switching)
         data["fallback"] = [_dump_choice(each) for each in choice.fallback]
@@ -209,7 +212,10 @@ class _Choices:
         if not isinstance(table, Mapping):
             self._blame(path, 'must be a table, with use = "NAME"')
             return None
-        around = () if self.stage == "vad" else ("attempts",) if nested else ("attempts", "fallback", "switching")
+        around: tuple[str, ...] = (
+            () if self.stage == "vad" else ("attempts",) if nested else ("attempts", "fallback", "switching")
+        )
+        around += ("redecoding",) if self.stage == "stt" else ()
         own = {key: each for key, each in table.items() if key != "use" and key not in around}
         if self.stage == "vad" and "fallback" in own:
             del own["fallback"]
@@ -224,9 +230,11 @@ class _Choices:
             self._blame((*path, "use"), f"no such provider: {use!r}; {suggest(str(use), known)}")
             return None
         settings: object = self._structure(own, cls, path)
-        attempts = switching = None
+        attempts = switching = redecoding = None
         if "attempts" in around and "attempts" in table:
             attempts = self._structure(table["attempts"], Attempts, (*path, "attempts"))
+        if "redecoding" in around and "redecoding" in table:
+            redecoding = self._structure(table["redecoding"], Redecoding, (*path, "redecoding"))
         if "switching" in around and "switching" in table:
             switching = self._structure(table["switching"], Switching, (*path, "switching"))
         fallback = self._fallback(table.get("fallback", []), path) if "fallback" in around else ()
@@ -238,6 +246,7 @@ class _Choices:
             use=str(use),
             settings=settings,
             attempts=attempts,
+            redecoding=redecoding,
             fallback=fallback,
             switching=switching or Switching(),
         )

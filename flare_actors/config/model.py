@@ -13,6 +13,7 @@ import attrs
 
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import Stage
+from flare_actors.providers.batch.redecode import Redecoding
 from flare_actors.providers.compose.settings import Attempts, Switching
 from flare_actors.server.limits import ServerLimits
 
@@ -89,6 +90,8 @@ class ProviderChoice:
     """An instance of its settings class."""
     attempts: Attempts | None = None
     """``[providers.STAGE.attempts]``; None: the session's own timeouts are the only ones, unless there is a fallback."""
+    redecoding: Redecoding | None = None
+    """``[providers.stt.redecoding]``; None: what the recogniser gives is all there is."""
     fallback: tuple[ProviderChoice, ...] = ()
     """``[[providers.STAGE.fallback]]``: who is asked when this one fails, in order."""
     switching: Switching = Switching()

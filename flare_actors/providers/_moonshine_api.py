@@ -9,12 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-import attrs
-
 from flare_actors.errors import ConfigError, ProviderError
 from flare_actors.providers._extras import need
+from flare_actors.providers.batch.redecode import Decoded
 
-__all__ = ["Decoded", "Handle", "model_folder"]
+__all__ = ["Handle", "model_folder"]
 
 SAMPLE_RATE: Final = 16_000
 # The model makes words ("You") of digital silence. Nothing that peaks below this can be heard, let alone understood.
@@ -23,15 +22,6 @@ MODEL_FILES: Final = ("encoder_model.ort", "decoder_model_merged.ort", "tokenize
 # vad_threshold 0 switches its own VAD off: the ear has cut the utterance already, and a second cut costs words
 # (WER 8.3 % against 3.9 %). return_audio_data: we have the audio.
 OPTIONS: Final = {"vad_threshold": "0", "return_audio_data": "false"}
-
-
-@attrs.frozen(kw_only=True)
-class Decoded:
-    """What one decode gave."""
-
-    text: str = attrs.field(repr=False)
-    cost_s: float
-    """Wall time it took."""
 
 
 def model_folder() -> Path:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 import attrs
 import trio
 
-from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Phrase, SpeechAudio, locale_supported
 from flare_actors.providers._extras import need
+from flare_actors.providers.batch.synthesizer import speak_phrases
 from flare_actors.providers.catalog import HIBARI
 from flare_actors.providers.provider import Provider
 
@@ -34,7 +35,6 @@ SAMPLE_RATE: Final = 24_000
 LOCALES: Final = ("en",)
 BUNDLED_VOICE: Final = "heart"  # every other voice would be downloaded by the engine itself
 QUIET: Final = 10 ** (-50 / 20)  # -50 dBFS: where a listener begins to hear
-CHUNK_S: Final = 0.2
 MAX_PHONEMES: Final = 400  # 25 s of speech; unbounded, a run-on text takes gigabytes
 SENTENCE_END: Final = (".", "!", "?", "…", ":")
 CLOSERS: Final = "\"')]\u201d\u2019"
@@ -109,8 +109,9 @@ class HibariSynthesizer:
         if not locale_supported(locale, LOCALES):
             raise UnsupportedLocale("tts", "hibari", locale, LOCALES)
         engine = await self._opened()
-        async with aclosing(self._results(engine, phrases)) as results:
-            yield results
+        spoken = speak_phrases(phrases, partial(self._sentences, engine), sample_rate=SAMPLE_RATE)
+        async with aclosing(spoken) as chunks:
+            yield chunks
 
     async def _opened(self) -> _Engine:
         async with self._opening:
@@ -118,17 +119,12 @@ class HibariSynthesizer:
                 self._engine = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
             return self._engine
 
-    async def _results(self, engine: _Engine, phrases: AsyncIterator[Phrase]) -> AsyncGenerator[SpeechAudio]:
-        chunk = round(CHUNK_S * SAMPLE_RATE) * BYTES_PER_SAMPLE
-        async for phrase in phrases:
-            # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
-            text = unicodedata.normalize("NFKC", phrase.text).strip()
-            if not any(map(str.isalnum, text)):
-                continue
+    async def _sentences(self, engine: _Engine, text: str) -> AsyncGenerator[bytes]:
+        # Compatibility forms ("\u00b9", "\u2167") become plain ones: the engine's number reader falls over them.
+        text = unicodedata.normalize("NFKC", text).strip()
+        if any(map(str.isalnum, text)):
             for phonemes in await self._in_thread(_pronounce, engine, text):
-                pcm = await self._in_thread(self._speak, engine, phonemes)
-                for start in range(0, len(pcm), chunk):
-                    yield SpeechAudio(phrase=phrase.index, pcm=pcm[start : start + chunk])
+                yield await self._in_thread(self._speak, engine, phonemes)
 
     async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(call, *args, limiter=self.limiter, abandon_on_cancel=True)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import sys
 
+import attrs
 import pytest
 
 from flare_actors.config import load
 from flare_actors.errors import ConfigError
 from flare_actors.providers import registry
+from flare_actors.providers.provider import Provider
 
 MODULE = """
 from contextlib import asynccontextmanager
@@ -92,3 +94,12 @@ def test_entry_points_that_no_file_could_name_are_left_alone(install):
     install({"acme": "acme_voices:PROVIDER", "nose.acme": "acme_voices:PROVIDER", "tts.": "acme_voices:PROVIDER"})
 
     assert not any("acme" in registry.names(stage) for stage in ("vad", "stt", "llm", "tts"))
+
+
+def test_a_provider_leaves_the_keys_alone_that_stand_around_every_provider():
+    @attrs.frozen
+    class Settings:
+        fallback: str = ""
+
+    with pytest.raises(ValueError, match="Settings must not have settings called fallback"):
+        Provider(stage="tts", name="acme", summary="", settings=Settings, open=lambda _: None)
