@@ -17,6 +17,7 @@ from flare_actors.ports import LanguageModel, Message, TextDelta, ToolCall, Tool
 from flare_actors.providers._messages_events import MAX_ARGUMENT_CHARS, MAX_BLOCKS, MessagesReader, write_messages
 from flare_actors.providers.anthropic import AnthropicMessages, AnthropicSettings, open_anthropic
 from flare_actors.providers.llama_local import LlamaSettings, open_llama_local
+from flare_actors.providers.openai_chat import OpenAISettings, open_openai
 
 WEATHER = ToolSpec(
     name="get_weather",
@@ -232,17 +233,23 @@ async def test_it_is_a_language_model_whose_repr_holds_no_key():
 
 
 @pytest.mark.needs("weights")
-async def test_a_real_llama_cpp_server_answers_in_this_shape_too():
+async def test_a_real_llama_cpp_server_answers_in_both_shapes_and_takes_tools_and_results():
+    call = ToolCall(call="c1", name="get_weather", arguments='{"city": "Paris"}')
+    asked = [Message(role="user", content="What is the weather in Paris?"), Message(role="assistant", calls=(call,))]
+    results = [*asked, Message(role="tool", call="c1", content="Sunny, 20 degrees.")]
     async with open_llama_local(LlamaSettings(slots=1, context_tokens=512, max_tokens=8)) as llama:
         api = llama._chat._api
-        async with open_anthropic(
-            AnthropicSettings(base_url=api.url, model="m", max_tokens=8), api_key=api._key
-        ) as model:
-            assert await model.check()
-            *parts, usage = await MESSAGES.ask(model)
-
-    assert isinstance(usage, Usage)
-    assert 0 < usage.output_tokens <= 8
-    assert usage.input_tokens > 0
-    assert all(isinstance(each, TextDelta) for each in parts)
-    assert parts
+        async with (
+            open_anthropic(AnthropicSettings(base_url=api.url, model="m", max_tokens=8), api_key=api._key) as messages,
+            open_openai(OpenAISettings(base_url=api.url, model="m", max_tokens=8), api_key=api._key) as chat,
+        ):
+            for model in (messages, chat):
+                assert await model.check()
+                for shown in (ASK, results):
+                    async with model.generate(shown, locale="en", tools=[WEATHER], tool_choice="none") as outputs:
+                        *parts, usage = [each async for each in outputs]
+                    assert isinstance(usage, Usage)
+                    assert 0 < usage.output_tokens <= 8
+                    assert usage.input_tokens > 0
+                    assert parts
+                    assert all(isinstance(each, TextDelta) for each in parts)
