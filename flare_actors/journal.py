@@ -9,6 +9,7 @@ unknown field, no coercion, and an error that names the field. Journals hold wha
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -25,6 +26,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
+from flare_actors.conversation.changes import Value
 from flare_actors.conversation.events import Event
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.step import fold
@@ -141,11 +143,26 @@ def _converter() -> cattrs.Converter:
     """Made on first use: cattrs generates two functions for each of the forty classes."""
     converter = cattrs.Converter(forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})
     register_scalars(converter, half_surrogates=True)
+    converter.register_structure_hook_func(lambda kind: kind == Value, _read_value)
+    converter.register_unstructure_hook_func(
+        lambda kind: kind == Value, lambda value: list(value) if isinstance(value, tuple) else value
+    )
     converter.register_structure_hook_factory(attrs.has, lambda kind: _object_reader(converter, kind))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _array_reader(converter, kind))
     converter.register_structure_hook_factory(_is_union, lambda kind: _member_reader(converter, kind))
     converter.register_unstructure_hook_factory(_is_union, lambda kind: _member_writer(converter, kind))
     return converter
+
+
+def _read_value(value: object, _: object) -> Value:
+    """A setting's value, of whatever kind: which one it takes is for the core to say."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise Wrong(f"expected a scalar or an array of strings, got {json_kind(value)}")
 
 
 def _is_tuple(kind: object) -> bool:

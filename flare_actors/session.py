@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, assert_never
+from typing import Final
 
 import attrs
 import trio
@@ -23,6 +23,7 @@ from flare_actors.actors.channels import Clock, Inbox, Outbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.link import carry
 from flare_actors.actors.orchestrator import Orchestrator
+from flare_actors.actors.performer import Performer
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
 from flare_actors.actors.speaker import Speaker
@@ -31,11 +32,12 @@ from flare_actors.agent import Agent
 from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.conversation import commands as do
 from flare_actors.conversation import events as ev
+from flare_actors.conversation.changes import WrongSetting, changed, changes
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import ErrorRaised, SessionEnded, SessionStarted
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Reason, State
-from flare_actors.errors import LinkBroken, LinkClosed, ProviderError, SessionClosed, SessionError
+from flare_actors.conversation.states import Output, Reason, State
+from flare_actors.errors import LinkBroken, LinkClosed, ProviderError, SessionClosed, SessionError, UnsupportedLocale
 from flare_actors.observe import Observer
 from flare_actors.ports import ClientLink
 
@@ -114,6 +116,14 @@ class Session:
         self._ear = Ear(
             agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_levels, self._fault
         )
+        self._performer = Performer(
+            ear=self._ear,
+            recognizer=self._recognizer,
+            speaker=self._speaker,
+            replies=self._replies,
+            outbox=self._outbox,
+            settings=lambda: self.conversation.settings,
+        )
         self._orchestrator = Orchestrator(
             session_id,
             Conversation(settings=settings),
@@ -164,8 +174,7 @@ class Session:
             SessionClosed: the session has ended.
             SessionError: no conversation is going on, there is nothing to say, or too much.
         """
-        if self.conversation.state is State.IDLE and not self._starting:
-            raise SessionError("no conversation is going on; call start_conversation() first")
+        self._expect_conversation()
         if not text.strip():
             raise SessionError("there is nothing to say; give at least one word")
         limit = self.conversation.settings.limits.text_chars
@@ -174,6 +183,63 @@ class Session:
                 f"the text has {len(text)} characters; at most {limit} (limits.text_chars) are said at once"
             )
         self._ask(ev.SayRequested(text=text))
+
+    def respond(self, instructions: str | None = None, *, replace: bool = False, output: Output | None = None) -> None:
+        """Have the agent answer now: what was said so far, or out of its own accord if the user has said nothing new.
+
+        Args:
+            instructions: for this answer alone, after the agent's own; they do not enter the history.
+            replace: ... in place of the agent's own.
+            output: for this answer alone; default: as the settings say.
+
+        Raises:
+            SessionClosed: the session has ended.
+            SessionError: no conversation is going on, or the instructions are too long.
+        """
+        self._expect_conversation()
+        limit = self.conversation.settings.limits.text_chars
+        if instructions is not None and len(instructions) > limit:
+            raise SessionError(
+                f"the instructions have {len(instructions)} characters; at most {limit} (limits.text_chars) are taken"
+            )
+        self._ask(ev.ResponseRequested(instructions=instructions, replace=replace, output=output))
+
+    def update(self, **values: object) -> Settings:
+        """Change settings from now on; what is under way already (an utterance, an answer) goes on as it began.
+
+        Args:
+            values: fields of ``Settings`` (all but ``timeouts`` and ``limits``) and what they are to be; an enumeration's
+                value may be given as such, or as its text.
+
+        Gives the settings as they will be.
+
+        Raises:
+            SessionClosed: the session has ended.
+            SessionError: a setting is wrong; none was changed.
+            UnsupportedLocale: one of the engines does not know the locale; nothing was changed.
+        """
+        try:
+            update = changes(values)
+            settings = changed(self.conversation.settings, update)
+        except WrongSetting as wrong:
+            raise SessionError(str(wrong)) from None
+        self._agent.check_locale(settings)
+        self._ask(ev.SettingsChanged(changes=update))
+        return settings
+
+    def _refusal(self, event: ev.SettingsChanged) -> ErrorRaised | None:
+        """What a client is told that asks for a locale which one of the engines does not know."""
+        try:
+            self._agent.check_locale(changed(self.conversation.settings, event.changes))
+        except UnsupportedLocale as error:
+            return ErrorRaised(code="unsupported_locale", message=error.message, recoverable=True, field="locale")
+        except WrongSetting:
+            return None  # The core says what is wrong.
+        return None
+
+    def _expect_conversation(self) -> None:
+        if self.conversation.state is State.IDLE and not self._starting:
+            raise SessionError("no conversation is going on; call start_conversation() first")
 
     def end(self, reason: Reason = Reason.SESSION_ENDED) -> None:
         """End the session; does nothing if it has ended. ``wait_ended`` waits for it."""
@@ -235,7 +301,13 @@ class Session:
             connection = self._connect(link, resumed=resumed)
             with scope:
                 await carry(
-                    link, connection, inbox=self._inbox, outbox=self._outbox, ear=self._ear, speaker=self._speaker
+                    link,
+                    connection,
+                    inbox=self._inbox,
+                    outbox=self._outbox,
+                    ear=self._ear,
+                    speaker=self._speaker,
+                    refusal=self._refusal,
                 )
         finally:
             if self._link_scope is scope:
@@ -257,10 +329,7 @@ class Session:
                 resume_token=self.resume_token,
                 resumed=resumed,
                 state=self.conversation.state,
-                locale=settings.locale,
-                stt_mode=settings.stt_mode.value,
-                output=settings.output.value,
-                silence_threshold_ms=round(settings.endpoint_s * 1000),
+                settings=settings,
                 input_sample_rate=link.input_format.sample_rate,
                 output_sample_rate=rate,
             )
@@ -303,55 +372,10 @@ class Session:
         self._inbox.put(ev.FailureRaised(message=message, critical=True))
 
     def _perform(self, command: do.Command) -> None:
-        """Carry out one command; none of them waits."""
-        match command:
-            case do.Notify(notice=notice):
-                self._outbox.put(notice)
-            case do.StartReply() | do.ReleaseReply() | do.CancelReply() | do.ReturnToolResult():
-                self._perform_reply(command)
-            case do.FlushPlayback(turn=turn):
-                self._speaker.flush(turn)
-            case do.StartStt():
-                self._ear.set_endpoint(command.endpoint_s)
-                self._recognizer.start(command)
-            case do.StopStt():
-                self._recognizer.stop()
-            case do.OpenListener(settings=settings):
-                self._starting = False
-                self._ear.open(settings)
-            case do.CloseListener():
-                self._starting = False
-                self._ear.close()
-                self._recognizer.stop()
-            case do.SetEndpoint() | do.CommitUtterance() | do.ClearInput() | do.SetMute():
-                self._perform_hearing(command)
-            case do.CloseSession():
-                self._outbox.close()
-            case _:
-                assert_never(command)
-
-    def _perform_hearing(self, command: do.SetEndpoint | do.CommitUtterance | do.ClearInput | do.SetMute) -> None:
-        match command:
-            case do.SetEndpoint():
-                self._ear.wait(command.utterance, command.pause, command.silence_s, settled=command.settled)
-            case do.CommitUtterance():
-                self._ear.commit()
-            case do.ClearInput():
-                self._ear.clear()
-            case do.SetMute(muted=muted):
-                self._ear.mute(muted)
-
-    def _perform_reply(self, command: do.StartReply | do.ReleaseReply | do.CancelReply | do.ReturnToolResult) -> None:
+        if isinstance(command, do.OpenListener | do.CloseListener):
+            self._starting = False
         assert self._nursery is not None
-        match command:
-            case do.StartReply():
-                self._replies.start(command, self.conversation.settings, self._nursery)
-            case do.ReleaseReply(turn=turn):
-                self._replies.release(turn)
-            case do.CancelReply(turn=turn, reason=reason):
-                self._replies.cancel(turn, reason, self._nursery)
-            case do.ReturnToolResult():
-                self._replies.return_result(command)
+        self._performer.perform(command, self._nursery)
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""

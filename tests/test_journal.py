@@ -12,6 +12,7 @@ from hypothesis import given
 from flare_actors import journal
 from flare_actors.conversation import Conversation, Settings, Wait
 from flare_actors.conversation import events as ev
+from flare_actors.conversation.changes import Change
 from flare_actors.conversation.items import UserSaid
 from flare_actors.journal import JournalError
 from flare_actors.testing.strategies import conversations
@@ -52,6 +53,8 @@ def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
         known = {name: value for name, value in fields.items() if name in kind.__annotations__}
         if kind is ev.DeadlinePassed:
             known["wait"] = Wait.IDLE
+        if kind is ev.SettingsChanged:
+            known["changes"] = (Change(name="endpoint_s", value=0.3), Change(name="idle_end_s", value=None))
         tag = journal.dump_event(kind(**known))["type"]
         assert str(tag).replace("_", "") == kind.__name__.lower()
         tags.add(tag)
@@ -97,7 +100,7 @@ def test_a_field_added_later_may_be_missing_from_what_was_written_before() -> No
         ('{"type":"client_attached","at":false}', "event.at: expected a number, got a boolean"),
         ('{"type":"mute_requested","muted":1}', "event.muted: expected true or false, got an integer"),
         ('{"type":"text_received","text":{}}', "event.text: expected a string, got an object"),
-        ('{"type":"deadline_passed","wait":"x"}', "event.wait: expected one of 'session_idle', 'grace'"),
+        ('{"type":"deadline_passed","wait":"x"}', "event.wait: expected one of 'session_idle', 'lifetime'"),
     ],
 )
 def test_an_event_that_is_nearly_right_is_refused_by_the_name_of_its_field(text: str, message: str) -> None:

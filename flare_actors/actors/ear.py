@@ -23,6 +23,7 @@ from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
     ListenerFailed,
     ListenerOpened,
+    NothingCommitted,
     SpeechConfirmed,
     SpeechPaused,
     SpeechResumed,
@@ -30,7 +31,7 @@ from flare_actors.conversation.events import (
     SpeechStopped,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn, Endpointing
+from flare_actors.conversation.states import BargeIn, Endpointing, TurnDetection
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
 from flare_actors.ports import HeardAudio, VoiceActivity, VoiceDetector
@@ -89,6 +90,7 @@ class Ear:
         """Tells the agent's own voice from the user's; None: it is not asked."""
         self._muted = False
         self._commit = False
+        self._answer_commit = False
         self._commit_chunks = 0
         """What had come in before the commit and is to be heard first; what came later is not waited for."""
         self._realtime = True
@@ -151,6 +153,14 @@ class Ear:
         self._drained.set()
         self._wake.set()
 
+    def use(self, settings: Settings) -> None:
+        """Hear by these settings from now on, if the ear is open or about to be."""
+        if self._wanted is None:
+            return
+        self._wanted = settings
+        if self._settings is not None:
+            self._adopt(settings)
+
     def set_endpoint(self, endpoint_s: float) -> None:
         """The silence that ends an utterance has changed."""
         if self._settings is not None and self._settings.endpoint_s != endpoint_s:
@@ -180,7 +190,7 @@ class Ear:
         if muted:
             self._backlog.clear()
             self._drained.set()
-            self.commit()
+            self._end_now()
 
     def clear(self) -> None:
         """Forget the utterance in progress and what was not heard yet; nothing comes of it."""
@@ -195,7 +205,11 @@ class Ear:
         self._forget_utterance()
 
     def commit(self) -> None:
-        """End the utterance in progress now."""
+        """End the utterance in progress now; answered with SpeechStopped, or NothingCommitted if there is none."""
+        self._answer_commit = True
+        self._end_now()
+
+    def _end_now(self) -> None:
         self._commit = True
         self._commit_chunks = len(self._backlog) // self._chunk_bytes
         self._wake.set()
@@ -223,6 +237,9 @@ class Ear:
                     continue
             if self._commit or self._endpointing.overdue:
                 self._commit = False
+                if self._answer_commit and not self._endpointing.speaking:
+                    self._inbox.put(NothingCommitted())
+                self._answer_commit = False
                 self._apply(self._endpointing.stop())
                 continue
             self._drained.set()
@@ -248,7 +265,8 @@ class Ear:
     async def _sleep(self) -> None:
         """Until there is a chunk, or something is asked; a microphone that falls silent amid an utterance ends it."""
         self._wake = trio.Event()
-        if not self._endpointing.speaking or self._settings is None:
+        settings = self._settings
+        if not self._endpointing.speaking or settings is None or settings.turn_detection is TurnDetection.MANUAL:
             await self._wake.wait()
             return
         with trio.move_on_after(self._endpointing.wait_s + self.LOST_S) as scope:
@@ -272,13 +290,20 @@ class Ear:
             return
         if self._wanted is not settings:
             return  # Closed, or opened anew, in the meantime.
-        self._detector, self._settings = detector, settings
+        self._detector = detector
         self._commit = False
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
-        self._preroll = deque(maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
-        guarded = settings.barge_in is BargeIn.GUARDED
-        self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
+        self._adopt(settings)
         self._inbox.put(ListenerOpened())
+
+    def _adopt(self, settings: Settings) -> None:
+        known, self._settings = self._settings, settings
+        self._endpointing.settings = settings
+        self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
+        echo = (settings.barge_in, settings.echo_guard_db, settings.echo_tail_s)
+        if known is None or echo != (known.barge_in, known.echo_guard_db, known.echo_tail_s):
+            guarded = settings.barge_in is BargeIn.GUARDED
+            self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
 
     def _hear_chunk(self) -> None:
         assert self._detector is not None

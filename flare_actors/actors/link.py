@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -11,7 +12,8 @@ from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.speaker import Speaker
 from flare_actors.audio import BYTES_PER_SAMPLE, split_frames
-from flare_actors.conversation.events import PlaybackCompleted, PlaybackProgressed, TransportFailed
+from flare_actors.conversation.events import PlaybackCompleted, PlaybackProgressed, SettingsChanged, TransportFailed
+from flare_actors.conversation.notices import ErrorRaised
 from flare_actors.errors import LinkBroken, LinkClosed
 from flare_actors.ports import AudioIn, ClientLink
 
@@ -21,7 +23,16 @@ __all__ = ["carry"]
 _PIECE_BYTES: Final = 16_384
 
 
-async def carry(link: ClientLink, connection: int, *, inbox: Inbox, outbox: Outbox, ear: Ear, speaker: Speaker) -> None:
+async def carry(
+    link: ClientLink,
+    connection: int,
+    *,
+    inbox: Inbox,
+    outbox: Outbox,
+    ear: Ear,
+    speaker: Speaker,
+    refusal: Callable[[SettingsChanged], ErrorRaised | None],
+) -> None:
     """Carry messages both ways until the link closes or breaks, or the outbox is closed and empty.
 
     Args:
@@ -31,6 +42,7 @@ async def carry(link: ClientLink, connection: int, *, inbox: Inbox, outbox: Outb
         outbox: what the client is sent.
         ear: where its audio goes.
         speaker: knows what was sent, by which the client's reports are held.
+        refusal: what the client is told instead, if these settings cannot be; None: they can.
 
     Returns when there is nothing more to carry; a broken link is told to the session. Cancelling stops at once and
     leaves the closing of the link to the caller.
@@ -39,7 +51,7 @@ async def carry(link: ClientLink, connection: int, *, inbox: Inbox, outbox: Outb
 
         async def read() -> None:
             try:
-                await _read(link, inbox, ear, speaker)
+                await _read(link, inbox, ear, speaker, lambda event: _refused(event, refusal, outbox))
             except LinkBroken as error:
                 inbox.put(TransportFailed(message=str(error)))
             except LinkClosed:
@@ -60,7 +72,17 @@ async def carry(link: ClientLink, connection: int, *, inbox: Inbox, outbox: Outb
         nursery.start_soon(write)
 
 
-async def _read(link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker) -> None:
+def _refused(event: SettingsChanged, refusal: Callable[[SettingsChanged], ErrorRaised | None], outbox: Outbox) -> bool:
+    """Tell the client at once, if these settings cannot be."""
+    error = refusal(event)
+    if error is not None:
+        outbox.put(error)
+    return error is not None
+
+
+async def _read(
+    link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker, refused: Callable[[SettingsChanged], bool]
+) -> None:
     """Audio goes straight to the ear, everything else to the orchestrator."""
     while True:
         message = await link.receive()
@@ -80,6 +102,6 @@ async def _read(link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker) -> N
             inbox.put(attrs.evolve(message, played_s=played_s if sent_s is None else min(played_s, sent_s)))
         elif isinstance(message, PlaybackCompleted):
             inbox.put(attrs.evolve(message, played_s=speaker.sent_s(message.turn)))
-        else:
+        elif not (isinstance(message, SettingsChanged) and refused(message)):
             inbox.put(message)
         await inbox.relieve()  # A link may have many messages ready at once.

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from flare_actors.actors.tools import carry_out, offered
+from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import LanguageModelFailed, UsageReported
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
@@ -39,6 +40,13 @@ async def write_text(reply: Reply, text: str) -> None:
     reply.finish_text()
 
 
+def _instructions(agents: str, command: StartReply) -> str:
+    """The agent's own, with those for this answer after them or in their place."""
+    if command.instructions is None:
+        return agents
+    return command.instructions if command.replace else "\n\n".join(filter(None, (agents, command.instructions)))
+
+
 async def write_answer(reply: Reply) -> None:
     """Ask the model and hand on what it writes, until it ends, fails, or has written enough.
 
@@ -46,7 +54,7 @@ async def write_answer(reply: Reply) -> None:
     is told to the orchestrator; what was written before stays. Cancellation closes the model's stream, and ends the tools.
     """
     command = reply.command
-    instructions = reply.agent.instructions
+    instructions = _instructions(reply.agent.instructions, command)
     messages = [Message(role="system", content=instructions)] if instructions else []
     messages += [
         Message(role=each.role, content=each.content, calls=each.calls, call=each.call, failed=each.failed)

@@ -15,6 +15,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason, SttMode, TurnKind
 
 __all__ = [
+    "ApplySettings",
     "CancelReply",
     "ChatMessage",
     "ClearInput",
@@ -82,8 +83,15 @@ class StopStt:
 
 
 @attrs.frozen(kw_only=True)
+class ApplySettings:
+    """The settings have changed: hear by these from now on."""
+
+    settings: Settings
+
+
+@attrs.frozen(kw_only=True)
 class CommitUtterance:
-    """End the utterance in progress now, as if the silence had lasted long enough."""
+    """End the utterance in progress now; answered with SpeechStopped, or NothingCommitted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +131,10 @@ class StartReply:
     tools: tuple[ToolSpec, ...] = ()
     """What the client can carry out, besides the agent's own tools."""
     tool_choice: ToolChoice = "auto"
+    instructions: str | None = attrs.field(default=None, repr=False)
+    """For this answer alone, after the agent's own."""
+    replace: bool = False
+    """... in place of the agent's own."""
     held: bool = False
     """Nothing of it leaves for the client before ReleaseReply."""
 
@@ -178,6 +190,7 @@ Command: TypeAlias = Union[
     CloseListener,
     StartStt,
     StopStt,
+    ApplySettings,
     CommitUtterance,
     ClearInput,
     SetEndpoint,

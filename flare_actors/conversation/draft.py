@@ -20,9 +20,9 @@ from flare_actors.conversation.history import (
     write_calls,
     write_down,
 )
-from flare_actors.conversation.model import Conversation, Hearing, Settling, Turn
+from flare_actors.conversation.model import Conversation, Hearing, Marks, Settling, Turn
 from flare_actors.conversation.notices import ErrorRaised, Notice, StateChanged, TurnEnded
-from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
+from flare_actors.conversation.states import Floor, Input, Output, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import check_transition
 from flare_actors.conversation.values import evolve
 
@@ -96,16 +96,13 @@ class BareDraft:
         number = self.c.turn.number if self.c.turn is not None else None
         self.tell(StateChanged(old=old, new=new, at=self.at, turn=number, reason=reason))
 
-    @property
-    def silent_output(self) -> bool:
-        """The client takes text only."""
-        return self.c.settings.output is Output.TEXT
-
     # --- Hearing ---------------------------------------------------------------------------------------------------------
 
     def start_stt(self, *, retry: bool = False) -> None:
-        """Ask for a recogniser, with all of the session's settings, every time."""
+        """Ask for a recogniser, with all of the session's settings, every time; where the user types only, for none."""
         settings = self.c.settings
+        if settings.input is Input.TEXT:
+            return  # Nothing will be heard.
         if self.c.hearing is not Hearing.READY:
             self.set(hearing=Hearing.STARTING)
         self.wait(stt_retry=None)
@@ -114,9 +111,22 @@ class BareDraft:
     def forget_hearing(self) -> None:
         """No utterance is in progress and none is awaited."""
         self.set(
-            floor=Floor.SILENT, confirmed=False, overheard=False, unheard=False, paused=False, partial="", awaited=()
+            floor=Floor.SILENT,
+            confirmed=False,
+            overheard=False,
+            unheard=False,
+            paused=False,
+            partial="",
+            awaited=(),
+            committing=False,
         )
-        self.wait(utterance=None, transcript=None)
+        self.wait(utterance=None, transcript=None, commit=None)
+
+    def owe(self, marks: Marks, *, committed: bool = True) -> None:
+        """The user has said something: it is answered, or waits until somebody asks for the answer."""
+        settings = self.c.settings
+        due = settings.auto_answer and (committed or settings.turn_detection is TurnDetection.AUTOMATIC)
+        self.set(prompted=False, asked=marks, answer_due=self.c.answer_due or due, unanswered=not due)
 
     # --- Silence ---------------------------------------------------------------------------------------------------------
 
@@ -167,7 +177,7 @@ class BareDraft:
         failures = self.c.failures
         if turn.playing and not turn.tts_failed:
             failures = evolve(failures, tts=0)
-        got = turn.playing or (self.silent_output and turn.phrases)
+        got = turn.playing or (turn.output is Output.TEXT and turn.phrases)
         if got and turn.kind is TurnKind.RESPONSE and not turn.llm_failed:
             failures = evolve(failures, llm=0)
         self.set(failures=failures)

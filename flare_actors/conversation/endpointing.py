@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import TurnDetection
 
 __all__ = ["Heard", "UtteranceDetector"]
 
@@ -68,10 +69,15 @@ class UtteranceDetector:
         return self.speaking and self._paused
 
     @property
+    def _by_silence(self) -> bool:
+        """Silence ends an utterance; else only a commit does."""
+        return self.settings.turn_detection is TurnDetection.AUTOMATIC
+
+    @property
     def overdue(self) -> bool:
         """The utterance in progress has been silent for long enough."""
         # Half a chunk of tolerance: 15 chunks of 32 ms are meant by 0.48 s, whatever floating point makes of them.
-        return self.speaking and self.silence_s >= self.wait_s - self._chunk_s / 2
+        return self.speaking and self._by_silence and self.silence_s >= self.wait_s - self._chunk_s / 2
 
     def forget(self) -> None:
         """What was heard before has nothing to do with what comes."""
@@ -121,7 +127,7 @@ class UtteranceDetector:
             self.silence_s += self._chunk_s
         if self.overdue or self._length_s >= self.settings.max_utterance_s:
             return (*changes, *self.stop())
-        soft_s = self.settings.pause_s
+        soft_s = self.settings.pause_s if self._by_silence else None
         if soft_s is not None and not self._paused and self.silence_s >= max(soft_s - self._chunk_s / 2, self._chunk_s):
             self._paused = True
             self.pauses += 1

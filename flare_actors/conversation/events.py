@@ -29,9 +29,11 @@ from flare_actors.conversation.requests import (
     MuteRequested,
     PlaybackCompleted,
     PlaybackProgressed,
+    ResponseRequested,
     SayRequested,
     SessionEndRequested,
     SessionOverloaded,
+    SettingsChanged,
     ShutdownRequested,
     TextReceived,
     ToolResultReceived,
@@ -61,6 +63,7 @@ __all__ = [
     "ListenerFailed",
     "ListenerOpened",
     "MuteRequested",
+    "NothingCommitted",
     "PhraseReady",
     "PhraseSpoken",
     "PlaybackCompleted",
@@ -69,9 +72,11 @@ __all__ = [
     "PlaybackStopped",
     "RecognizerFailed",
     "RecognizerReady",
+    "ResponseRequested",
     "SayRequested",
     "SessionEndRequested",
     "SessionOverloaded",
+    "SettingsChanged",
     "ShutdownRequested",
     "SpeechConfirmed",
     "SpeechPaused",
@@ -165,6 +170,11 @@ class SpeechStopped(Fact):
     """A recogniser got it, so that a transcript is to be expected (if it is long enough)."""
     too_short: bool = False
     """Less than ``min_speech_s``: it never reaches the recogniser and no transcript will come."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class NothingCommitted(Fact):
+    """There was no utterance to be ended by a commit."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -336,6 +346,7 @@ Event: TypeAlias = Union[
     SpeechResumed,
     TurnEndEstimated,
     SpeechStopped,
+    NothingCommitted,
     RecognizerReady,
     RecognizerFailed,
     TranscriptUpdated,

@@ -52,6 +52,9 @@ _ECHO_SHARE: Final = 0.8
 """Of a transcript's words that the agent must have said: recognisers mishear every tenth word of clean speech, and an echo
 is none."""
 
+_NO_WORDS: Final = "..."
+"""The user's turn in a request that is none of the user's: most models' templates want one at the end."""
+
 _WORD: Final = re.compile(r"\S+\s*")
 _LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
 
@@ -188,11 +191,12 @@ def without_unheard(history: tuple[HistoryItem, ...], open_turns: Container[int]
     return tuple(item for item in history if not isinstance(item, AgentSaid) or item.text or item.turn in open_turns)
 
 
-def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
+def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tuple[ChatMessage, ...]:
     """The history as a model wants it: neighbours of one role merged, nothing empty, the user's words or a result last.
 
     Calls come with their results or not at all. What was heard of an answer that is asked for again is left out: the model
-    starts that answer anew.
+    starts that answer anew. With ``go_on`` the model is asked of the agent's own accord, though the user has said nothing
+    new: then an empty word stands for the user's.
     """
     items = tuple(history)
     results = {item.call: item for item in reversed(items) if isinstance(item, ToolReturned)}
@@ -217,6 +221,8 @@ def build_messages(history: Iterable[HistoryItem]) -> tuple[ChatMessage, ...]:
             messages[-1] = evolve(last, content=f"{last.content} {text}")
         else:
             messages.append(ChatMessage(role=role, content=text))
+    if go_on and (not messages or messages[-1].role == "assistant"):
+        messages.append(ChatMessage(role="user", content=_NO_WORDS))
     if messages and messages[-1].role == "assistant":
         messages.pop()
     return tuple(messages)

@@ -13,7 +13,7 @@ from flare_actors.conversation.calls import ToolChoice, ToolSpec, ToolUse
 from flare_actors.conversation.commands import SetEndpoint, StartReply
 from flare_actors.conversation.history import HistoryItem, SpokenPhrase
 from flare_actors.conversation.settings import Settings, Timeouts
-from flare_actors.conversation.states import Floor, Reason, State, TurnKind, Wait
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind, Wait
 
 __all__ = [
     "AwaitedTranscript",
@@ -26,6 +26,7 @@ __all__ = [
     "Speculation",
     "Turn",
     "Waste",
+    "Wish",
 ]
 
 
@@ -46,11 +47,13 @@ class Deadlines:
     """
 
     session_idle: float | None = None
+    lifetime: float | None = None
     grace: float | None = None
     drain: float | None = None
     initialize: float | None = None
     settle: float | None = None
     utterance: float | None = None
+    commit: float | None = None
     transcript: float | None = None
     generation: float | None = None
     playback: float | None = None
@@ -100,11 +103,25 @@ class Marks:
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class Wish:
+    """An answer that was asked for, not only brought about by the user's words."""
+
+    instructions: str | None = attrs.field(default=None, repr=False)
+    replace: bool = False
+    output: Output | None = None
+    request: int | None = None
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Turn:
     """The live turn."""
 
     number: int
     kind: TurnKind
+    output: Output = Output.AUDIO
+    """What the client takes of it."""
+    wish: Wish | None = None
+    """How it was asked for."""
     waiting: bool = False
     """Its request is not built yet: it waits for the word on what was heard of the turn before."""
     phrases: tuple[SpokenPhrase, ...] = ()
@@ -180,6 +197,8 @@ class AwaitedTranscript:
     endpoint: float
     overheard: bool
     """It began while the agent was heard, so it may be the agent's echo."""
+    answer: bool = True
+    """Its words are to be answered; False: not before a commit."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -234,7 +253,12 @@ class Conversation:
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False
     hearing: Hearing = Hearing.STOPPED
+    committing: bool = False
+    """A commit is on its way to the ear."""
     muted: bool = False
+    """By the client."""
+    deaf: bool = False
+    """The user's audio is dropped, for whatever reason."""
 
     turns: int = 0
     """Turn numbers given out."""
@@ -257,6 +281,10 @@ class Conversation:
     """When the agent was last heard: its echo may come back a moment later."""
     answer_due: bool = False
     """The user said something that no reply has been started for."""
+    unanswered: bool = False
+    """The user said something that is to be answered when somebody asks for it."""
+    wish: Wish | None = None
+    """How the answer that is due was asked for."""
     asked: Marks = Marks()
     """The marks of what the user said last, for the reply to it."""
 
@@ -285,4 +313,8 @@ class Conversation:
     failures: Failures = Failures()
     stale: int = 0
     """Late facts dropped."""
-    deadlines: Deadlines = Deadlines()
+    deadlines: Deadlines = attrs.field()
+
+    @deadlines.default
+    def _age(self) -> Deadlines:
+        return Deadlines(lifetime=self.settings.session_max_s)

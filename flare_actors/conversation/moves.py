@@ -22,7 +22,7 @@ from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.model import Hearing, Marks, Settling, Turn
 from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, TurnEnded, TurnStarted
 from flare_actors.conversation.speculation import answer_request, release, withdraw
-from flare_actors.conversation.states import Floor, Reason, State, TurnKind
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PREPARING_STATE
 from flare_actors.conversation.values import evolve
 from flare_actors.errors import Stage
@@ -70,7 +70,7 @@ class Draft(BareDraft):
 
     def use_floor(self) -> None:
         """Give the free floor to what waits for it: first an answer that is due, then what is to be said."""
-        if self.c.state is not State.LISTENING or not self.c.attached or self.c.awaited:
+        if self.c.state is not State.LISTENING or not self.c.attached or self.c.awaited or self.c.committing:
             return
         speaking = self.c.floor is Floor.SPEAKING
         if self.c.answer_due and not (speaking and self.c.confirmed):
@@ -97,10 +97,15 @@ class Draft(BareDraft):
         if kind is TurnKind.RESPONSE:
             self.set(report_due=False)
         number = self.c.turns + 1
-        marks = self.c.asked if kind is TurnKind.RESPONSE else Marks(asked=self.at)
+        answers = kind is TurnKind.RESPONSE
+        marks = self.c.asked if answers else Marks(asked=self.at)
+        wish = self.c.wish if answers else None
+        output = self.c.settings.output if wish is None or wish.output is None else wish.output
         waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
-        turn = Turn(number=number, kind=kind, waiting=waiting, marks=marks)
-        self.set(turns=number, turn=turn, answer_due=self.c.answer_due and kind is not TurnKind.RESPONSE)
+        turn = Turn(number=number, kind=kind, output=output, wish=wish, waiting=waiting, marks=marks)
+        self.set(turns=number, turn=turn)
+        if answers:
+            self.set(answer_due=False, unanswered=False, wish=None)
         if kind in {TurnKind.RESPONSE, TurnKind.APOLOGY}:
             self.set(apology_due=False)
         self.tell(TurnStarted(turn=number, kind=kind))
@@ -118,10 +123,10 @@ class Draft(BareDraft):
         if text is None:
             self.set(settling=())
             self.forget_unheard()
-            request = answer_request(self, turn.number, self.c.history)
+            request = answer_request(self, turn.number, self.c.history, wish=turn.wish)
         else:
             request = StartReply(
-                turn=turn.number, kind=turn.kind, locale=settings.locale, output=settings.output, text=text
+                turn=turn.number, kind=turn.kind, locale=settings.locale, output=turn.output, text=text
             )
         self.set(turn=evolve(turn, waiting=False))
         self.wait(settle=None, generation=self.at + settings.timeouts.generation_s)
@@ -153,7 +158,7 @@ class Draft(BareDraft):
             reason=reason,
             phrases=turn.phrases,
             ended_at=self.at,
-            delivered=self.silent_output or turn.tts_failed,
+            delivered=turn.output is Output.TEXT or turn.tts_failed,
             played_s=turn.played_s,
             reported_at=turn.reported_at,
         )
@@ -181,7 +186,8 @@ class Draft(BareDraft):
         """Cancel the live turn; an answer of which nothing was heard is still owed."""
         turn = self.c.turn
         if turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing:
-            self.set(answer_due=True, asked=Marks(asked=self.at))
+            due = self.c.settings.auto_answer or turn.wish is not None
+            self.set(answer_due=due, unanswered=not due, wish=turn.wish, asked=Marks(asked=self.at))
         self.interrupt(reason)
 
     def finish_turn(self) -> None:
@@ -260,7 +266,16 @@ class Draft(BareDraft):
         """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
         self.interrupt(reason)
         self.stop_hearing(reason)
-        self.set(says=(), answer_due=False, apology_due=False, report_due=False, detached=(), prompted=False)
+        self.set(
+            says=(),
+            answer_due=False,
+            unanswered=False,
+            wish=None,
+            apology_due=False,
+            report_due=False,
+            detached=(),
+            prompted=False,
+        )
         self.go(State.IDLE, reason)
         if self.c.draining:
             self.end(Reason.SHUTDOWN)
@@ -274,7 +289,17 @@ class Draft(BareDraft):
         self.interrupt(reason)
         self.stop_hearing(reason)
         self.settle_all()
-        self.set(settling=(), says=(), answer_due=False, apology_due=False, report_due=False, detached=(), ended=reason)
+        self.set(
+            settling=(),
+            says=(),
+            answer_due=False,
+            unanswered=False,
+            wish=None,
+            apology_due=False,
+            report_due=False,
+            detached=(),
+            ended=reason,
+        )
         self.go(State.ENDED, reason)
         self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
         self.tell(SessionEnded(reason=reason))

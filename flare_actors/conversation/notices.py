@@ -7,6 +7,7 @@ from typing import TypeAlias, Union
 import attrs
 
 from flare_actors.conversation.items import HistoryItem
+from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State, TurnKind
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ResponseTextDone",
     "SessionEnded",
     "SessionStarted",
+    "SettingsUpdated",
     "StateChanged",
     "ToolCallRequested",
     "TranscriptReceived",
@@ -46,14 +48,19 @@ class SessionStarted:
     resumed: bool
     state: State
     """The agent's state now."""
-    locale: str
-    stt_mode: str
-    output: str
-    silence_threshold_ms: int
+    settings: Settings = attrs.field(repr=False)
+    """What is in force."""
     input_sample_rate: int
     """Hz, PCM16 little-endian mono."""
     output_sample_rate: int
     """Hz, PCM16 little-endian mono."""
+
+
+@attrs.frozen(kw_only=True)
+class SettingsUpdated:
+    """Settings were changed: what is in force from now on."""
+
+    settings: Settings = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -253,6 +260,7 @@ class SessionEnded:
 
 Notice: TypeAlias = Union[
     SessionStarted,
+    SettingsUpdated,
     StateChanged,
     HearingReady,
     UserSpeechStarted,

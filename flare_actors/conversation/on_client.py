@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flare_actors.conversation.commands import ClearInput, CommitUtterance, OpenListener, SetMute
+from flare_actors.conversation.commands import ClearInput, CommitUtterance, OpenListener
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
     ClientAttached,
@@ -14,8 +14,10 @@ from flare_actors.conversation.events import (
     InputClearRequested,
     InterruptRequested,
     MuteRequested,
+    NothingCommitted,
     PlaybackCompleted,
     PlaybackProgressed,
+    ResponseRequested,
     SayRequested,
     SessionEndRequested,
     SessionOverloaded,
@@ -23,13 +25,15 @@ from flare_actors.conversation.events import (
     TextReceived,
     TransportFailed,
 )
-from flare_actors.conversation.model import Hearing, Marks
+from flare_actors.conversation.model import Hearing, Marks, Wish
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import InputCleared
-from flare_actors.conversation.states import Floor, Reason, State, TurnKind
+from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import ACTIVE
 from flare_actors.conversation.values import evolve
 
+_COMMIT_S = 3.0
+"""From a commit to the ear's word on it: what it has not heard yet (2 s at most), and a margin."""
 _NOT_STARTED = "no conversation is going on; start one first"
 
 
@@ -37,7 +41,7 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
     if d.c.state is not State.IDLE:
         d.complain("already_started", "a conversation is going on already; end it before starting another")
         return
-    d.set(history=(), prompted=False, last_spoken="", says=(), answer_due=False, apology_due=False)
+    d.set(history=(), prompted=False, last_spoken="", says=(), answer_due=False, unanswered=False, apology_due=False)
     if d.c.attached:
         d.wait(session_idle=None)
     elif d.c.deadlines.grace is None:
@@ -45,8 +49,6 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
     d.go(State.INITIALIZING)
     d.wait(initialize=d.at + d.c.settings.timeouts.opening_s)
     d.emit(OpenListener(settings=d.c.settings))
-    if d.c.muted:
-        d.emit(SetMute(muted=True))
 
 
 def greet(d: Draft) -> None:
@@ -88,13 +90,16 @@ def _answer_at_once(d: Draft, text: str) -> None:
     had_turn = d.c.turn is not None
     d.interrupt(Reason.BARGE_IN)
     d.record_user(text)
-    d.set(answer_due=True, prompted=False, asked=Marks(asked=d.at))
+    d.owe(Marks(asked=d.at))
     if had_turn:
         d.go(State.LISTENING, Reason.BARGE_IN)
     elif d.c.state is State.ERROR and d.c.attached:
         d.recover()
     if d.c.state is State.LISTENING and d.c.attached:
-        d.reply(TurnKind.RESPONSE)
+        if d.c.answer_due:
+            d.reply(TurnKind.RESPONSE)
+        else:
+            d.listen()
 
 
 def on_interrupt(d: Draft, _: InterruptRequested) -> None:
@@ -109,6 +114,53 @@ def on_commit(d: Draft, _: CommitRequested) -> None:
         d.complain("not_started", _NOT_STARTED)
         return
     d.emit(CommitUtterance())
+    if d.c.listener_open and d.c.attached:
+        d.set(committing=True)
+        d.wait(commit=d.at + _COMMIT_S)
+
+
+def on_nothing_committed(d: Draft, _: NothingCommitted) -> None:
+    if not d.c.committing:
+        d.drop()
+        return
+    d.set(committing=False)
+    d.wait(commit=None)
+    if d.c.settings.turn_detection is TurnDetection.MANUAL:
+        _commit_what_was_said(d)
+    d.use_floor()
+
+
+def _commit_what_was_said(d: Draft) -> None:
+    """Of push-to-talk: there is no utterance to end, so the commit is of the ones before."""
+    if d.c.awaited:
+        d.set(awaited=tuple(evolve(each, answer=True) for each in d.c.awaited))
+    elif d.c.unanswered:
+        d.owe(Marks(asked=d.at))
+    else:
+        d.complain("nothing_committed", "no speech was heard since the last commit")
+
+
+def give_up_on_commit(d: Draft) -> None:
+    """The ear does not say what became of a commit: nobody waits for it any longer."""
+    d.set(committing=False)
+    d.use_floor()
+
+
+def on_response_requested(d: Draft, e: ResponseRequested) -> None:
+    if d.c.state is State.IDLE:
+        d.complain("not_started", _NOT_STARTED)
+    elif d.c.turn is not None or d.c.wish is not None:
+        turn = d.c.turn.number if d.c.turn is not None else None
+        d.complain("already_answering", "an answer is on its way already; interrupt it, or wait for its end", turn=turn)
+    elif e.instructions is not None and len(e.instructions) > d.c.settings.limits.text_chars:
+        limit = d.c.settings.limits.text_chars
+        d.complain(
+            "text_too_long", f"the instructions have {len(e.instructions)} characters; at most {limit} are taken"
+        )
+    else:
+        wish = Wish(instructions=e.instructions, replace=e.replace, output=e.output, request=e.request)
+        d.set(wish=wish, answer_due=True, asked=Marks(asked=d.at))
+        d.use_floor()
 
 
 def on_input_clear(d: Draft, _: InputClearRequested) -> None:
@@ -124,7 +176,6 @@ def on_input_clear(d: Draft, _: InputClearRequested) -> None:
 
 def on_mute(d: Draft, e: MuteRequested) -> None:
     d.set(muted=e.muted)
-    d.emit(SetMute(muted=e.muted))
 
 
 def on_say(d: Draft, e: SayRequested) -> None:

@@ -30,7 +30,7 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.on_client import greet
 from flare_actors.conversation.speculation import MOST, speculate, withdraw
-from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Reason, State, TurnKind
+from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
 from flare_actors.conversation.turn_end import Ending, judge, note_pause
 from flare_actors.conversation.values import evolve
@@ -160,7 +160,10 @@ def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
         d.drop()
         return
     d.tell(UserSpeechStopped(utterance=e.utterance, speech_s=e.speech_s))
-    _end_utterance(d, speech_ended=e.at - e.silence_s, lost=e.too_short or not e.taken)
+    committed, manual = d.c.committing, d.c.settings.turn_detection is TurnDetection.MANUAL
+    d.set(committing=False, confirmed=d.c.confirmed or (committed and manual))
+    d.wait(commit=None)
+    _end_utterance(d, speech_ended=e.at - e.silence_s, lost=e.too_short or not e.taken, answer=committed or not manual)
 
 
 def give_up_on_utterance(d: Draft) -> None:
@@ -170,14 +173,18 @@ def give_up_on_utterance(d: Draft) -> None:
     _end_utterance(d, speech_ended=d.at, lost=False)
 
 
-def _end_utterance(d: Draft, *, speech_ended: float, lost: bool) -> None:
+def _end_utterance(d: Draft, *, speech_ended: float, lost: bool, answer: bool = True) -> None:
     d.set(floor=Floor.SILENT)
     d.wait(utterance=None)
     if lost or d.c.unheard or not _is_awaited(d):
         _heard_nothing(d, d.c.utterance)
         return
     awaited = AwaitedTranscript(
-        utterance=d.c.utterance, speech_ended=speech_ended, endpoint=d.at, overheard=d.c.overheard
+        utterance=d.c.utterance,
+        speech_ended=speech_ended,
+        endpoint=d.at,
+        overheard=d.c.overheard,
+        answer=answer,
     )
     d.set(awaited=(*d.c.awaited, awaited)[-_MAX_AWAITED:])
     if d.c.deadlines.transcript is None:
@@ -278,8 +285,10 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
         d.take_back(Reason.BARGE_IN)
     d.record_user(text, utterance_id(e.utterance))
     marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
-    d.set(answer_due=True, prompted=False, asked=marks)
+    d.owe(marks, committed=awaited.answer)
     if interrupts:
         d.listen(Reason.BARGE_IN)
-    else:
+    elif d.c.answer_due or d.c.state is not State.LISTENING:
         d.use_floor()
+    else:
+        d.listen()

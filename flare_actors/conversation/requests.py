@@ -10,8 +10,9 @@ from typing import TypeAlias, Union
 import attrs
 
 from flare_actors.conversation.calls import ToolChoice, ToolSpec
+from flare_actors.conversation.changes import Change
 from flare_actors.conversation.items import HistoryItem
-from flare_actors.conversation.states import Reason, Wait
+from flare_actors.conversation.states import Output, Reason, Wait
 
 __all__ = [
     "ClientAttached",
@@ -33,9 +34,11 @@ __all__ = [
     "PlaybackCompleted",
     "PlaybackProgressed",
     "Request",
+    "ResponseRequested",
     "SayRequested",
     "SessionEndRequested",
     "SessionOverloaded",
+    "SettingsChanged",
     "ShutdownRequested",
     "TextReceived",
     "ToolResultReceived",
@@ -119,6 +122,27 @@ class CommitRequested(Request):
 @attrs.frozen(kw_only=True, slots=False)
 class InputClearRequested(Request):
     """Forget what the user is saying, and what was said and is not understood yet."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ResponseRequested(Request):
+    """The client, or the embedder, asks for an answer now: to what was said so far, or out of the agent's own accord."""
+
+    instructions: str | None = attrs.field(default=None, repr=False)
+    """For this answer alone, after the agent's own."""
+    replace: bool = False
+    """... in place of the agent's own."""
+    output: Output | None = None
+    """For this answer alone; None: as the settings say."""
+    request: int | None = None
+    """Whose request it is, for ``ReportOutcome``; None: nobody waits for its outcome."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class SettingsChanged(Request):
+    """The client, or the embedder, wants some settings to be others from now on. All of it holds, or nothing."""
+
+    changes: tuple[Change, ...]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -251,6 +275,8 @@ ClientEvent: TypeAlias = Union[
     InterruptRequested,
     CommitRequested,
     InputClearRequested,
+    ResponseRequested,
+    SettingsChanged,
     MuteRequested,
     PlaybackProgressed,
     PlaybackCompleted,

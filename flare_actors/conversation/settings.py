@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from flare_actors.conversation.states import BargeIn, Endpointing, Output, SttMode
+from flare_actors.conversation.states import BargeIn, Endpointing, Input, Mute, Output, SttMode, TurnDetection
 
 __all__ = ["Limits", "Settings", "Timeouts"]
 
@@ -113,6 +113,11 @@ class Settings:
     """BCP 47 tag of what is spoken, both ways."""
     stt_mode: SttMode = SttMode.STREAMING
     output: Output = Output.AUDIO
+    input: Input = Input.AUDIO
+    turn_detection: TurnDetection = TurnDetection.AUTOMATIC
+    auto_answer: bool = True
+    """Answer the user's words without being asked to; off: the client asks for each answer itself."""
+    mute: Mute = Mute.NEVER
     welcome: str | None = None
     """Spoken when a conversation starts; None: the agent waits for the user."""
     apology: str | None = None
@@ -158,6 +163,8 @@ class Settings:
     idle_prompt_s: float = attrs.field(default=30.0, validator=_positive)
     idle_end_s: float | None = attrs.field(default=300.0, validator=_optional_positive)
     """The user silent for this long in a conversation: the conversation ends; None: never."""
+    session_max_s: float | None = attrs.field(default=None, validator=_optional_positive)
+    """The session ends when it is this old, whatever is going on; None: never."""
     session_idle_s: float | None = attrs.field(default=600.0, validator=_optional_positive)
     """No conversation for this long: the session ends; None: never."""
 

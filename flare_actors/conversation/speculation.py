@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
-from flare_actors.conversation.model import Speculation, Turn
+from flare_actors.conversation.model import Speculation, Turn, Wish
 from flare_actors.conversation.notices import TurnStarted, TurnUsage
-from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnKind
+from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.values import evolve
 
 if TYPE_CHECKING:
@@ -26,9 +26,21 @@ MOST: Final = 8
 """Speculations for one utterance: a recogniser that changes its mind at every chunk is not followed for ever."""
 
 
-def answer_request(d: Draft, turn: int, history: tuple[HistoryItem, ...], *, held: bool = False) -> StartReply:
-    """What the model is asked after ``history``."""
+def answer_request(
+    d: Draft, turn: int, history: tuple[HistoryItem, ...], *, held: bool = False, wish: Wish | None = None
+) -> StartReply:
+    """What the model is asked after ``history``: without a wish, to answer the user's words, which come last then."""
     settings = d.c.settings
+    if wish is not None:
+        return StartReply(
+            turn=turn,
+            kind=TurnKind.RESPONSE,
+            locale=settings.locale,
+            output=settings.output if wish.output is None else wish.output,
+            messages=build_messages(history, go_on=True),
+            instructions=wish.instructions,
+            replace=wish.replace,
+        )
     return StartReply(
         turn=turn,
         kind=TurnKind.RESPONSE,
@@ -57,7 +69,7 @@ def speculate(d: Draft) -> None:
         if c.speculation.request == evolve(request, turn=c.speculation.turn.number):
             return
         withdraw(d, Reason.BARGE_IN)
-    turn = Turn(number=number, kind=TurnKind.RESPONSE)
+    turn = Turn(number=number, kind=TurnKind.RESPONSE, output=c.settings.output)
     d.set(
         turns=number,
         speculation=Speculation(utterance=c.utterance, turn=turn, started=d.at, request=request),
@@ -70,7 +82,8 @@ def speculate(d: Draft) -> None:
 def _may_answer(d: Draft) -> bool:
     """Would an answer be asked for at once, if the utterance in progress ended now?"""
     c = d.c
-    free = c.state is State.LISTENING and c.attached and not c.awaited and not c.answer_due
+    by_itself = c.settings.auto_answer and c.settings.turn_detection is TurnDetection.AUTOMATIC
+    free = by_itself and c.state is State.LISTENING and c.attached and not c.awaited and not c.answer_due
     user = c.floor is Floor.SPEAKING and c.paused and not c.unheard
     return free and user and all(settling.settled for settling in c.settling)
 
@@ -79,6 +92,9 @@ def release(d: Draft) -> bool:
     """Make the held reply the live turn, if it answers just what is to be answered now; else withdraw it."""
     held = d.c.speculation
     if held is None:
+        return False
+    if d.c.wish is not None:
+        withdraw(d, Reason.BARGE_IN)
         return False
     number = held.turn.number
     history = without_unheard(d.c.history, set())
@@ -97,6 +113,7 @@ def release(d: Draft) -> bool:
         speculation=None,
         turn=turn,
         answer_due=False,
+        unanswered=False,
         apology_due=False,
         report_due=False,
         settling=(),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["BargeIn", "Endpointing", "Floor", "Output", "Reason", "State", "SttMode", "TurnKind", "Wait"]
+__all__ = [
+    "BargeIn",
+    "Endpointing",
+    "Floor",
+    "Input",
+    "Mute",
+    "Output",
+    "Reason",
+    "State",
+    "SttMode",
+    "TurnDetection",
+    "TurnKind",
+    "Wait",
+]
 
 
 class _Name(Enum):
@@ -51,6 +64,8 @@ class Reason(_Name):
     IDLE = "idle"
     SHUTDOWN = "shutdown"
     OVERLOADED = "overloaded"
+    TIME_LIMIT = "time_limit"
+    SETTINGS = "settings"
 
 
 class TurnKind(_Name):
@@ -92,15 +107,42 @@ class Output(_Name):
     TEXT = "text"
 
 
+class Input(_Name):
+    """What the user may do: speak and type, or type only (no audio is heard)."""
+
+    AUDIO = "audio"
+    TEXT = "text"
+
+
+class TurnDetection(_Name):
+    """Who says that the user has finished: silence does, or only a commit (push-to-talk)."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
+
+
+class Mute(_Name):
+    """While what the user is not heard, whatever the client's own mute button says."""
+
+    NEVER = "never"
+    WELCOME = "welcome"
+    """While the welcome is prepared and spoken."""
+    SPEAKING = "speaking"
+    """While the agent speaks."""
+    ALWAYS = "always"
+
+
 class Wait(_Name):
     """What a deadline stands for: each is one field of ``Deadlines``, in the order in which ties are resolved."""
 
     SESSION_IDLE = "session_idle"
+    LIFETIME = "lifetime"
     GRACE = "grace"
     DRAIN = "drain"
     INITIALIZE = "initialize"
     SETTLE = "settle"
     UTTERANCE = "utterance"
+    COMMIT = "commit"
     TRANSCRIPT = "transcript"
     GENERATION = "generation"
     PLAYBACK = "playback"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from flare_actors.conversation import events as ev
-from flare_actors.conversation import on_client, on_hearing, on_items, on_reply, on_tools
+from flare_actors.conversation import on_client, on_hearing, on_items, on_reply, on_settings, on_tools
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.model import Conversation
@@ -39,6 +39,8 @@ def step(conversation: Conversation, event: ev.Event) -> tuple[Conversation, tup
     else:
         handler(draft, event)
         withdraw_if_unwanted(draft)
+        if draft.c.state is not State.ENDED:
+            on_settings.mute_as_set(draft)
     return draft.c, tuple(draft.commands)
 
 
@@ -98,11 +100,13 @@ def _user_idle(d: Draft) -> None:
 
 _DEADLINES: Final[Mapping[Wait, Callable[[Draft], None]]] = {
     Wait.SESSION_IDLE: lambda d: d.end(Reason.IDLE),
+    Wait.LIFETIME: lambda d: d.end(Reason.TIME_LIMIT),
     Wait.GRACE: _grace_over,
     Wait.DRAIN: lambda d: d.end(Reason.SHUTDOWN),
     Wait.INITIALIZE: on_hearing.lose_listener,
     Wait.SETTLE: _settle_anyway,
     Wait.UTTERANCE: on_hearing.give_up_on_utterance,
+    Wait.COMMIT: on_client.give_up_on_commit,
     Wait.TRANSCRIPT: on_hearing.give_up_on_transcript,
     Wait.GENERATION: on_reply.give_up_on_turn,
     Wait.PLAYBACK: _playback_over,
@@ -119,6 +123,8 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.InterruptRequested: on_client.on_interrupt,
     ev.CommitRequested: on_client.on_commit,
     ev.InputClearRequested: on_client.on_input_clear,
+    ev.ResponseRequested: on_client.on_response_requested,
+    ev.SettingsChanged: on_settings.on_settings_changed,
     ev.MuteRequested: on_client.on_mute,
     ev.SayRequested: on_client.on_say,
     ev.PlaybackProgressed: on_client.on_playback_progress,
@@ -142,6 +148,7 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.SpeechResumed: on_hearing.on_speech_resumed,
     ev.TurnEndEstimated: on_hearing.on_turn_end_estimated,
     ev.SpeechStopped: on_hearing.on_speech_stopped,
+    ev.NothingCommitted: on_client.on_nothing_committed,
     ev.RecognizerReady: on_hearing.on_recognizer_ready,
     ev.RecognizerFailed: on_hearing.on_recognizer_failed,
     ev.TranscriptUpdated: on_hearing.on_transcript_updated,

@@ -12,10 +12,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from flare_actors.conversation.states import State, TurnKind
+from flare_actors.conversation.states import Mute, State, TurnKind
 
 __all__ = [
     "ACTIVE",
+    "MUTED",
     "ON_SPEECH",
     "PLAYING",
     "PLAYING_STATE",
@@ -86,6 +87,17 @@ PREPARING_STATE: Final[Mapping[TurnKind, State]] = MappingProxyType(
 PLAYING_STATE: Final[Mapping[TurnKind, State]] = MappingProxyType(
     {kind: _S.PLAYING_WELCOME if kind is TurnKind.WELCOME else _S.PLAYING_RESPONSE for kind in TurnKind}
 )
+
+
+MUTED: Final[Mapping[Mute, frozenset[State]]] = MappingProxyType(
+    {
+        Mute.NEVER: frozenset(),
+        Mute.WELCOME: frozenset({_S.INITIALIZING, _S.PREPARING_WELCOME, _S.PLAYING_WELCOME}),
+        Mute.SPEAKING: PLAYING,
+        Mute.ALWAYS: ACTIVE,
+    }
+)
+"""The states in which the user is not heard, for each choice of ``mute``."""
 
 
 class IllegalTransition(Exception):

@@ -44,14 +44,7 @@ def native_route(agent: Agent, sessions: Sessions, limits: ServerLimits) -> Rout
 
 def settings_for(start: flare.StartSession, settings: Settings) -> Settings:
     """The agent's settings with what the client asks for."""
-    silence_ms = start.silence_threshold_ms
-    return attrs.evolve(
-        settings,
-        locale=start.locale or settings.locale,
-        stt_mode=start.mode or settings.stt_mode,
-        output=start.output or settings.output,
-        endpoint_s=settings.endpoint_s if silence_ms is None else silence_ms / 1000,
-    )
+    return attrs.evolve(settings, **flare.settings_asked(start))  # type: ignore[arg-type] # the codec has held them against their types
 
 
 async def _serve(websocket: WebSocket, agent: Agent, sessions: Sessions, limits: ServerLimits) -> None:

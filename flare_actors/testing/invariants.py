@@ -140,6 +140,7 @@ class ConversationChecker(Observer):
                         f"a reply for turn {number}, not the live one"
                     )
                     self._turns[number].generating = True
+                    self._turns[number].delivered |= command.output is Output.TEXT
                     self._check_request(command, after)
                 case CancelReply(turn=number):
                     assert FlushPlayback(turn=number) in commands, f"turn {number} is cancelled and not flushed"
@@ -174,7 +175,7 @@ class ConversationChecker(Observer):
             if not isinstance(item, AgentSaid) or not item.interrupted or not item.text:
                 continue
             turn = self._turns[item.turn]
-            if turn.delivered or turn.clock_s is None or after.settings.output is Output.TEXT:
+            if turn.delivered or turn.clock_s is None:
                 continue
             may = [text for index, text in enumerate(turn.written) if turn.starts.get(index, 0.0) < turn.clock_s]
             assert "".join(may).startswith(item.text), f"turn {item.turn}: {item.text!r} was not heard"
@@ -287,6 +288,8 @@ def _check_waiting(c: Conversation) -> None:
     if not c.attached and c.state in ACTIVE and c.settings.session_idle_s is not None:
         assert due.grace is not None or due.session_idle is not None, "a client is not waited for in vain"
     assert (due.transcript is not None) == bool(c.awaited), "awaited transcripts have a deadline"
+    assert (due.commit is not None) == c.committing, "a commit has a deadline"
+    assert (due.lifetime is not None) == (c.settings.session_max_s is not None), "a session's length has a deadline"
     assert (due.utterance is not None) == (c.floor is Floor.SPEAKING), "an utterance has a deadline"
     if c.hearing is Hearing.FAILED and c.state is not State.ERROR:
         assert due.stt_retry is not None, "a recogniser that is down is started again"
@@ -304,9 +307,12 @@ def _check_floor(c: Conversation) -> None:
         assert not c.says, "without a conversation nothing waits to be said"
         assert not c.answer_due, "without a conversation no answer is owed"
         assert c.hearing is Hearing.STOPPED, "without a conversation nobody listens"
+        assert not c.unanswered, "without a conversation nothing was said"
+        assert not c.committing, "without a conversation nothing is committed"
+    assert c.wish is None or c.answer_due, "an answer that was asked for is owed"
     if c.state is State.LISTENING:
         assert c.hearing is not Hearing.FAILED, "a deaf agent does not pretend to listen"
-        if c.attached and c.floor is Floor.SILENT and not c.awaited:
+        if c.attached and c.floor is Floor.SILENT and not c.awaited and not c.committing:
             waits = c.answer_due or c.says or c.apology_due or c.report_due
             assert not waits, "a free floor is taken by what waits for it"
             assert not c.draining, "a free floor ends a session that drains"

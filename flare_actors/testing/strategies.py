@@ -16,10 +16,21 @@ from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.calls import ToolSpec
+from flare_actors.conversation.changes import Change, Value
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
-from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Output, SttMode, Wait
+from flare_actors.conversation.states import (
+    BargeIn,
+    Endpointing,
+    Floor,
+    Input,
+    Mute,
+    Output,
+    SttMode,
+    TurnDetection,
+    Wait,
+)
 from flare_actors.conversation.step import step
 from flare_actors.testing.values import events
 
@@ -99,6 +110,11 @@ def settings(draw: st.DrawFn) -> Settings:
     return Settings(
         locale=draw(st.sampled_from(["en-US", "tr-TR"])),
         stt_mode=draw(st.sampled_from(SttMode)),
+        input=draw(st.sampled_from([*[Input.AUDIO] * 7, Input.TEXT])),
+        turn_detection=draw(st.sampled_from([*[TurnDetection.AUTOMATIC] * 3, TurnDetection.MANUAL])),
+        auto_answer=draw(st.sampled_from([True, True, True, False])),
+        mute=draw(st.sampled_from([*[Mute.NEVER] * 4, *Mute])),
+        session_max_s=draw(st.sampled_from([None, None, None, 60.0])),
         soft_endpoint_s=draw(st.sampled_from([0.2, 0.2, None])),
         endpointing=draw(st.sampled_from(Endpointing)),
         output=draw(st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT])),
@@ -118,6 +134,38 @@ def settings(draw: st.DrawFn) -> Settings:
             text_chars=draw(st.sampled_from([12, 8_000])),
         ),
     )
+
+
+def _changes() -> st.SearchStrategy[Change]:
+    """A change of some setting, mostly one that it takes."""
+    to_the_point: list[tuple[str, Value]] = [
+        ("input", "text"),
+        ("input", "audio"),
+        ("output", "text"),
+        ("output", "audio"),
+        ("turn_detection", "manual"),
+        ("turn_detection", "automatic"),
+        ("auto_answer", False),
+        ("auto_answer", True),
+        ("mute", "always"),
+        ("mute", "speaking"),
+        ("mute", "never"),
+        ("barge_in", "off"),
+        ("barge_in", "full"),
+        ("locale", "tr-TR"),
+        ("stt_mode", "batch"),
+        ("endpoint_s", 0.3),
+        ("idle_end_s", None),
+        ("session_idle_s", 5.0),
+        ("session_max_s", 300.0),
+        ("welcome", "Hi."),
+        ("endpoint_s", -1.0),
+        ("endpoint_s", "long"),
+        ("barge_in", "perhaps"),
+        ("limits", 3),
+        ("colour", "red"),
+    ]
+    return st.sampled_from(to_the_point).map(lambda pair: Change(name=pair[0], value=pair[1]))
 
 
 # --- Moves -------------------------------------------------------------------------------------------------------------------
@@ -154,7 +202,7 @@ def _healthy(c: Conversation) -> ev.Event:
     turn = c.turn
     if turn is None:
         return ev.SpeechStarted(utterance=c.utterance + 1)
-    spoken = c.settings.output is Output.AUDIO
+    spoken = turn.output is Output.AUDIO
     if not turn.phrases:
         return ev.PhraseReady(turn=turn.number, index=0, text=_PHRASES[1], first_token_at=0.0)
     if spoken and not turn.playing:
@@ -173,6 +221,7 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.ConversationEndRequested(),
     ev.InterruptRequested(),
     ev.CommitRequested(),
+    ev.NothingCommitted(),
     ev.MuteRequested(muted=True),
     ev.ClientAttached(),
     ev.ClientAttached(),
@@ -215,6 +264,8 @@ def moves() -> st.SearchStrategy[Move]:
         st.sampled_from(_PLAIN),
         st.builds(ev.TextReceived, text=_said()),
         st.builds(ev.SayRequested, text=_said()),
+        st.builds(ev.ResponseRequested, instructions=st.none() | _said(), output=st.sampled_from([None, *Output])),
+        st.builds(ev.SettingsChanged, changes=st.lists(_changes(), min_size=1, max_size=2).map(tuple)),
         st.builds(ev.TranscriptFinished, utterance=off, text=_said()),
         st.builds(ev.TranscriptUpdated, utterance=off, text=_said(), complete=st.booleans()),
         st.builds(ev.PhraseReady, turn=off, index=st.just(0), text=st.sampled_from(_PHRASES)),

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, Union, cast
+from typing import Any, Final, TypeAlias, Union, cast
 
 import attrs
 
 from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.conversation import events, notices
+from flare_actors.conversation.changes import changes
 from flare_actors.conversation.events import ClientEvent
+from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ClientError, LinkBroken
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage, ToolChoice, ToolSpec
 from flare_actors.wire import flare_messages as wire
@@ -37,6 +39,7 @@ __all__ = [
     "decode_server",
     "encode_client",
     "encode_server",
+    "settings_asked",
 ]
 
 PATH: Final = "/flare"
@@ -65,6 +68,54 @@ def _to_json(message: object, name: str, *, skip_none: bool) -> str:
         body = {key: value for key, value in body.items() if value is not None}
     # ASCII, so that half a surrogate pair in an engine's text cannot break the frame.
     return json.dumps({"type": name, **body}, separators=(",", ":"), allow_nan=False)
+
+
+# --- Settings ------------------------------------------------------------------------------------------------------------
+
+_SETTINGS: Final[Mapping[str, str]] = {
+    "locale": "locale",
+    "mode": "stt_mode",
+    "stt_mode": "stt_mode",
+    "input": "input",
+    "output": "output",
+    "turn_detection": "turn_detection",
+    "auto_answer": "auto_answer",
+    "barge_in": "barge_in",
+    "mute": "mute",
+}
+"""What a client may choose, by its name on the wire; `silence_threshold_ms` has another unit besides."""
+
+
+def settings_asked(message: wire.StartSession | wire.UpdateSession) -> dict[str, object]:
+    """The settings that a client asks for, by the names of ``Settings``."""
+    fields = _fields(message)
+    asked = {_SETTINGS[name]: value for name, value in fields.items() if name in _SETTINGS and value is not None}
+    if message.silence_threshold_ms is not None:
+        asked["endpoint_s"] = message.silence_threshold_ms / 1000
+    return asked
+
+
+def _update_of(message: events.SettingsChanged) -> wire.UpdateSession:
+    values = {change.name: change.value for change in message.changes}
+    silence = values.pop("endpoint_s", None)
+    body = {name: values.pop(field) for name, field in _SETTINGS.items() if name != "stt_mode" and field in values}
+    if values:
+        raise ValueError(f"no client of this protocol can set {', '.join(sorted(values))}")
+    if isinstance(silence, int | float):
+        body["silence_threshold_ms"] = round(silence * 1000)
+    if message.request_id is not None:
+        body["request_id"] = message.request_id
+    return strict.structure(_strictly, wire.UpdateSession, body, where="update_session")
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    told = {name: getattr(settings, field) for name, field in _SETTINGS.items() if name != "mode"}
+    return {**told, "silence_threshold_ms": round(settings.endpoint_s * 1000)}
+
+
+def _settings_told(shape: wire.SessionStarted | wire.SessionUpdated) -> Settings:
+    told: dict[str, Any] = {field: getattr(shape, name) for name, field in _SETTINGS.items() if name != "mode"}
+    return Settings(**told, endpoint_s=shape.silence_threshold_ms / 1000)
 
 
 # --- Client to server ----------------------------------------------------------------------------------------------------
@@ -104,6 +155,7 @@ _REQUESTS: Final[Mapping[type[ClientEvent], type[wire.Request]]] = {
     events.InterruptRequested: wire.Interrupt,
     events.CommitRequested: wire.Commit,
     events.InputClearRequested: wire.ClearInput,
+    events.ResponseRequested: wire.Respond,
     events.MuteRequested: wire.Mute,
     events.PlaybackProgressed: wire.PlaybackProgress,
     events.PlaybackCompleted: wire.AudioPlaybackCompleted,
@@ -118,6 +170,9 @@ def _event_of(shape: attrs.AttrsInstance) -> FromClient:
     match shape:
         case StartSession() | Ping():
             return shape
+        case wire.UpdateSession():
+            asked = changes(settings_asked(shape))
+            return events.SettingsChanged(changes=asked, request_id=shape.request_id)
         case wire.InsertItem():
             item = item_of(wire.Item(id=shape.id or "", role=ItemRole(shape.role.value), text=shape.text))
             return events.ItemInsertRequested(item=item, after=shape.after, request_id=shape.request_id)
@@ -129,7 +184,7 @@ def _event_of(shape: attrs.AttrsInstance) -> FromClient:
 
 def _offer_of(message: wire.OfferTools) -> events.ToolsOffered:
     try:
-        tools = tuple(ToolSpec(**_fields(each)) for each in message.tools)  # type: ignore[arg-type]
+        tools = tuple(ToolSpec(**_fields(each)) for each in message.tools)
     except ValueError as error:
         raise ClientError("invalid_field", f"offer_tools: tools: {error}", field="tools") from None
     return events.ToolsOffered(
@@ -145,6 +200,8 @@ def encode_client(message: FromClient) -> str | bytes:
             return message.pcm
         case StartSession() | Ping():
             shape = message
+        case events.SettingsChanged():
+            shape = _update_of(message)
         case events.ItemInsertRequested():
             known = shape_of(message.item)
             shape = wire.InsertItem(
@@ -155,7 +212,7 @@ def encode_client(message: FromClient) -> str | bytes:
                 request_id=message.request_id,
             )
         case events.ToolsOffered():
-            tools = tuple(wire.OfferedTool(**_fields(each)) for each in message.tools)  # type: ignore[arg-type]
+            tools = tuple(wire.OfferedTool(**_fields(each)) for each in message.tools)
             choice = message.tool_choice
             shape = wire.OfferTools(tools=tools, tool_choice=choice, request_id=message.request_id)
         case _:
@@ -199,7 +256,7 @@ _NAMED_BACK: Final[Mapping[object, Callable[..., notices.Notice]]] = {
 }
 
 
-def _fields(message: attrs.AttrsInstance) -> dict[str, object]:
+def _fields(message: attrs.AttrsInstance) -> dict[str, Any]:
     return attrs.asdict(message, recurse=False)
 
 
@@ -208,7 +265,10 @@ def _shape_of(message: notices.Notice | Pong) -> object:
         case Pong():
             return message
         case notices.SessionStarted():
-            return _leniently.structure(_leniently.unstructure(message), wire.SessionStarted)
+            own = {name: value for name, value in _fields(message).items() if name != "settings"}
+            return wire.SessionStarted(**own, **_in_force(message.settings))
+        case notices.SettingsUpdated():
+            return wire.SessionUpdated(**_in_force(message.settings))
         case notices.StateChanged():
             return wire.StateTransition(
                 old_state=message.old,
@@ -265,7 +325,11 @@ def _notice_of(shape: attrs.AttrsInstance) -> notices.Notice | Pong:
         case Pong():
             return shape
         case wire.SessionStarted():
-            return _leniently.structure(_leniently.unstructure(shape), notices.SessionStarted)
+            names = attrs.fields_dict(notices.SessionStarted)
+            own = {name: value for name, value in _fields(shape).items() if name in names}
+            return notices.SessionStarted(**own, settings=_settings_told(shape))
+        case wire.SessionUpdated():
+            return notices.SettingsUpdated(settings=_settings_told(shape))
         case wire.StateTransition():
             return notices.StateChanged(
                 old=shape.old_state, new=shape.new_state, at=shape.timestamp, turn=shape.turn, reason=shape.reason

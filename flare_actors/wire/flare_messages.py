@@ -12,7 +12,8 @@ from typing import Annotated, Final, TypeAlias
 
 import attrs
 
-from flare_actors.conversation.states import Output, Reason, State, SttMode, TurnKind
+from flare_actors.conversation import states
+from flare_actors.conversation.states import BargeIn, Input, Output, Reason, State, SttMode, TurnDetection, TurnKind
 from flare_actors.wire.strict import Doc, Length, Range
 
 __all__ = ["CLIENT_MESSAGES", "MAX_TURN", "SERVER_MESSAGES"]
@@ -28,6 +29,10 @@ DEFAULT_OUTPUT_RATE: Final = 24_000
 Turn: TypeAlias = Annotated[int, Range(1, MAX_TURN), Doc("the turn's number, from 1 within the session")]
 Utterance: TypeAlias = Annotated[int, Range(0), Doc("the utterance's number within the session")]
 Rate: TypeAlias = Annotated[int, Range(8_000, 48_000)]
+Locale: TypeAlias = Annotated[
+    str, Length(2, 35, r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$", "a BCP 47 tag such as en-US")
+]
+SilenceMs: TypeAlias = Annotated[int, Range(50, 10_000)]
 Seconds: TypeAlias = Annotated[float, Range(0)]
 PingId: TypeAlias = Annotated[
     str | int,
@@ -64,18 +69,18 @@ class Resume:
 class StartSession:
     """The first message: what the client wants and what it can do. Answered with `session_started`."""
 
-    locale: (
-        Annotated[
-            str,
-            Length(2, 35, r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$", "a BCP 47 tag such as en-US"),
-            Doc("what is spoken, both ways; default: the agent's"),
-        ]
+    locale: Annotated[Locale, Doc("what is spoken, both ways; default: the agent's")] | None = None
+    mode: Annotated[SttMode, Doc("`streaming` asks for partial transcripts; default: the agent's")] | None = None
+    input: Annotated[Input, Doc("`text`: no audio is heard; default: the agent's")] | None = None
+    turn_detection: (
+        Annotated[TurnDetection, Doc("`manual`: only `commit` ends an utterance (push-to-talk); default: the agent's")]
         | None
     ) = None
-    mode: Annotated[SttMode, Doc("`streaming` asks for partial transcripts; default: the agent's")] | None = None
+    auto_answer: (
+        Annotated[bool, Doc("false: the client asks for each answer with `respond`; default: the agent's")] | None
+    ) = None
     silence_threshold_ms: (
-        Annotated[int, Range(50, 10_000), Doc("silence that ends an utterance, in milliseconds; default: the agent's")]
-        | None
+        Annotated[SilenceMs, Doc("silence that ends an utterance, in milliseconds; default: the agent's")] | None
     ) = None
     input_sample_rate: Annotated[Rate, Doc("Hz of the binary messages that the client sends")] = DEFAULT_INPUT_RATE
     output_sample_rate: Annotated[Rate, Doc("Hz of the audio that the client wants")] = DEFAULT_OUTPUT_RATE
@@ -172,6 +177,26 @@ class ClearInput(Request):
 
 
 @attrs.frozen(kw_only=True)
+class Respond(Request):
+    """Answer now what was said so far; needed where `auto_answer` is false."""
+
+
+@attrs.frozen(kw_only=True)
+class UpdateSession(Request):
+    """Change settings; what is left out stays. Answered with `session_updated`, or an `error` and no change at all."""
+
+    locale: Annotated[Locale, Doc("what is spoken, both ways, from the next utterance and answer on")] | None = None
+    mode: Annotated[SttMode, Doc("`streaming` asks for partial transcripts")] | None = None
+    input: Annotated[Input, Doc("`text`: no audio is heard")] | None = None
+    output: Annotated[Output, Doc("`text`: answers are not spoken, from the next one on")] | None = None
+    silence_threshold_ms: Annotated[SilenceMs, Doc("silence that ends an utterance, in milliseconds")] | None = None
+    turn_detection: Annotated[TurnDetection, Doc("`manual`: only `commit` ends an utterance")] | None = None
+    auto_answer: Annotated[bool, Doc("false: the client asks for each answer with `respond`")] | None = None
+    barge_in: Annotated[BargeIn, Doc("whether speech may interrupt the agent")] | None = None
+    mute: Annotated[states.Mute, Doc("while what the user is not heard, besides the message `mute`")] | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Mute(Request):
     """While muted, the user's audio is dropped unheard."""
 
@@ -264,17 +289,31 @@ class Ping:
 
 
 @attrs.frozen(kw_only=True)
-class SessionStarted:
+class _SettingsInForce:
+    locale: Annotated[str, Doc("BCP 47 tag of what is spoken")]
+    stt_mode: Annotated[SttMode, Doc("whether partial transcripts come, if the recogniser has them")]
+    input: Annotated[Input, Doc("whether audio is heard")]
+    output: Annotated[Output, Doc("whether answers are spoken")]
+    silence_threshold_ms: Annotated[int, Doc("silence that ends an utterance, in milliseconds")]
+    turn_detection: Annotated[TurnDetection, Doc("what ends an utterance: silence, or `commit` only")]
+    auto_answer: Annotated[bool, Doc("false: the client asks for each answer with `respond`")]
+    barge_in: Annotated[BargeIn, Doc("whether speech interrupts the agent")]
+    mute: Annotated[states.Mute, Doc("while what the user is not heard")]
+
+
+@attrs.frozen(kw_only=True)
+class SessionUpdated(_SettingsInForce):
+    """Settings were changed: what is in force from now on."""
+
+
+@attrs.frozen(kw_only=True)
+class SessionStarted(_SettingsInForce):
     """The connection is attached to a session. The first message of every connection, with the settings in force."""
 
     session_id: Annotated[str, Doc("stable over reconnects; also in the server's log")]
     resume_token: Annotated[str, Doc("a secret: with it this session can be resumed")] = attrs.field(repr=False)
     resumed: Annotated[bool, Doc("an earlier conversation goes on")]
     state: Annotated[State, Doc("the agent's state now")]
-    locale: Annotated[str, Doc("BCP 47 tag of what is spoken")]
-    stt_mode: Annotated[SttMode, Doc("whether partial transcripts come, if the recogniser has them")]
-    output: Annotated[Output, Doc("whether answers are spoken")]
-    silence_threshold_ms: Annotated[int, Doc("silence that ends an utterance, in milliseconds")]
     input_sample_rate: Annotated[int, Doc("Hz of what the client sends")]
     output_sample_rate: Annotated[int, Doc("Hz of what the client gets")]
 
@@ -487,6 +526,8 @@ CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "interrupt": Interrupt,
     "commit": Commit,
     "clear_input": ClearInput,
+    "respond": Respond,
+    "update_session": UpdateSession,
     "mute": Mute,
     "insert_item": InsertItem,
     "delete_item": DeleteItem,
@@ -499,6 +540,7 @@ CLIENT_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
 
 SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "session_started": SessionStarted,
+    "session_updated": SessionUpdated,
     "state_transition": StateTransition,
     "stt_ready": SttReady,
     "speech_started": SpeechStarted,

@@ -13,6 +13,7 @@ from flare_actors import journal
 from flare_actors.conversation import Conversation, Settings, State, TurnKind, fold, step
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import Event
+from flare_actors.conversation.states import TurnDetection
 from flare_actors.testing.invariants import ConversationChecker, check_value
 from flare_actors.testing.strategies import Script, Step, conversations, pass_time, play, scripts, settings
 from flare_actors.testing.values import events
@@ -90,7 +91,14 @@ def talk(seed: int, chosen: Settings) -> tuple[World, list[Step]]:
     return world, list(world.run())
 
 
-healthy_settings = settings().filter(lambda s: s.limits.text_chars > 100 and s.limits.history_items > 100)
+healthy_settings = settings().filter(
+    lambda s: (
+        s.limits.text_chars > 100
+        and s.limits.history_items > 100
+        and s.auto_answer
+        and s.turn_detection is TurnDetection.AUTOMATIC
+    )
+)
 seeds = st.integers(0, 2**32)
 
 

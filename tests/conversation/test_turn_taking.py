@@ -151,6 +151,9 @@ def test_buttons_pressed_too_late_are_harmless(event: ev.Event) -> None:
     core = Core().starts()
     before = core.c
     core.happens(event)
+    if isinstance(event, ev.CommitRequested):
+        assert core.c.committing
+        core.happens(ev.NothingCommitted())
     assert core.c == before
     assert core.errors == []
 
@@ -565,7 +568,8 @@ def test_mute_is_handed_to_the_ear_and_to_the_next_conversations_ear() -> None:
     core = Core().starts()
     assert core.happens(ev.MuteRequested(muted=True)) == [SetMute(muted=True)]
     core.happens(ev.ConversationEndRequested())
-    assert kinds(core.happens(ev.ConversationStartRequested())) == ["StateChanged", "OpenListener", "SetMute"]
+    assert kinds(core.happens(ev.ConversationStartRequested())) == ["StateChanged", "OpenListener"]
+    assert core.c.deaf  # The ear stays muted, whichever conversation it hears.
     core.happens(ev.ListenerOpened())
     assert core.happens(ev.MuteRequested(muted=False)) == [SetMute(muted=False)]
     assert not core.c.muted

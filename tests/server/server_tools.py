@@ -116,10 +116,7 @@ class FakeSession:
             resume_token=self.resume_token,
             resumed=resumed,
             state=State.IDLE,
-            locale=self.settings.locale,
-            stt_mode=self.settings.stt_mode.value,
-            output=self.settings.output.value,
-            silence_threshold_ms=round(self.settings.endpoint_s * 1000),
+            settings=self.settings,
             input_sample_rate=link.input_format.sample_rate,
             output_sample_rate=link.output_format.sample_rate,
         )

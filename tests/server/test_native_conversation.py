@@ -43,7 +43,11 @@ def clock():
 async def test_a_whole_conversation(clock) -> None:
     async with running(scripted_agent(welcome="Hello there.")) as server, connected(server) as client:
         started = await client.start(locale="en-GB", silence_threshold_ms=300, input_sample_rate=16_000)
-        assert (started.locale, started.silence_threshold_ms, started.resumed) == ("en-GB", 300, False)
+        assert (started.settings.locale, round(started.settings.endpoint_s * 1000), started.resumed) == (
+            "en-GB",
+            300,
+            False,
+        )
         await client.say(events.ConversationStartRequested())
         await client.wait_for(notices.HearingReady)
         assert [ended.heard for ended in client.all(notices.TurnEnded)] == ["Hello there."]

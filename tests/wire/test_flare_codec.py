@@ -169,6 +169,19 @@ def test_a_client_lets_pass_what_a_newer_server_adds() -> None:
     assert flare.decode_server('{"type": "pong", "id": "a", "load": 0.5}') == flare.Pong(id="a")
 
 
+SETTINGS = {
+    "locale",
+    "stt_mode",
+    "input",
+    "output",
+    "silence_threshold_ms",
+    "turn_detection",
+    "auto_answer",
+    "barge_in",
+    "mute",
+}
+
+
 def test_the_names_on_the_wire_are_the_contract() -> None:
     change = notices.StateChanged(
         old=State.PLAYING_RESPONSE, new=State.LISTENING, at=12.5, turn=3, reason=Reason.BARGE_IN
@@ -189,6 +202,9 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
             "locale",
             "mode",
             "silence_threshold_ms",
+            "input",
+            "turn_detection",
+            "auto_answer",
             "input_sample_rate",
             "output_sample_rate",
             "output",
@@ -204,6 +220,8 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "audio_playback_completed": {"turn"},
         "interrupt": set(),
         "commit": set(),
+        "respond": set(),
+        "update_session": SETTINGS - {"stt_mode"} | {"mode"},
         "mute": {"muted"},
         "clear_input": set(),
         "insert_item": {"role", "text", "id", "after"},
@@ -217,13 +235,11 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
             "resume_token",
             "resumed",
             "state",
-            "locale",
-            "stt_mode",
-            "output",
-            "silence_threshold_ms",
             "input_sample_rate",
             "output_sample_rate",
-        },
+        }
+        | SETTINGS,
+        "session_updated": SETTINGS,
         "state_transition": {"old_state", "new_state", "timestamp", "turn", "reason"},
         "stt_ready": set(),
         "speech_started": {"utterance"},

@@ -10,7 +10,10 @@ import attrs
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events, notices
+from flare_actors.conversation.changes import changes
 from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
+from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.states import Output, SttMode
 from flare_actors.ports import AudioIn, AudioOut, ToolSpec
 from flare_actors.wire import flare
 from flare_actors.wire.strict import Length, Range
@@ -92,6 +95,24 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
     events.ToolResultReceived: st.builds(
         events.ToolResultReceived, call=of(str).filter(bool), output=of(str), failed=st.booleans()
     ),
+    events.ResponseRequested: st.just(events.ResponseRequested()),
+    events.SettingsChanged: st.builds(
+        events.SettingsChanged,
+        changes=st.fixed_dictionaries(
+            {},
+            optional={
+                "locale": st.sampled_from(["en-US", "tr"]),
+                "stt_mode": st.sampled_from(["streaming", "batch"]),
+                "input": st.sampled_from(["audio", "text"]),
+                "output": st.sampled_from(["audio", "text"]),
+                "turn_detection": st.sampled_from(["automatic", "manual"]),
+                "auto_answer": st.booleans(),
+                "barge_in": st.sampled_from(["off", "full", "guarded"]),
+                "mute": st.sampled_from(["never", "always", "welcome", "speaking"]),
+                "endpoint_s": st.sampled_from([0.2, 0.48]),
+            },
+        ).map(changes),
+    ),
     events.MuteRequested: st.builds(events.MuteRequested, muted=st.booleans()),
     events.PlaybackProgressed: st.builds(
         events.PlaybackProgressed, turn=st.none() | TURNS, played_s=st.floats(0, 86_400)
@@ -117,8 +138,14 @@ FROM_CLIENT = st.one_of(*EVENTS.values(), st.builds(AudioIn, PCM), message(flare
 def notice(kind: type) -> st.SearchStrategy[object]:
     """A notice as the core makes it, with numbers as they occur."""
     by_name: dict[str, st.SearchStrategy[object]] = {
-        "stt_mode": st.sampled_from(["streaming", "batch"]),
-        "output": st.sampled_from(["audio", "text"]),
+        "settings": st.builds(
+            Settings,
+            locale=st.sampled_from(["en-US", "tr"]),
+            stt_mode=st.sampled_from(SttMode),
+            output=st.sampled_from(Output),
+            auto_answer=st.booleans(),
+            endpoint_s=st.sampled_from([0.2, 0.48]),
+        ),
         "utterance": st.integers(0, 10**6),
         "speech_s": st.floats(0, 1e6),
         "end_s": st.floats(0, 1e6),
