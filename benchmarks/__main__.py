@@ -18,8 +18,8 @@ from benchmarks.noise import NoiseCheck
 from benchmarks.report import Metric, machine, table, versions
 
 NAMES: Final = (
-    "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "startup", "install",
-    "engines", "served", "server_memory", "voice_to_voice", "wer_noise", "peers",
+    "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "many_sessions_local",
+    "startup", "install", "engines", "served", "server_memory", "voice_to_voice", "wer_noise", "peers",
 )  # fmt: skip
 
 
@@ -33,7 +33,15 @@ def main() -> int:
         "--compare", type=Path, metavar="FILE", help="print the figures beside those of an earlier --json; 1 if slower"
     )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw a picture (PNG) of each benchmark")
+    parser.add_argument(
+        "--engines",
+        choices=["scripted", "local"],
+        default="scripted",
+        help="many_sessions: no time, or real",
+    )
     arguments = parser.parse_args()
+    if arguments.engines == "local":
+        arguments.names = [f"{name}_local" if name == "many_sessions" else name for name in arguments.names]
     names = list(NAMES) if arguments.names == ["all"] else list(dict.fromkeys(arguments.names))
     unknown = sorted(set(names) - set(NAMES))
     if unknown:

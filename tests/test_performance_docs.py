@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import docs
+from benchmarks.peers import METRICS, OURS, PEERS, compared
+from benchmarks.report import summary
+
+
+def test_the_page_says_what_the_recorded_run_says() -> None:
+    report = json.loads(docs.RECORDED.read_text(encoding="utf-8"))
+    page = docs.PAGE.read_text(encoding="utf-8")
+    assert docs.rewritten(page, report) == page, "run: python -m benchmarks.docs docs/performance.json"
+
+
+def test_the_recorded_run_has_the_agreed_shape() -> None:
+    report = json.loads(docs.RECORDED.read_text(encoding="utf-8"))
+    for metrics in [*report["benchmarks"].values(), *report["peers"].values()]:
+        for fields in metrics.values():
+            assert {"unit", "median", "p99", "max", "n", "floor", "ratio"} <= fields.keys()
+    assert set(report["peers"]) <= set(PEERS)
+    for metrics in report["peers"].values():
+        assert set(metrics) <= set(METRICS)
+        assert all("ratio_to_ours" in fields for fields in metrics.values())
+
+
+def test_a_page_without_its_marks_is_refused_by_name() -> None:
+    report = json.loads(docs.RECORDED.read_text(encoding="utf-8"))
+    with pytest.raises(ValueError, match="run: begin"):
+        docs.rewritten("# nothing\n", report)
+
+
+def test_a_ratio_tells_how_many_times_better_ours_is() -> None:
+    found = compared(
+        {
+            OURS: {"first_audio_ms": summary([1.0], "ms"), "duplex_sessions_per_core": summary([200.0], "sessions")},
+            "other": {"first_audio_ms": summary([8.0], "ms"), "duplex_sessions_per_core": summary([40.0], "sessions")},
+        }
+    )
+    assert found["other"]["first_audio_ms"]["ratio_to_ours"] == 8.0
+    assert found["other"]["duplex_sessions_per_core"]["ratio_to_ours"] == 5.0
