@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import attrs
@@ -24,6 +26,8 @@ def main() -> None:
     measure = module.measure_peers if arguments.name == "peers" else module.measure
     found = trio.run(measure, Options(quick=arguments.quick))
     arguments.out.write_text(json.dumps(found, default=attrs.asdict), encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(0)  # Native engines' threads have been seen to abort the interpreter's own, orderly end.
 
 
 if __name__ == "__main__":

@@ -45,7 +45,11 @@ async def hearing_with_vad(count: int) -> dict[str, list[float]]:
 
 async def both_ways(count: int) -> dict[str, list[float]]:
     """Sessions per core."""
-    return {"duplex_sessions_per_core": [(await duplex.in_process(4.0))[0] for _ in range(count)]}
+    return {
+        "duplex_sessions_per_core": [
+            each * min(1.0, out) for each, out in [await duplex.in_process(4.0) for _ in range(count)]
+        ]
+    }
 
 
 async def cost(count: int) -> dict[str, list[float]]:
