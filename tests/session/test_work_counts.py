@@ -1,5 +1,4 @@
 """How much is done for a turn, a frame, a session: counts, not times, so that no machine's noise hides more work, or feigns it.
-"""How much is done for a turn, a frame, a session: counts, not times, so that no machine's noise hides more work or feigns it.
 
 A ceiling that is broken was not drawn by nature: raise it, if what it pays for is worth it, and say so in the commit.
 """
