@@ -12,10 +12,11 @@ import pytest
 import trio
 
 from flare_actors import guard
-from flare_actors.actors import reply, speaker
+from flare_actors.actors import llm, reply, speaker
 from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
+from flare_actors.actors.tools import DetachedTools
 from flare_actors.conversation import draft, on_hearing, on_reply, speculation
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CancelReply, Command, FlushPlayback
@@ -203,6 +204,29 @@ def unbounded_history(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(draft, "write_down", lambda history, item, limit: (*history, item))
 
 
+def tool_without_an_owner(patch: pytest.MonkeyPatch) -> None:
+    """A tool in the background belongs to nobody, and outlives its session."""
+
+    def start(self: DetachedTools, turn: int, call: str, work: object) -> None:
+        self.running += 1
+        trio.lowlevel.spawn_system_task(self._run, turn, call, work)
+
+    patch.setattr(DetachedTools, "start", start)
+
+
+def late_tool(patch: pytest.MonkeyPatch) -> None:
+    """What a tool gave is told although its turn was cancelled while it ran."""
+
+    async def carry_out(reply: reply.Reply, calls: object, tools: object, *, step: int) -> object:
+        with trio.CancelScope(shield=True):
+            outcome = await tools_of_turns(reply, calls, tools, step=step)
+        reply._inbox.put(ev.ToolFinished(turn=reply.turn, call="t0001c001", output="late"))
+        return outcome
+
+    tools_of_turns = llm.carry_out
+    patch.setattr(llm, "carry_out", carry_out)
+
+
 PLANTS: tuple[Plant, ...] = (
     skipped_flush,
     stale_frames,
@@ -224,4 +248,6 @@ PLANTS: tuple[Plant, ...] = (
     deaf_recognizer,
     untold_end,
     unbounded_history,
+    tool_without_an_owner,
+    late_tool,
 )

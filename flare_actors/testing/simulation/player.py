@@ -184,6 +184,8 @@ async def _session(script: Script, outcome: Outcome, keep: int | None) -> None:
         watch.finish()
     if wrong:
         raise Violation(wrong[0])
+    if engines.tools.running:
+        raise Violation(f"{engines.tools.running} tools outlived their session")
     if engines.open_streams:
         raise Violation(f"{engines.open_streams} streams of providers were left open")
     if watch.begun != watch.over:

@@ -26,6 +26,8 @@ _GENERATION: Final = (
     ev.PhraseReady,
     ev.PhraseSpoken,
     ev.AudioStarted,
+    ev.ToolStarted,
+    ev.ToolFinished,
     ev.GenerationFinished,
     ev.LanguageModelFailed,
     ev.SynthesizerFailed,
@@ -69,6 +71,8 @@ class Watch(Observer):
         self._reports = reports
         self._news = trio.Event()
         self._canceled: dict[int, float] = {}
+        self._background: set[str] = set()
+        """Calls whose turn may be over."""
         self.begun: set[int] = set()
         """Turns that began."""
         self.over: set[int] = set()
@@ -107,7 +111,10 @@ class Watch(Observer):
     def _check_canceled(self, event: ev.Event, commands: tuple[Command, ...]) -> None:
         """What was cancelled tells nothing more; what it had told before may still be in the inbox, of the same moment."""
         turn = getattr(event, "turn", None)
-        if isinstance(event, _GENERATION) and event.at > self._canceled.get(turn or 0, math.inf):
+        if isinstance(event, ev.ToolStarted) and event.detached:
+            self._background.add(event.call)
+        ours = isinstance(event, _GENERATION) and getattr(event, "call", None) not in self._background
+        if ours and event.at > self._canceled.get(turn or 0, math.inf):
             raise Violation(f"turn {turn} was cancelled, and its reply goes on")
         for command in commands:
             if isinstance(command, CancelReply):

@@ -6,6 +6,7 @@ where an endpoint needs it, so that idle hours cost nothing.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -14,14 +15,17 @@ import trio
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import BargeIn, Output, SttMode
-from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
+from flare_actors.ports import ToolCall
+from flare_actors.providers.scripted import Line, ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
 from flare_actors.testing.faults import (
     FaultyLanguageModel,
     FaultyRecognizer,
     FaultySynthesizer,
     FaultyVoiceActivity,
+    VendorCrash,
 )
 from flare_actors.testing.simulation.script import Script
+from flare_actors.tools import Tool, as_tools, tool
 
 __all__ = ["CHUNK_S", "RATE", "Engines", "make_agent"]
 
@@ -33,7 +37,17 @@ _VOICE: Final = (3_200).to_bytes(2, "little", signed=True) * RATE
 TIMEOUTS: Final = Timeouts(
     connect_s=2.0, stt_final_s=2.0, llm_first_s=2.0, llm_gap_s=2.0, tts_first_s=2.0, tts_gap_s=2.0, backstop_s=20.0
 )
-ANSWERS: Final = ("Yes. No.", "Well, I see.", "Ten. Nine. Eight. Seven. Six.", "Of course.", "😀", "")
+ANSWERS: Final[tuple[Line, ...]] = (
+    "Yes. No.",
+    "Well, I see.",
+    "Ten. Nine. Eight. Seven. Six.",
+    "Of course.",
+    "😀",
+    "",
+    ("Let me see.", ToolCall(call="a", name="look"), ToolCall(call="b", name="act")),
+    (ToolCall(call="a", name="crash"), ToolCall(call="b", name="hang")),
+    (ToolCall(call="a", name="background"),),
+)
 TRANSCRIPTS: Final = ("one two", "", "yes", "what is it", "stop that now")
 
 
@@ -55,6 +69,34 @@ class _Voice:
         """There is no past to forget."""
 
 
+@attrs.define
+class Toolbox:
+    """The tools of one session, and how many of them are running."""
+
+    running: int = 0
+
+    async def _work(self, seconds: float) -> str:
+        self.running += 1
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self.running -= 1
+        return "done"
+
+    async def _crash(self) -> str:
+        raise VendorCrash(await self._work(0.1))
+
+    def tools(self) -> list[Tool]:
+        """One of each kind."""
+        return [
+            tool(name="look", safe=True, timeout_s=10)(partial(self._work, 0.2)),
+            tool(name="act", timeout_s=10, filler="One moment.", filler_after_s=0.5)(partial(self._work, 1.5)),
+            tool(name="hang", timeout_s=2, safe=True)(partial(self._work, 1e6)),
+            tool(name="crash")(self._crash),
+            tool(name="background", detached=True, announced=True, timeout_s=60)(partial(self._work, 8.0)),
+        ]
+
+
 @attrs.frozen
 class Engines:
     """One session's engines."""
@@ -63,6 +105,7 @@ class Engines:
     stt: FaultyRecognizer
     llm: FaultyLanguageModel
     tts: FaultySynthesizer
+    tools: Toolbox
 
     @property
     def streams(self) -> int:
@@ -102,6 +145,7 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
         stt=FaultyRecognizer(inner=stt, faults=script.faults.get("stt", ())),
         llm=FaultyLanguageModel(inner=llm, faults=script.faults.get("llm", ())),
         tts=FaultySynthesizer(inner=tts, faults=script.faults.get("tts", ())),
+        tools=Toolbox(),
     )
     choices: dict[str, Any] = dict(script.settings)
     choices["output"] = Output(choices["output"])
@@ -122,6 +166,7 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
         recognizer=engines.stt,
         language_model=engines.llm,
         synthesizer=engines.tts,
+        tools=as_tools(engines.tools.tools()),
         settings=settings,
     )
     return agent, engines
