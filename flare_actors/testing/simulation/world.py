@@ -15,6 +15,7 @@ import trio
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import BargeIn, Output, SttMode
+from flare_actors.errors import ToolError
 from flare_actors.ports import ToolCall
 from flare_actors.providers.scripted import Line, ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
 from flare_actors.testing.faults import (
@@ -73,6 +74,8 @@ class _Voice:
 class Toolbox:
     """The tools of one session, and how many of them are running."""
 
+    crashes: bool = True
+    """One of them raises what nobody knows; else it says what is wrong."""
     running: int = 0
 
     async def _work(self, seconds: float) -> str:
@@ -84,7 +87,8 @@ class Toolbox:
         return "done"
 
     async def _crash(self) -> str:
-        raise VendorCrash(await self._work(0.1))
+        done = await self._work(0.1)
+        raise VendorCrash(done) if self.crashes else ToolError(done)
 
     def tools(self) -> list[Tool]:
         """One of each kind."""
@@ -145,7 +149,7 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
         stt=FaultyRecognizer(inner=stt, faults=script.faults.get("stt", ())),
         llm=FaultyLanguageModel(inner=llm, faults=script.faults.get("llm", ())),
         tts=FaultySynthesizer(inner=tts, faults=script.faults.get("tts", ())),
-        tools=Toolbox(),
+        tools=Toolbox(crashes=any(fault is not None for faults in script.faults.values() for fault in faults)),
     )
     choices: dict[str, Any] = dict(script.settings)
     choices["output"] = Output(choices["output"])
