@@ -291,3 +291,16 @@ def test_calls_are_journalled_and_replayed():
     assert journal.conversation_from_json(journal.conversation_to_json(core.c)) == core.c
     again = [journal.event_from_json(journal.event_to_json(event)) for event in core.journal]
     assert journal.replay(Core().c, again) == core.c
+
+
+def test_a_held_answer_has_no_effects_whoever_says_so():
+    core = Core().starts()
+    utterance = core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="book it"), ev.SpeechPaused(utterance=utterance))
+    assert core.c.speculation is not None
+    held = core.c.speculation.turn.number
+    starts(core, "c1", turn=held, client=True)
+    starts(core, "c2", turn=held, detached=True)
+    starts(core, "c3", turn=held)
+    assert [use.call for use in core.c.speculation.turn.calls] == ["c3"]
+    assert core.told(ToolCallRequested) == []
