@@ -1,0 +1,71 @@
+"""The benchmarks of sessions still work, on virtual time: their figures mean nothing here, but they get to the end."""
+
+from __future__ import annotations
+
+import sys
+
+import attrs
+import pytest
+from trio.testing import MockClock
+
+from benchmarks import audio_in, barge_in, duplex, first_audio, many_sessions, session_cost, step
+from benchmarks.__main__ import NAMES, module, question
+from benchmarks.compare import compare
+from benchmarks.report import Metric, summary, table
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_asks_a_question(name: str) -> None:
+    assert question(module(name)).rstrip("`*").count("?") >= 1
+
+
+async def test_first_audio_and_interruptions_are_timed(autojump_clock: MockClock) -> None:
+    (marks,) = await first_audio.turns(1)
+    assert {"transcript", "asked", "phrase", "AudioOut"} <= marks.keys()
+    for by_voice in (False, True):
+        (found,) = await barge_in.interruptions(1, by_voice=by_voice)
+        assert len(found) == len(barge_in.NAMES)
+
+
+async def test_recorded_steps_are_folded(autojump_clock: MockClock) -> None:
+    start, events = await step.record()
+    took = step.each_step(start, events, 1)
+    assert {"TranscriptFinished", "InterruptRequested", "PlaybackFinished"} <= took.keys()
+    assert sum(map(len, took.values())) == len(events)
+
+
+async def test_many_sessions_hear_and_are_heard(autojump_clock: MockClock) -> None:
+    assert await audio_in.frame_us(0.5, sessions=2) >= 0
+    _, spoken = await duplex.in_process(1.0, sessions=2)
+    assert spoken == pytest.approx(1.0, abs=0.2)
+    users = await many_sessions.live(2, 8.0)
+    assert all(user.first_audio_ms and user.jitter_ms for user in users)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+async def test_sessions_are_counted_and_weighed(autojump_clock: MockClock) -> None:
+    assert len(await session_cost.start_and_stop(1)) == 1
+    ((size, _, tasks, _),) = await session_cost.growth((3,))
+    assert (size, tasks) == (3, 8.0)
+
+
+def test_a_slower_run_is_told_from_a_faster_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def report(us: float, rate: float) -> dict[str, object]:
+        metrics = {"step": summary([us], "us", floor=2.0), "fold": summary([rate], "1/s")}
+        return {
+            "machine": {"processor": "x"},
+            "benchmarks": {"step": {name: attrs.asdict(value) for name, value in metrics.items()}},
+        }
+
+    assert not compare(report(10, 100), report(11, 110))
+    assert compare(report(10, 100), report(13, 100))
+    assert compare(report(10, 100), report(10, 70))
+    assert "SLOWER" in capsys.readouterr().out
+
+
+def test_figures_tell_median_tail_and_floor() -> None:
+    found = summary(range(1, 1001), "us", floor=100.0)
+    assert (found.median, found.p99, found.p999, found.max, found.n, found.ratio) == (500.5, 990, 999, 1000, 1000, 5.0)
+    assert len(found.quantiles) == 41
+    assert "x 5" in table({"it": found})
+    assert isinstance(found, Metric)
