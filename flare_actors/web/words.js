@@ -26,6 +26,7 @@ export function endedNotice(reason) {
     idle: ["info", "The session has ended", "Nobody used it for a while. Press Start for a new one."],
     silence: ["info", "The conversation has ended", "Nobody spoke for a while. Press Start to go on."],
     shutdown: ["info", "The server is shutting down", "It ended the session. Press Start once it is back."],
+    time_limit: ["info", "The session has ended", "It is as long as a session may be here. Press Start for a new one."],
     critical_error: ["error", "The session has ended", "A part that it needs does not work. The server's log says which."],
     overloaded: ["error", "The session has ended", "The server could not keep up with it."],
     transport_error: ["error", "The session has ended", "The connection broke."],
