@@ -53,6 +53,8 @@ def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
         known = {name: value for name, value in fields.items() if name in kind.__annotations__}
         if kind is ev.DeadlinePassed:
             known["wait"] = Wait.IDLE
+        if kind is ev.ResponseRequested:
+            known.pop("output")  # Another class has a field of that name and another type.
         if kind is ev.SettingsChanged:
             known["changes"] = (Change(name="endpoint_s", value=0.3), Change(name="idle_end_s", value=None))
         tag = journal.dump_event(kind(**known))["type"]
