@@ -32,9 +32,9 @@ def installed() -> bool:
 
 @contextmanager
 def whisper() -> Iterator[WyomingSttSettings]:
-    """wyoming-faster-whisper with tiny.en, on two threads."""
+    """wyoming-faster-whisper with tiny.en. One thread: two would spin while they wait for each other, on cores that are busy."""
     model = str(folder() / "whisper" / "tiny.en")
-    options = ("--language", "en", "--beam-size", "1", "--cpu-threads", "2", "--stt-library", "faster-whisper")
+    options = ("--language", "en", "--beam-size", "1", "--cpu-threads", "1", "--stt-library", "faster-whisper")
     with _running("wyoming-faster-whisper", "--model", model, "--data-dir", model, *options) as uri:
         yield WyomingSttSettings(uri=uri)
 
