@@ -352,6 +352,11 @@ def _tabled(results: dict[str, str], mutants: Sequence[Mutant], population: int,
 
 def show() -> int:
     """Print the table; the exit status."""
+    if not TABLE.exists():
+        print(
+            "no run over everything, or over a sample, has come to its end yet: python .ci/mutate.py --sample 400 --seed 1"
+        )
+        return 2
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     counts = Counter[str]()
     print(f"{'module':<14} {'mutants':>8} {'noticed':>8} {'survived':>9}")
