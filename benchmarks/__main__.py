@@ -19,7 +19,7 @@ from benchmarks.report import Metric, machine, table, versions
 
 NAMES: Final = (
     "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "many_sessions_local",
-    "startup", "install", "engines", "served", "server_memory", "voice_to_voice", "wer_noise", "peers",
+    "startup", "install", "engines", "served", "server_memory", "endpointing", "voice_to_voice", "wer_noise", "peers",
 )  # fmt: skip
 
 

@@ -27,7 +27,11 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
 def _draw_one(name: str, metrics: Mapping[str, _Fields], path: Path) -> Path:
     from matplotlib import pyplot as plt
 
-    stacks: Mapping[str, Sequence[str]] = getattr(importlib.import_module(f"benchmarks.{name}"), "STACKS", {})
+    module = importlib.import_module(f"benchmarks.{name}")
+    if hasattr(module, "picture"):
+        module.picture(metrics, path)
+        return path
+    stacks: Mapping[str, Sequence[str]] = getattr(module, "STACKS", {})
     curves = _curves(metrics)
     single = {metric: fields for metric, fields in metrics.items() if "@" not in metric}
     spread = {metric: fields for metric, fields in single.items() if fields["quantiles"]}

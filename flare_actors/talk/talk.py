@@ -192,7 +192,7 @@ class _Talk:
 
     async def _fall_silent(self) -> bool:
         """Say nothing until the last utterance has had its end and its answer."""
-        tail_s = self._settings.endpoint_s + _TAIL_S
+        tail_s = max(self._settings.endpoint_s, self._settings.endpoint_max_s) + _TAIL_S
         silent_s = 0.0
         while silent_s < tail_s or self._busy():
             if self._listener.answering:
