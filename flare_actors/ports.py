@@ -49,6 +49,7 @@ __all__ = [
     "ToolChoice",
     "ToolSpec",
     "Transcript",
+    "TurnEndEstimator",
     "Usage",
     "VoiceActivity",
     "VoiceDetector",
@@ -104,6 +105,18 @@ class VoiceActivity(Protocol):
 
     async def open(self) -> VoiceDetector:
         """Make a detector; may load a model (in a thread)."""
+        ...
+
+
+@runtime_checkable
+class TurnEndEstimator(Protocol):
+    """What a ``VoiceActivity`` may be besides: a model of whether a speaker who pauses has finished."""
+
+    async def estimate_turn_end(self, pcm: bytes) -> float:
+        """Probability, 0 to 1, that the turn is over behind these last seconds (at most 8) of it: PCM16 at ``sample_rate``.
+
+        What it raises ends no session: the pause is judged without it.
+        """
         ...
 
 

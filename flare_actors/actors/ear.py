@@ -29,12 +29,13 @@ from flare_actors.conversation.events import (
     SpeechResumed,
     SpeechStarted,
     SpeechStopped,
+    TurnEndEstimated,
 )
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn, Endpointing, TurnDetection
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
-from flare_actors.ports import HeardAudio, VoiceActivity, VoiceDetector
+from flare_actors.ports import HeardAudio, TurnEndEstimator, VoiceActivity, VoiceDetector
 
 __all__ = ["Ear"]
 
@@ -52,6 +53,8 @@ class Ear:
 
     BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
     LOST_S: Final = 1.0  # Amid an utterance no audio for endpoint_s and this much longer: the microphone is gone.
+    ESTIMATED_S: Final = 8.0  # What turn-end models listen to.
+    NO_IDEA: Final = 0.5  # The estimate of one that failed.
     FASTEST: Final = (
         1.25  # Times real time: no sound card's clock is that wrong, so who sends more is not a microphone.
     )
@@ -96,6 +99,11 @@ class Ear:
         self._realtime = True
         self._due_at = -math.inf
         """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
+        self._estimator = voice_activity if isinstance(voice_activity, TurnEndEstimator) else None
+        self._latest: deque[bytes] = deque(maxlen=max(1, round(self.ESTIMATED_S / self._chunk_s)))
+        """The utterance in progress, as far as an estimator is asked about it."""
+        self._pausing = trio.Event()
+        """The utterance in progress has come to a pause that was not estimated yet."""
         self._settled = True
         """How long the present pause is waited for is settled."""
         self._paused_at = 0.0
@@ -218,6 +226,31 @@ class Ear:
 
     async def run(self) -> None:
         """Hear, for as long as the session lives."""
+        if self._estimator is None:
+            await self._hear()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._estimate, self._estimator)
+            await self._hear()
+
+    async def _estimate(self, estimator: TurnEndEstimator) -> None:
+        """Ask whether each pause is the end, one after the other; beside the ear, which goes on hearing."""
+        while True:
+            await self._pausing.wait()
+            self._pausing = trio.Event()
+            pause = (self.utterances, self._endpointing.pauses)
+            probability = self.NO_IDEA
+            try:
+                with Patience("vad") as patience:
+                    patience.until(self._endpointing.settings.timeouts.connect_s, "turn-end estimate")
+                    with port_guard("vad"):
+                        probability = float(await estimator.estimate_turn_end(b"".join(self._latest)))
+            except ProviderError as error:
+                self._on_fault(error)
+            if self._endpointing.paused and pause == (self.utterances, self._endpointing.pauses):
+                self._inbox.put(TurnEndEstimated(utterance=pause[0], probability=min(1.0, max(0.0, probability))))
+
+    async def _hear(self) -> None:
         while True:
             if self._wanted is not None and self._detector is None:
                 await self._open()
@@ -295,6 +328,10 @@ class Ear:
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
         self._adopt(settings)
         self._inbox.put(ListenerOpened())
+        self._preroll = deque(maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
+        guarded = settings.barge_in is BargeIn.GUARDED
+        self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
+        self._inbox.put(ListenerOpened(estimates=self._estimator is not None))
 
     def _adopt(self, settings: Settings) -> None:
         known, self._settings = self._settings, settings
@@ -329,11 +366,15 @@ class Ear:
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
                 self._spoken = [*self._preroll]
+                self._latest.clear()
+                self._latest.extend(self._preroll)
             self._hand_on(chunk)
         self._preroll.append(chunk)
         self._apply(changes)
 
     def _hand_on(self, chunk: bytes) -> None:
+        if self._estimator is not None:
+            self._latest.append(chunk)
         if self._feed is None:
             self._spoken.append(chunk)
         else:
@@ -355,6 +396,8 @@ class Ear:
                 self._paused_at, self._paused_s = trio.current_time(), self._endpointing.silence_s
                 self._settled = self._endpointing.settings.endpointing is Endpointing.FIXED
                 self._inbox.put(SpeechPaused(utterance=self.utterances))
+                if not self._settled:
+                    self._pausing.set()
             elif change is Heard.RESUMED:
                 self._inbox.put(SpeechResumed(utterance=self.utterances, pause_s=self._endpointing.pause_s))
             else:

@@ -168,7 +168,7 @@ def hinted(ending: Ending, estimate: float | None) -> Ending:
         return ending
     if estimate < INCOMPLETE:
         return Ending(ending + 1)
-    return Ending.UNKNOWN if ending is Ending.OPEN else ending
+    return Ending.UNKNOWN if ending is Ending.OPEN and estimate > INCOMPLETE else ending
 
 
 _REMEMBERED: Final = 10

@@ -27,6 +27,7 @@ from flare_actors.conversation.events import (
     SpeechResumed,
     SpeechStarted,
     SpeechStopped,
+    TurnEndEstimated,
 )
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn, Endpointing
@@ -441,3 +442,53 @@ async def test_the_ear_tells_how_long_it_was_silent_before_an_utterance(autojump
         bench.ear.feed(audio(1))
         await wait_all_tasks_blocked()
         assert bench.facts() == []
+
+
+class Estimating(ByList):
+    """Voice by a list, and a turn-end model that takes its time."""
+
+    probability: float | None = 0.1
+    asked: tuple[int, ...] = ()
+
+    async def estimate_turn_end(self, pcm: bytes) -> float:
+        self.asked = (*self.asked, len(pcm))
+        await trio.sleep(0.07)
+        if self.probability is None:
+            raise RuntimeError("no model")
+        return self.probability
+
+
+@pytest.mark.parametrize(("said", "told"), [(0.1, 0.1), (7.0, 1.0), (None, 0.5)])
+async def test_a_turn_end_model_is_asked_in_each_pause(
+    autojump_clock: MockClock, said: float | None, told: float
+) -> None:
+    activity = Estimating(VOICE + [False] * 10 + VOICE)
+    activity.probability = said
+    bench = Bench(activity)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.ear.run)
+        bench.ear.open(Settings())
+        await wait_all_tasks_blocked()
+        assert bench.facts() == [ListenerOpened(estimates=True)]
+        bench.ear.feed(audio(90))
+        await trio.sleep(3)
+        facts = bench.facts()
+        nursery.cancel_scope.cancel()
+    estimates = [fact.probability for fact in facts if isinstance(fact, TurnEndEstimated)]
+    assert estimates == [told, told]
+    assert activity.asked[0] < activity.asked[1] <= 8 * RATE * 2
+    assert len(bench.faults) == (2 if said is None else 0)
+
+
+async def test_an_estimate_that_comes_when_the_user_has_gone_on_is_not_told(autojump_clock: MockClock) -> None:
+    activity = Estimating(VOICE + [False] * 7 + VOICE * 3)
+    async with hearing(ByList(), adaptive=True):
+        bench = Bench(activity)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.ear.run)
+            bench.ear.open(Settings())
+            await wait_all_tasks_blocked()
+            bench.ear.feed(audio(60))
+            await trio.sleep(0.3)
+            assert not any(isinstance(fact, TurnEndEstimated) for fact in bench.facts())
+            nursery.cancel_scope.cancel()
