@@ -327,10 +327,6 @@ class Ear:
         self._commit = False
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
         self._adopt(settings)
-        self._inbox.put(ListenerOpened())
-        self._preroll = deque(maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
-        guarded = settings.barge_in is BargeIn.GUARDED
-        self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
         self._inbox.put(ListenerOpened(estimates=self._estimator is not None))
 
     def _adopt(self, settings: Settings) -> None:
