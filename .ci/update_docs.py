@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flare_actors.config.describe import markdown
 from flare_actors.conversation.diagram import mermaid
+from flare_actors.wire.openai_realtime import docs as realtime
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -24,4 +25,5 @@ def write(page: str, part: str, text: str) -> None:
 
 if __name__ == "__main__":
     write("configuration.md", "reference", markdown())
+    write("openai-realtime.md", "events", f"\n{realtime.tables()}\n")
     write("design.md", "diagram", f"```mermaid\n{mermaid()}```\n")

@@ -80,7 +80,9 @@ async def carry_out(
 
     Cancellation: cancels them all; nothing more is told of them.
     """
-    run = _Step(reply, tools, step)
+    most = reply.settings.limits.tool_calls
+    batch = sum(isinstance(tools.get(each.name), ToolSpec) for each in calls[:most])
+    run = _Step(reply, tools, step, batch)
     named = [
         ToolCall(call=reply.next_call_id(), name=each.name, arguments=_object_or_empty(each.arguments))
         for each in calls
@@ -90,7 +92,6 @@ async def carry_out(
     async def one(place: int) -> None:
         outcomes[place] = await run.outcome(named[place], calls[place].arguments, too_many=place >= most)
 
-    most = reply.settings.limits.tool_calls
     async with trio.open_nursery() as fillers:
         async with trio.open_nursery() as nursery:
             for place, call in enumerate(named):
@@ -118,8 +119,9 @@ def _object_or_empty(arguments: str) -> str:
 class _Step:
     """What the calls of one answer of the model have in common."""
 
-    def __init__(self, reply: Reply, tools: dict[str, Tool | ToolSpec], step: int) -> None:
+    def __init__(self, reply: Reply, tools: dict[str, Tool | ToolSpec], step: int, batch: int) -> None:
         self._reply = reply
+        self._batch = batch
         self._tools = tools
         self._step = step
 
@@ -179,6 +181,7 @@ class _Step:
                 step=self._step,
                 timeout_s=timeout_s,
                 client=tool is None,
+                batch=max(1, self._batch),
                 detached=tool is not None and tool.detached,
                 announced=tool is not None and tool.announced,
                 survives=tool is None or tool.survives,

@@ -193,7 +193,7 @@ class BareDraft:
     def hold_place(self) -> None:
         """What the agent is saying has its place among the items from now on."""
         turn = self.c.turn
-        if turn is not None:
+        if turn is not None and not turn.aside:
             self.record_agent(AgentSaid(turn=turn.number, text=""))
 
     def new_item_id(self) -> str:

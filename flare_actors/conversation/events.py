@@ -257,6 +257,8 @@ class ToolStarted(Fact):
     """So long it may take."""
     client: bool = False
     """The client is to carry it out."""
+    batch: int = 1
+    """So many calls for the client came of that request to the model."""
     detached: bool = False
     """It goes on when the turn is over or cancelled, and its result is told whenever it is there."""
     announced: bool = False

@@ -109,7 +109,10 @@ class Wish:
     instructions: str | None = attrs.field(default=None, repr=False)
     replace: bool = False
     output: Output | None = None
+    items: tuple[HistoryItem, ...] | None = None
+    aside: bool = False
     request: int | None = None
+    request_id: str | None = None
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -122,6 +125,12 @@ class Turn:
     """What the client takes of it."""
     wish: Wish | None = None
     """How it was asked for."""
+
+    @property
+    def aside(self) -> bool:
+        """Nothing of it enters the history."""
+        return self.wish is not None and self.wish.aside
+
     waiting: bool = False
     """Its request is not built yet: it waits for the word on what was heard of the turn before."""
     phrases: tuple[SpokenPhrase, ...] = ()

@@ -108,7 +108,15 @@ class Draft(BareDraft):
             self.set(answer_due=False, unanswered=False, wish=None)
         if kind in {TurnKind.RESPONSE, TurnKind.APOLOGY}:
             self.set(apology_due=False)
-        self.tell(TurnStarted(turn=number, kind=kind))
+        self.tell(
+            TurnStarted(
+                turn=number,
+                kind=kind,
+                output=output,
+                aside=turn.aside,
+                request_id=wish.request_id if wish is not None else None,
+            )
+        )
         self.go(State.PROCESSING_SPEECH if kind is TurnKind.RESPONSE else PREPARING_STATE[kind])
         if waiting:
             self.wait(settle=self.at + self.c.settings.timeouts.settle_s)
@@ -172,7 +180,8 @@ class Draft(BareDraft):
         self.wait(generation=None, playback=None, settle=None)
         # The entry holds the place among the items; how much of the text was heard becomes known in a moment.
         self.forget_unheard()
-        self.record_agent(AgentSaid(turn=turn.number, text="", interrupted=True))
+        if not turn.aside:
+            self.record_agent(AgentSaid(turn=turn.number, text="", interrupted=True))
         self.record_calls(turn, interrupted=True)
         self.record_reports()
         if turn.waiting:
@@ -201,7 +210,7 @@ class Draft(BareDraft):
         self.wait(generation=None, playback=None)
         self.record_calls(turn, interrupted=False)
         text = turn.text.strip()
-        if text:
+        if text and not turn.aside:
             self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s or 0.0))
         self.record_reports()
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))

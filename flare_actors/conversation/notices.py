@@ -8,7 +8,7 @@ import attrs
 
 from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Reason, State, TurnKind
+from flare_actors.conversation.states import Output, Reason, State, TurnKind
 
 __all__ = [
     "ErrorRaised",
@@ -119,6 +119,12 @@ class TurnStarted:
 
     turn: int
     kind: TurnKind
+    output: Output = Output.AUDIO
+    """What of it comes: sound and its text, or text only."""
+    aside: bool = False
+    """Nothing of it enters the history."""
+    request_id: str | None = None
+    """The client's own name for the request that it answers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -149,6 +155,8 @@ class ToolCallRequested:
     """The JSON text of an object. It may not be what your schema asks for: say so in the result."""
     timeout_s: float
     """So many seconds it is waited for."""
+    batch: int = 1
+    """So many calls of yours come of one request to the model, all at once; the answer goes on when all have results."""
 
 
 @attrs.frozen(kw_only=True)

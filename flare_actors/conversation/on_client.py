@@ -158,7 +158,15 @@ def on_response_requested(d: Draft, e: ResponseRequested) -> None:
             "text_too_long", f"the instructions have {len(e.instructions)} characters; at most {limit} are taken"
         )
     else:
-        wish = Wish(instructions=e.instructions, replace=e.replace, output=e.output, request=e.request)
+        wish = Wish(
+            instructions=e.instructions,
+            replace=e.replace,
+            output=e.output,
+            items=e.items,
+            aside=e.aside,
+            request=e.request,
+            request_id=e.request_id,
+        )
         d.set(wish=wish, answer_due=True, asked=Marks(asked=d.at))
         d.use_floor()
 

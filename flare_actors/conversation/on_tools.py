@@ -52,7 +52,16 @@ def on_tool_started(d: Draft, e: ToolStarted) -> None:
         d.set(detached=(*d.c.detached, use)[-d.c.settings.limits.detached_tools :])
     progress(d, evolve(turn, calls=(*turn.calls, use)))
     if e.client:
-        d.tell(ToolCallRequested(turn=e.turn, call=e.call, name=e.name, arguments=e.arguments, timeout_s=e.timeout_s))
+        d.tell(
+            ToolCallRequested(
+                turn=e.turn,
+                call=e.call,
+                name=e.name,
+                arguments=e.arguments,
+                timeout_s=e.timeout_s,
+                batch=e.batch,
+            )
+        )
 
 
 def on_tool_finished(d: Draft, e: ToolFinished) -> None:

@@ -134,6 +134,10 @@ class ResponseRequested(Request):
     """... in place of the agent's own."""
     output: Output | None = None
     """For this answer alone; None: as the settings say."""
+    items: tuple[HistoryItem, ...] | None = attrs.field(default=None, repr=False)
+    """What is answered, in place of the history; None: the history."""
+    aside: bool = False
+    """Nothing of it enters the history."""
     request: int | None = None
     """Whose request it is, for ``ReportOutcome``; None: nobody waits for its outcome."""
 

@@ -118,6 +118,8 @@ class Settings:
     auto_answer: bool = True
     """Answer the user's words without being asked to; off: the client asks for each answer itself."""
     mute: Mute = Mute.NEVER
+    instructions: str | None = attrs.field(default=None, repr=False)
+    """The system message, in place of the agent's own; None: the agent's."""
     welcome: str | None = None
     """Spoken when a conversation starts; None: the agent waits for the user."""
     apology: str | None = None

@@ -37,9 +37,11 @@ def answer_request(
             kind=TurnKind.RESPONSE,
             locale=settings.locale,
             output=settings.output if wish.output is None else wish.output,
-            messages=build_messages(history, go_on=True),
-            instructions=wish.instructions,
-            replace=wish.replace,
+            messages=build_messages(history if wish.items is None else wish.items, go_on=True),
+            instructions=wish.instructions or settings.instructions,
+            replace=wish.replace or (wish.instructions is None and settings.instructions is not None),
+            tools=d.c.client_tools,
+            tool_choice=d.c.tool_choice,
         )
     return StartReply(
         turn=turn,
@@ -47,6 +49,8 @@ def answer_request(
         locale=settings.locale,
         output=settings.output,
         messages=build_messages(history),
+        instructions=settings.instructions,
+        replace=settings.instructions is not None,
         tools=d.c.client_tools,
         tool_choice=d.c.tool_choice,
         held=held,
@@ -120,7 +124,7 @@ def release(d: Draft) -> bool:
         history=history,
         released=d.c.released + 1,
     )
-    d.tell(TurnStarted(turn=number, kind=TurnKind.RESPONSE))
+    d.tell(TurnStarted(turn=number, kind=TurnKind.RESPONSE, output=turn.output))
     if turn.tokens is not None:
         d.tell(TurnUsage(turn=number, input_tokens=turn.tokens[0], output_tokens=turn.tokens[1]))
     d.go(State.PROCESSING_SPEECH)

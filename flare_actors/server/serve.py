@@ -26,9 +26,11 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ConfigError
 from flare_actors.observe import Observer
 from flare_actors.server.access import Access, check_exposure, is_loopback
+from flare_actors.server.client_secrets import ClientSecrets
 from flare_actors.server.connection import Site, serve_connection
 from flare_actors.server.limits import ServerLimits
 from flare_actors.server.native import native_route
+from flare_actors.server.openai_realtime import SECRETS_PATH, realtime_route
 from flare_actors.server.pages import Health, web_root
 from flare_actors.server.registry import LiveSession, OpenSession, Sessions
 from flare_actors.server.tls import local_addresses
@@ -172,7 +174,7 @@ async def serve(  # noqa: PLR0913 - one call starts a server; every choice has i
     open_one: OpenSession | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the page, the native protocol and `/healthz` until drained or cancelled.
+    """Serve the page, the native protocol, OpenAI Realtime and `/healthz` until drained or cancelled.
 
     Args:
         agent: who talks.
@@ -230,11 +232,13 @@ async def serve(  # noqa: PLR0913 - one call starts a server; every choice has i
 
         async with trio.open_nursery() as nursery:  # owns the sessions, the connections and the listeners
             sessions = Sessions(nursery, open_one or open_default, max_sessions=limits.max_sessions)
-            routes = [native_route(agent, sessions, limits)]
+            secrets = ClientSecrets(api_keys)
+            routes = [native_route(agent, sessions, limits), realtime_route(agent, sessions, limits, secrets)]
             site = Site(
                 access=access,
                 limits=limits,
                 routes={route.path: server.counted(route) for route in routes},
+                actions={SECRETS_PATH: secrets.answer},
                 health=health,
                 root=web_root(),
             )

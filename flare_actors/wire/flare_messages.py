@@ -378,6 +378,9 @@ class TurnStarted:
 
     turn: Turn
     kind: Annotated[TurnKind, Doc("what caused it")]
+    output: Annotated[Output, Doc("`text`: it is not spoken")]
+    aside: Annotated[bool, Doc("nothing of it enters the history")] = False
+    request_id: Annotated[str, Doc("the `request_id` of the `respond` that it answers")] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -405,6 +408,7 @@ class ToolCall:
     name: Annotated[str, Doc("which tool")]
     arguments: Annotated[str, Doc("the JSON text of an object, as the model wrote it")] = attrs.field(repr=False)
     timeout_s: Annotated[float, Doc("so many seconds it is waited for")]
+    batch: Annotated[int, Doc("so many calls of yours come at once; the answer goes on when all have results")] = 1
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,117 @@
+"""Whatever a client sends, and whenever: only valid events in a legal order, on virtual time."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import trio
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from realtime_kit import Client, agent, realtime
+
+from flare_actors.errors import LinkClosed
+from flare_actors.providers.scripted import tone
+
+ITEMS = st.sampled_from(["turn_1", "turn_2", "utterance_1", "item_1", "mine", "nobody", "root"])
+
+
+def _message(role: str, kind: str, text: str, item_id: str | None) -> dict[str, Any]:
+    item: dict[str, Any] = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+    return item if item_id is None else {**item, "id": item_id}
+
+
+MESSAGES = st.builds(
+    lambda who, text, item_id: _message(*who, text, item_id),
+    st.sampled_from([("user", "input_text"), ("assistant", "output_text"), ("system", "input_text")]),
+    st.sampled_from(["hello", "and you?", ""]),
+    st.none() | st.just("mine"),
+)
+DETECTIONS = st.none() | st.fixed_dictionaries(
+    {"type": st.just("server_vad"), "create_response": st.booleans(), "interrupt_response": st.booleans()}
+)
+SESSIONS = st.one_of(
+    st.builds(lambda kind: {"output_modalities": [kind]}, st.sampled_from(["text", "audio"])),
+    st.builds(lambda found: {"audio": {"input": {"turn_detection": found}}}, DETECTIONS),
+    st.builds(
+        lambda kind: {"audio": {"output": {"format": {"type": kind}}}},
+        st.sampled_from(["audio/pcm", "audio/pcmu", "audio/pcma"]),
+    ),
+    st.sampled_from([{"audio": {"input": {"transcription": None}}}, {"instructions": "Rhyme."}, {"model": 7}]),
+)
+RESPONSES = st.fixed_dictionaries(
+    {},
+    optional={
+        "output_modalities": st.sampled_from([["text"], ["audio"]]),
+        "conversation": st.sampled_from(["auto", "none"]),
+        "metadata": st.just({"a": "b"}),
+        "instructions": st.just("Rhyme."),
+    },
+)
+
+
+def event(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"type": st.just(kind), **fields})
+
+
+SPEECH = st.builds(lambda seconds: ("speak", seconds), st.sampled_from([0.1, 0.5, 1.2]))
+SILENCE = st.builds(lambda seconds: ("silence", seconds), st.sampled_from([0.2, 0.7]))
+WAIT = st.builds(lambda seconds: ("wait", seconds), st.sampled_from([0.0, 0.05, 0.5, 3.0]))
+ACTS = st.one_of(
+    SPEECH,
+    SILENCE,
+    WAIT,
+    event("session.update", session=SESSIONS),
+    event("input_audio_buffer.commit"),
+    event("input_audio_buffer.clear"),
+    event("output_audio_buffer.clear"),
+    event("conversation.item.create", item=MESSAGES),
+    event("conversation.item.create", item=MESSAGES, previous_item_id=ITEMS),
+    event("conversation.item.retrieve", item_id=ITEMS),
+    event("conversation.item.delete", item_id=ITEMS),
+    event("conversation.item.truncate", item_id=ITEMS, audio_end_ms=st.sampled_from([0, 300, 5_000])),
+    event("response.create", response=RESPONSES),
+    event("response.create"),
+    event("response.cancel"),
+)
+
+
+async def _act(client: Client, act: Any) -> None:
+    if isinstance(act, dict):
+        await client.say(act["type"], **{name: value for name, value in act.items() if name != "type"})
+        return
+    what, seconds = act
+    if what == "wait":
+        await trio.sleep(seconds)
+        return
+    pcm = tone(seconds, 24_000) if what == "speak" else bytes(int(seconds * 24_000) * 2)
+    for start in range(0, len(pcm), 4_800):
+        await client.say("input_audio_buffer.append", audio=base64.b64encode(pcm[start : start + 4_800]).decode())
+        await trio.sleep(0.1)
+
+
+async def _play(script: list[Any]) -> Client:
+    used = agent()
+    used.language_model.usage = True  # type: ignore[attr-defined]
+    async with realtime(used) as client:
+        try:
+            for act in script:
+                await _act(client, act)
+                client.hear_now()
+            await trio.sleep(40)
+        except (LinkClosed, trio.BrokenResourceError):
+            pass  # too many mistakes: the server has closed the connection
+        client.hear_now()
+    return client
+
+
+@given(script=st.lists(ACTS, max_size=12))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@example(script=[("speak", 1.2), ("silence", 0.7), ("wait", 0.5), ("speak", 1.2), ("silence", 0.7)])
+def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:
+    client = trio.run(_play, script, clock=trio.testing.MockClock(autojump_threshold=0))
+    # Everything that was begun is at an end.
+    assert client.order.still_open("response") == []
+    assert client.order.still_open("item being added") == []
+    created, done = client.all("response.created"), client.all("response.done")
+    assert [each["response"]["id"] for each in created] == [each["response"]["id"] for each in done]
