@@ -47,6 +47,26 @@ class Parameter:
     """Its type."""
     required: bool
 
+    def read(self, value: object) -> tuple[object, list[str]]:
+        """The argument that a model wrote, and what is wrong with it, for the model, which knows what it wrote."""
+        try:
+            return converter().structure(value, self.kind), []
+        except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+            return None, _explain(error, self.name)
+
+
+def _explain(error: Exception, path: str) -> list[str]:
+    def describe(error: BaseException, _: type | None) -> str:
+        if isinstance(error, KeyError):
+            return "required and missing"
+        if isinstance(error, Wrong | ValueError):
+            return str(error)
+        return cattrs.v.format_exception(error, None)
+
+    if isinstance(error, cattrs.BaseValidationError):
+        return [each.replace(" @ ", " at ") for each in cattrs.transform_error(error, path, describe)]
+    return [f"{path}: {describe(error, None)}"]
+
 
 def parameters_of(function: Callable[..., object]) -> tuple[tuple[Parameter, ...], str, dict[str, object]]:
     """A function's parameters, its description, and the JSON schema of its arguments.

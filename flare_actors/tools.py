@@ -17,16 +17,16 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Union, overload
 
 import attrs
-import cattrs
 import trio
 
-from flare_actors._signatures import Parameter, converter, parameters_of
 from flare_actors.conversation.calls import ToolSpec
 from flare_actors.errors import ToolError
-from flare_actors.strict_json import Wrong
+
+if TYPE_CHECKING:
+    from flare_actors._signatures import Parameter  # It loads cattrs: only for those who have tools.
 
 __all__ = ["Offer", "Tool", "as_tools", "tool"]
 
@@ -106,10 +106,9 @@ class Tool:
         ]
         for parameter in self.parameters:
             if parameter.name in given:
-                try:
-                    read[parameter.name] = converter().structure(given[parameter.name], parameter.kind)
-                except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-                    problems += _explain(error, parameter.name)
+                value, wrong = parameter.read(given[parameter.name])
+                read[parameter.name] = value
+                problems += wrong
             elif parameter.required:
                 problems.append(f"{parameter.name}: required and missing")
         if problems:
@@ -130,7 +129,11 @@ class Tool:
             result = await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_threads())
         if isinstance(result, str):
             return result
-        return "done" if result is None else json.dumps(converter().unstructure(result), ensure_ascii=False)
+        if result is None:
+            return "done"
+        from flare_actors._signatures import converter
+
+        return json.dumps(converter().unstructure(result), ensure_ascii=False)
 
 
 Offer: TypeAlias = Union[Tool, ToolSpec, Callable[..., object]]
@@ -182,6 +185,8 @@ def tool(
 def _make(function: Callable[..., object], *, name: str | None, description: str | None, **choices: Any) -> Tool:  # noqa: ANN401
     if choices.get("survives", 0) is None:
         del choices["survives"]
+    from flare_actors._signatures import parameters_of
+
     parameters, about, schema = parameters_of(function)
     spec = ToolSpec(
         name=name or str(getattr(function, "__name__", type(function).__name__)),
@@ -219,18 +224,3 @@ def _threads() -> trio.CapacityLimiter:
         limiter = trio.CapacityLimiter(THREADS)
         _limiter.set(limiter)
         return limiter
-
-
-def _explain(error: Exception, path: str) -> list[str]:
-    """What is wrong with an argument, for the model, which knows what it wrote."""
-
-    def describe(error: BaseException, _: type | None) -> str:
-        if isinstance(error, KeyError):
-            return "required and missing"
-        if isinstance(error, Wrong | ValueError):
-            return str(error)
-        return cattrs.v.format_exception(error, None)
-
-    if isinstance(error, cattrs.BaseValidationError):
-        return [each.replace(" @ ", " at ") for each in cattrs.transform_error(error, path, describe)]
-    return [f"{path}: {describe(error, None)}"]
