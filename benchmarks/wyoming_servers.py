@@ -32,7 +32,7 @@ def installed() -> bool:
 
 @contextmanager
 def whisper() -> Iterator[WyomingSttSettings]:
-    """wyoming-faster-whisper with tiny.en. One thread: two would spin while they wait for each other, on cores that are busy."""
+    """wyoming-faster-whisper with tiny.en. One thread: two would spin for each other on busy cores."""
     model = str(folder() / "whisper" / "tiny.en")
     options = ("--language", "en", "--beam-size", "1", "--cpu-threads", "1", "--stt-library", "faster-whisper")
     with _running("wyoming-faster-whisper", "--model", model, "--data-dir", model, *options) as uri:
