@@ -110,7 +110,7 @@ def _update_of(message: events.SettingsChanged) -> wire.UpdateSession:
 
 def _in_force(settings: Settings) -> dict[str, Any]:
     told = {name: getattr(settings, field) for name, field in _SETTINGS.items() if name != "mode"}
-    return {**told, "silence_threshold_ms": round(settings.endpoint_s * 1000)}
+    return {**told, "silence_threshold_ms": max(1, round(settings.endpoint_s * 1000))}
 
 
 def _settings_told(shape: wire.SessionStarted | wire.SessionUpdated) -> Settings:

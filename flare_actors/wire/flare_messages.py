@@ -290,11 +290,11 @@ class Ping:
 
 @attrs.frozen(kw_only=True)
 class _SettingsInForce:
-    locale: Annotated[str, Doc("BCP 47 tag of what is spoken")]
+    locale: Annotated[str, Length(2, 255), Doc("BCP 47 tag of what is spoken")]
     stt_mode: Annotated[SttMode, Doc("whether partial transcripts come, if the recogniser has them")]
     input: Annotated[Input, Doc("whether audio is heard")]
     output: Annotated[Output, Doc("whether answers are spoken")]
-    silence_threshold_ms: Annotated[int, Doc("silence that ends an utterance, in milliseconds")]
+    silence_threshold_ms: Annotated[int, Range(1, 10_000), Doc("silence that ends an utterance, in milliseconds")]
     turn_detection: Annotated[TurnDetection, Doc("what ends an utterance: silence, or `commit` only")]
     auto_answer: Annotated[bool, Doc("false: the client asks for each answer with `respond`")]
     barge_in: Annotated[BargeIn, Doc("whether speech interrupts the agent")]
