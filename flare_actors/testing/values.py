@@ -110,12 +110,16 @@ def server_texts() -> st.SearchStrategy[str]:
 
 def client_messages() -> st.SearchStrategy[flare.FromClient]:
     """Everything that a client may send, audio included, as the values that the codec takes and gives."""
-    return _sendable(client_texts()).map(flare.decode_client) | pcm().map(flare.decode_client)
+    return _sendable(client_texts(), flare.decode_client).map(flare.decode_client) | pcm().map(flare.decode_client)
 
 
 def server_messages() -> st.SearchStrategy[flare.FromServer]:
     """Everything that a server may send, audio included, as the values that the codec takes and gives."""
-    told = server_texts().map(flare.decode_server).filter(lambda message: message is not None)
+    told = (
+        _sendable(server_texts(), flare.decode_server)
+        .map(flare.decode_server)
+        .filter(lambda message: message is not None)
+    )
     heard = st.builds(AudioOut, st.integers(1, 2**32 - 1), pcm())
     return cast("st.SearchStrategy[flare.FromServer]", told | heard)
 
@@ -136,14 +140,14 @@ def _plain(value: object) -> object:
     return value.value if isinstance(value, Enum) else value
 
 
-def _sendable(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Without those that a rule between two fields forbids."""
+def _sendable(texts: st.SearchStrategy[str], decode: Callable[[str], object]) -> st.SearchStrategy[str]:
+    """Without those that the values behind them do not let in: a rule between two fields, a setting out of its bounds."""
     from flare_actors.errors import ClientError
 
     def fits(text: str) -> bool:
         try:
-            flare.decode_client(text)
-        except ClientError:
+            decode(text)
+        except (ClientError, ValueError):
             return False
         return True
 
