@@ -176,7 +176,7 @@ class Session:
     type: SessionKind = SessionKind.REALTIME
     id: Ignored = None
     expires_at: Ignored = None
-    model: Ignored = None
+    model: Annotated[str, Length(0, 128), Doc("told back; the agent answers")] | None = None
     instructions: Annotated[str, Length(0, MAX_INSTRUCTIONS), Doc("the system message")] = ""
     output_modalities: Annotated[list[Modality], Doc("`output`: one of them")] = attrs.field(
         factory=lambda: [Modality.AUDIO]
