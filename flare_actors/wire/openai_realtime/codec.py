@@ -27,7 +27,7 @@ from flare_actors.wire.openai_realtime import client_events as wire
 from flare_actors.wire.openai_realtime import session_config as config
 from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioReader, AudioWriter
 from flare_actors.wire.openai_realtime.client_events import read_event
-from flare_actors.wire.openai_realtime.errors import client_error, notice_error
+from flare_actors.wire.openai_realtime.errors import ITEM_CODES, client_error, notice_error
 from flare_actors.wire.openai_realtime.items import item_object, new_item
 from flare_actors.wire.openai_realtime.requests import Asked, response_request, tools_offered, wanted
 from flare_actors.wire.openai_realtime.responses import ResponseWriter, Usage, function_item, message_item
@@ -161,6 +161,9 @@ class RealtimeCodec:
         return Received(messages=messages, replies=self._taken())
 
     def _take(self, name: str, event: wire.ClientEvent, event_id: str | None) -> tuple[ClientMessage, ...]:
+        item_id = getattr(event, "item_id", None)
+        if item_id is not None and item_id not in self._order:
+            raise ClientError(ITEM_CODES[name], "the conversation has no item of that id", field="item_id")
         match event:
             case wire.InputAudioBufferAppend():
                 return self._append(event)

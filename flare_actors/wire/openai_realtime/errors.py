@@ -9,7 +9,7 @@ from flare_actors.conversation.notices import ErrorRaised
 from flare_actors.errors import ClientError
 from flare_actors.wire.openai_realtime.session_config import Json
 
-__all__ = ["CODES", "client_error", "notice_error"]
+__all__ = ["CODES", "ITEM_CODES", "client_error", "notice_error"]
 
 CODES: Final[Mapping[str, str]] = {
     "missing_field": "missing_required_parameter",
@@ -26,7 +26,7 @@ CODES: Final[Mapping[str, str]] = {
 }
 """This server's own codes, and what clients of this protocol know them as; the others keep their names."""
 
-_ITEM_CODES: Final[Mapping[str, str]] = {
+ITEM_CODES: Final[Mapping[str, str]] = {
     "conversation.item.create": "item_create_invalid_previous_item_id",
     "conversation.item.delete": "item_delete_invalid_item_id",
     "conversation.item.retrieve": "item_retrieve_invalid_item_id",
@@ -56,7 +56,7 @@ def notice_error(notice: ErrorRaised, event_id: str | None, request: str | None)
     """
     code = notice.code
     if code == "item_not_found" and request is not None:
-        code = _ITEM_CODES.get(request, code)
+        code = ITEM_CODES.get(request, code)
     code = CODES.get(code, code)
     param = None if notice.field is None else _PARAMS.get(notice.field, notice.field)
     kind = "invalid_request_error" if request is not None or notice.code in _CLIENT else "server_error"
