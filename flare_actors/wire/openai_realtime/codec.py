@@ -160,7 +160,9 @@ class RealtimeCodec:
             messages = ()
         return Received(messages=messages, replies=self._taken())
 
-    def _take(self, name: str, event: wire.ClientEvent, event_id: str | None) -> tuple[ClientMessage, ...]:
+    def _take(  # noqa: C901 - one case for each event
+        self, name: str, event: wire.ClientEvent, event_id: str | None
+    ) -> tuple[ClientMessage, ...]:
         item_id = getattr(event, "item_id", None)
         if item_id is not None and item_id not in self._order:
             raise ClientError(ITEM_CODES[name], "the conversation has no item of that id", field="item_id")
