@@ -111,7 +111,6 @@ class Wish:
     output: Output | None = None
     items: tuple[HistoryItem, ...] | None = None
     aside: bool = False
-    request: int | None = None
     request_id: str | None = None
 
 

@@ -164,7 +164,6 @@ def on_response_requested(d: Draft, e: ResponseRequested) -> None:
             output=e.output,
             items=e.items,
             aside=e.aside,
-            request=e.request,
             request_id=e.request_id,
         )
         d.set(wish=wish, answer_due=True, asked=Marks(asked=d.at))

@@ -138,8 +138,6 @@ class ResponseRequested(Request):
     """What is answered, in place of the history; None: the history."""
     aside: bool = False
     """Nothing of it enters the history."""
-    request: int | None = None
-    """Whose request it is, for ``ReportOutcome``; None: nobody waits for its outcome."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
