@@ -12,9 +12,10 @@ import time
 import trio
 from trio_websocket import open_websocket_url
 
+from benchmarks.corpus import corpus
 from benchmarks.report import Metric, Options, summary
 from benchmarks.startup import serving
-from benchmarks.voice_to_voice import INSTRUCTIONS, utterances
+from benchmarks.voice_to_voice import INSTRUCTIONS
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Settings
 from flare_actors.providers.local import open_local
@@ -64,7 +65,8 @@ async def busy() -> list[float]:
 
 async def measure(options: Options) -> dict[str, Metric]:
     """More and more speakers; then one too many."""
-    clip = min(await utterances(), key=lambda each: abs(len(each.pcm) - 2 * 16_000 * 2))
+    spoken = [each.spoken for each in corpus() if not each.pause_s]
+    clip = min(spoken, key=lambda each: abs(len(each.pcm) - 2 * 16_000 * 2))
     metrics = {}
     async with open_local(instructions=INSTRUCTIONS) as engines:
         agent = Agent(

@@ -23,7 +23,7 @@ def web(tmp_path):
 def get(path: str, web, method: str = "GET"):
     connection = h11.Connection(h11.SERVER)
     request = Request(
-        method=method, path=path, headers=(), raw=b"", has_body=False, followed=False, connection=connection
+        method=method, path=path, query="", headers=(), raw=b"", has_body=False, followed=False, connection=connection
     )
     return answer(request, health=HEALTH, root=web)
 

@@ -34,7 +34,7 @@ MANY = hypothesis_settings(
 )
 
 
-def drawn(strategy: st.SearchStrategy[T], count: int = 400) -> list[T]:
+def drawn(strategy: st.SearchStrategy[T], count: int = 800) -> list[T]:
     """Many values of a strategy, always the same."""
     found: list[T] = []
 
