@@ -552,10 +552,10 @@ async def test_what_vendors_put_into_their_exceptions_reaches_no_client(autojump
     agent = scripted_agent(
         language_model=FaultyLanguageModel(inner=ScriptedLanguageModel(), faults=[crash]),
         recognizer=FaultyRecognizer(inner=ScriptedRecognizer(), faults=[crash]),
-        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(), faults=[crash]),
+        synthesizer=FaultySynthesizer(inner=ScriptedSynthesizer(), faults=[None, crash]),
     )
     async with listening(agent) as talk:
-        for _ in range(3):
+        for _ in range(4):
             await talk.ask()
             await trio.sleep(5)
     assert len(talk.log.faults) == 3
