@@ -107,6 +107,7 @@ def _draw_distributions(axes: Axes, unit: str, metrics: Mapping[str, _Fields]) -
 
 def _draw_stacks(axes: Axes, stacks: Mapping[str, Sequence[str]], metrics: Mapping[str, _Fields]) -> None:
     colours: dict[str, str] = {}
+    units: set[str] = set()
     for arm, parts in stacks.items():
         left = 0.0
         for part in parts:
@@ -116,10 +117,11 @@ def _draw_stacks(axes: Axes, stacks: Mapping[str, Sequence[str]], metrics: Mappi
             new = label not in colours
             colour = colours.setdefault(label, f"C{len(colours)}")
             width = metrics[part]["median"]
+            units.add(metrics[part]["unit"])
             axes.barh(arm, width, left=left, color=colour, label=label if new else None)
             left += width
     axes.invert_yaxis()
-    axes.set_xlabel("s, medians")
+    axes.set_xlabel(f"{' and '.join(sorted(units))}, medians")
     axes.legend(fontsize=7)
 
 
