@@ -5,8 +5,8 @@
 
     await run_session(link, agent)                  # the simple form: one link, one session
 
-The nursery holds the orchestrator, the ear, the recogniser, the speaker and one reply scope per turn. Its closing is the
-cleanup: there is nothing else to terminate.
+The nursery holds the orchestrator, the ear, the recogniser, the speaker and one reply scope per turn (``actors/tree.py``).
+Its closing is the cleanup: there is nothing else to terminate.
 """
 
 from __future__ import annotations
@@ -16,60 +16,22 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import attrs
 import trio
 
-from flare_actors.actors.channels import Clock, Inbox, Outbox
-from flare_actors.actors.ear import Ear
-from flare_actors.actors.link import carry
-from flare_actors.actors.orchestrator import Orchestrator
-from flare_actors.actors.performer import Performer
-from flare_actors.actors.recognizer import RecognizerActor
-from flare_actors.actors.replies import Replies
-from flare_actors.actors.speaker import Speaker
-from flare_actors.actors.supervision import Lingering
+from flare_actors.actors.tree import SessionStatistics, Tree
 from flare_actors.agent import Agent
 from flare_actors.audio import BYTES_PER_SAMPLE
-from flare_actors.conversation import commands as do
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.changes import WrongSetting, changed, changes
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import ErrorRaised, SessionEnded, SessionStarted
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason, State
-from flare_actors.errors import LinkBroken, LinkClosed, ProviderError, SessionClosed, SessionError, UnsupportedLocale
+from flare_actors.errors import LinkBroken, LinkClosed, SessionClosed, SessionError, UnsupportedLocale
 from flare_actors.observe import Observer
 from flare_actors.ports import ClientLink
 
 __all__ = ["Session", "SessionStatistics", "open_session", "run_session"]
-
-
-@attrs.frozen(kw_only=True)
-class SessionStatistics:
-    """Where a session stands, for health pages and curiosity."""
-
-    state: State
-    turns: int
-    utterances: int
-    attached: bool
-    dropped_audio_s: float
-    """Microphone audio dropped because it came faster than real time, in seconds."""
-    stale_facts: int
-    """Facts that came too late and were dropped."""
-    speculated: int
-    """Replies started ahead, at soft endpoints."""
-    released: int
-    """... of which so many became turns,"""
-    wasted_replies: int
-    """... and so many were thrown away unheard (one may be held still)."""
-    wasted_s: float
-    """Seconds that model and synthesizer were at those."""
-    replies_running: int
-    """The live turn's reply, and cancelled ones whose provider does not let go."""
-    inbox: int
-    """Events waiting."""
-    outbox: int
-    """Messages waiting to be written."""
 
 
 class Session:
@@ -94,45 +56,7 @@ class Session:
         self.resume_token = secrets.token_urlsafe(32)
         """Proves that a new link belongs to the old client; compare it in constant time."""
         self._agent = agent
-        self._nursery: trio.Nursery | None = None
-        self._observers = tuple(observers)
-        self._clock = Clock()
-        self._inbox = Inbox(self._clock)
-        self._outbox = Outbox(self._inbox.overload)
-        self._speaker = Speaker(self._clock, self._inbox, self._outbox)
-        self._lingering = Lingering(self._tell_lingering, self._give_up_on_lingering)
-        self._replies = Replies(
-            agent,
-            clock=self._clock,
-            inbox=self._inbox,
-            outbox=self._outbox,
-            speaker=self._speaker,
-            lingering=self._lingering,
-            on_fault=self._fault,
-        )
-        self._recognizer = RecognizerActor(
-            agent.recognizer, settings.timeouts, self._inbox, self._lingering, self._fault
-        )
-        self._ear = Ear(
-            agent.voice_activity, self._inbox, self._recognizer.begin, self._speaker.recent_levels, self._fault
-        )
-        self._performer = Performer(
-            ear=self._ear,
-            recognizer=self._recognizer,
-            speaker=self._speaker,
-            replies=self._replies,
-            outbox=self._outbox,
-            settings=lambda: self.conversation.settings,
-        )
-        self._orchestrator = Orchestrator(
-            session_id,
-            Conversation(settings=settings),
-            clock=self._clock,
-            inbox=self._inbox,
-            perform=self._perform,
-            observers=observers,
-        )
-        self._starting = False
+        self._tree = Tree(agent, settings=settings, session_id=session_id, observers=observers)
         self._crashed = False
         self._link_scope: trio.CancelScope | None = None
         self._link_gone = trio.Event()
@@ -143,7 +67,7 @@ class Session:
     @property
     def conversation(self) -> Conversation:
         """The conversation as it stands now: a value."""
-        return self._orchestrator.conversation
+        return self._tree.conversation
 
     @property
     def ended(self) -> Reason | None:
@@ -157,7 +81,7 @@ class Session:
             SessionClosed: the session has ended.
         """
         self._ask(ev.ConversationStartRequested())
-        self._starting = self.conversation.state is State.IDLE
+        self._tree.starting = self.conversation.state is State.IDLE
 
     def end_conversation(self) -> None:
         """Stop talking; the session stays.
@@ -238,18 +162,18 @@ class Session:
         return None
 
     def _expect_conversation(self) -> None:
-        if self.conversation.state is State.IDLE and not self._starting:
+        if self.conversation.state is State.IDLE and not self._tree.starting:
             raise SessionError("no conversation is going on; call start_conversation() first")
 
     def end(self, reason: Reason = Reason.SESSION_ENDED) -> None:
         """End the session; does nothing if it has ended. ``wait_ended`` waits for it."""
         if self.ended is None:
-            self._inbox.put(ev.SessionEndRequested(reason=reason))
+            self._tree.inbox.put(ev.SessionEndRequested(reason=reason))
 
     def shutdown(self, deadline_s: float) -> None:
         """Let the turn finish, ``deadline_s`` seconds at most, then end with ``Reason.SHUTDOWN``."""
         if self.ended is None:
-            self._inbox.put(ev.ShutdownRequested(deadline_s=deadline_s))
+            self._tree.inbox.put(ev.ShutdownRequested(deadline_s=deadline_s))
 
     async def wait_ended(self) -> Reason:
         """Wait until the session has ended, its last notices have left and everything of it is gone.
@@ -264,22 +188,7 @@ class Session:
 
     def statistics(self) -> SessionStatistics:
         """Where the session stands."""
-        conversation = self.conversation
-        return SessionStatistics(
-            state=conversation.state,
-            turns=conversation.turns,
-            utterances=self._ear.utterances,
-            attached=conversation.attached,
-            dropped_audio_s=self._ear.dropped_s,
-            stale_facts=conversation.stale,
-            speculated=conversation.speculated,
-            released=conversation.released,
-            wasted_replies=conversation.wasted.replies,
-            wasted_s=conversation.wasted.work_s,
-            replies_running=len(self._replies),
-            inbox=len(self._inbox),
-            outbox=len(self._outbox),
-        )
+        return self._tree.statistics()
 
     # --- The client's link ------------------------------------------------------------------------------------------------
 
@@ -300,15 +209,7 @@ class Session:
             self._link_scope, self._link_gone = scope, trio.Event()
             connection = self._connect(link, resumed=resumed)
             with scope:
-                await carry(
-                    link,
-                    connection,
-                    inbox=self._inbox,
-                    outbox=self._outbox,
-                    ear=self._ear,
-                    speaker=self._speaker,
-                    refusal=self._refusal,
-                )
+                await self._tree.carry(link, connection, self._refusal)
         finally:
             if self._link_scope is scope:
                 self._link_scope = None
@@ -320,10 +221,10 @@ class Session:
     def _connect(self, link: ClientLink, *, resumed: bool) -> int:
         settings = self.conversation.settings
         rate = link.output_format.sample_rate
-        self._ear.attach(link.input_format.sample_rate, realtime=link.realtime)
-        self._speaker.attach(rate, realtime=link.realtime)
-        connection = self._outbox.connect(rate * BYTES_PER_SAMPLE)
-        self._outbox.put(
+        self._tree.ear.attach(link.input_format.sample_rate, realtime=link.realtime)
+        self._tree.speaker.attach(rate, realtime=link.realtime)
+        connection = self._tree.outbox.connect(rate * BYTES_PER_SAMPLE)
+        self._tree.outbox.put(
             SessionStarted(
                 session_id=self.id,
                 resume_token=self.resume_token,
@@ -334,14 +235,14 @@ class Session:
                 output_sample_rate=rate,
             )
         )
-        self._inbox.put(ev.ClientAttached(reports_playback=link.reports_playback))
+        self._tree.inbox.put(ev.ClientAttached(reports_playback=link.reports_playback))
         return connection
 
     def _disconnect(self) -> None:
         """The link is gone: nothing is sent from here on, and nothing more was played than until now."""
-        self._speaker.detach()
-        self._outbox.disconnect()
-        self._inbox.put(ev.ClientDetached())
+        self._tree.speaker.detach()
+        self._tree.outbox.disconnect()
+        self._tree.inbox.put(ev.ClientDetached())
 
     async def _refuse(self, link: ClientLink) -> None:
         """The session has ended: say so and nothing else."""
@@ -357,50 +258,25 @@ class Session:
         if self.ended is not None or self._ended.is_set():
             why = self.ended.value if self.ended is not None else "cancelled"
             raise SessionClosed(f"the session has ended ({why}); open a new one")
-        self._inbox.put(event)
-
-    def _fault(self, error: ProviderError, turn: int | None = None) -> None:
-        for observer in self._observers:
-            observer.on_fault(self.id, turn, error)
-
-    def _tell_lingering(self, turn: int | None, count: int) -> None:
-        for observer in self._observers:
-            observer.on_lingering(self.id, turn, count)
-
-    def _give_up_on_lingering(self) -> None:
-        message = f"more than {Lingering.MOST} cancelled provider streams do not end"
-        self._inbox.put(ev.FailureRaised(message=message, critical=True))
-
-    def _perform(self, command: do.Command) -> None:
-        if isinstance(command, do.OpenListener | do.CloseListener):
-            self._starting = False
-        assert self._nursery is not None
-        self._performer.perform(command, self._nursery)
+        self._tree.inbox.put(event)
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""
         try:
-            async with trio.open_nursery() as self._nursery:
-                self._replies.detached.nursery = self._nursery
-                self._nursery.start_soon(self._ear.run, name="ear")
-                self._nursery.start_soon(self._recognizer.run, name="recognizer")
-                self._nursery.start_soon(self._speaker.run, name="speaker")
-                reason = await self._orchestrator.run()
-                await self._drain()
-                self._nursery.cancel_scope.cancel(reason=reason.value)
+            await self._tree.run(self._drain)
         except BaseException as exc:
             if _is_bug(exc):
                 # It goes on to whoever opened the session. The client is told that it is over, not what it was.
                 self._crashed = True
-                self._outbox.put(
+                self._tree.outbox.put(
                     ErrorRaised(code="internal_error", message="the session failed; start a new one", recoverable=False)
                 )
-                self._outbox.put(SessionEnded(reason=Reason.CRITICAL_ERROR))
-                self._outbox.close()
+                self._tree.outbox.put(SessionEnded(reason=Reason.CRITICAL_ERROR))
+                self._tree.outbox.close()
                 await self._drain()
             raise
         finally:
-            self._outbox.close()
+            self._tree.outbox.close()
             self._ended.set()
             if self._link_scope is not None:
                 self._link_scope.cancel(reason="the session is over")

@@ -251,8 +251,8 @@ async def test_a_recogniser_slower_than_speech_drops_the_oldest_and_never_delays
         await trio.sleep(4)
         for _ in range(12):
             await talk.client.speak(tone(0.6) + SILENCE)
-            assert len(talk.session._recognizer._waiting) <= talk.session._recognizer.WAITING
-        assert talk.session._recognizer.given_up > 0
+            assert len(talk.session._tree.recognizer._waiting) <= talk.session._tree.recognizer.WAITING
+        assert talk.session._tree.recognizer.given_up > 0
         await talk.client.wait_for(TurnEnded, where=lambda m: m.turn > 1 and m.reason is None)
         assert talk.session.ended is None
 

@@ -208,7 +208,7 @@ async def test_a_reply_cancelled_before_it_began_asks_nobody_and_tells_nothing(a
     model = ScriptedLanguageModel()
     async with listening(scripted_agent(language_model=model), start=True) as talk:
         # Without a checkpoint in between, so that the first reply's task has not run when it is cancelled.
-        put = talk.session._inbox.put
+        put = talk.session._tree.inbox.put
         put(TextReceived(text="first"))
         put(TextReceived(text="second"))
         await talk.client.wait_for(TurnEnded, where=lambda m: m.reason is None)

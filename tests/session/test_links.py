@@ -164,7 +164,7 @@ async def test_a_writer_that_had_been_woken_takes_nothing_from_the_new_link(auto
         client, link = memory_link()
         talk.nursery.start_soon(client.run)
         # In one breath: something for the old writer, and the new link.
-        talk.session._outbox.put(ErrorRaised(code="x", message="for the old link", recoverable=True))
+        talk.session._tree.outbox.put(ErrorRaised(code="x", message="for the old link", recoverable=True))
         with trio.move_on_after(5):
             await talk.session.attach(link)
     assert isinstance(client.received[0], SessionStarted)
@@ -312,7 +312,7 @@ async def test_little_audio_waits_for_a_congested_link(autojump_clock: MockClock
         most = 0
         for _ in range(300):
             await trio.sleep(0.02)
-            most = max(most, session._outbox.unsent_audio_bytes)
+            most = max(most, session._tree.outbox.unsent_audio_bytes)
         assert 0 < most <= 0.3 * 32_000
         session.end()
 
@@ -332,7 +332,7 @@ async def test_a_client_that_stops_reading_and_goes_on_asking_is_an_overload_in_
     session, _ = await on_slow_link(link, log, 5, *["again"] * 150)
     assert session.ended is Reason.OVERLOADED
     assert log.ended == [Reason.OVERLOADED]
-    assert session.statistics().outbox <= session._outbox.NOTICES + session._outbox.LAST_WORDS
+    assert session.statistics().outbox <= session._tree.outbox.NOTICES + session._tree.outbox.LAST_WORDS
 
 
 async def test_a_turn_that_nobody_takes_ends_all_the_same(autojump_clock: MockClock) -> None:
@@ -357,7 +357,7 @@ async def test_audio_ten_times_too_fast_is_dropped_and_counted(autojump_clock: M
         for _ in range(200):  # 200 s of audio within 20 s
             await talk.client.send(AudioIn(second))
             await trio.sleep(0.1)
-            assert len(talk.session._ear._backlog) <= 2.0 * 32_000
+            assert len(talk.session._tree.ear._backlog) <= 2.0 * 32_000
         dropped_s = talk.session.statistics().dropped_audio_s
     # A quarter more than real time is let through, and what had been saved up before.
     assert dropped_s == pytest.approx(200 - 20 * 1.25 - 2.5, abs=4)
@@ -383,14 +383,14 @@ async def test_a_microphone_whose_clock_is_a_little_fast_is_never_late(autojump_
         for _ in range(3000):  # a minute of it, two percent too fast
             await talk.client.send(AudioIn(frame))
             await trio.sleep(0.02 / 1.02)
-        assert len(talk.session._ear._backlog) <= 2048
+        assert len(talk.session._tree.ear._backlog) <= 2048
         assert talk.session.statistics().dropped_audio_s == 0
 
 
 async def test_an_inbox_that_overflows_ends_the_session_with_a_reason(autojump_clock: MockClock) -> None:
     async with talking(scripted_agent()) as talk:
         await talk.client.wait_for(HearingReady)
-        for _ in range(talk.session._inbox.SIZE + 2):
+        for _ in range(talk.session._tree.inbox.SIZE + 2):
             talk.session.say("Something.")  # without a checkpoint in between
         await talk.client.wait_closed()
     assert talk.session.ended is Reason.OVERLOADED

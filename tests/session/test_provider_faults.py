@@ -444,8 +444,8 @@ async def test_a_recogniser_that_never_catches_up_gives_up_the_oldest_utterances
     async with listening(scripted_agent(recognizer=recognizer, answers=[ANSWER], settings=settings)) as talk:
         for _ in range(12):
             await talk.ask(speech_s=0.5)
-        assert talk.session._recognizer.given_up > 0
-        assert len(talk.session._recognizer._waiting) <= talk.session._recognizer.WAITING
+        assert talk.session._tree.recognizer.given_up > 0
+        assert len(talk.session._tree.recognizer._waiting) <= talk.session._tree.recognizer.WAITING
         await talk.client.wait_for(TurnEnded, where=lambda m: m.reason is None)
 
 
