@@ -17,6 +17,7 @@ import trio
 
 from flare_actors.actors.channels import Inbox
 from flare_actors.actors.echo import EchoGuard
+from flare_actors.actors.pauses import Pause, Pauses
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
@@ -29,7 +30,6 @@ from flare_actors.conversation.events import (
     SpeechResumed,
     SpeechStarted,
     SpeechStopped,
-    TurnEndEstimated,
 )
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn, Endpointing, TurnDetection
@@ -53,11 +53,7 @@ class Ear:
 
     BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
     LOST_S: Final = 1.0  # Amid an utterance no audio for endpoint_s and this much longer: the microphone is gone.
-    ESTIMATED_S: Final = 8.0  # What turn-end models listen to.
-    NO_IDEA: Final = 0.5  # The estimate of one that failed.
-    FASTEST: Final = (
-        1.25  # Times real time: no sound card's clock is that wrong, so who sends more is not a microphone.
-    )
+    FASTEST: Final = 1.25  # Times real time: no sound card's clock is that wrong, so who sends more is no microphone.
 
     def __init__(
         self,
@@ -99,17 +95,13 @@ class Ear:
         self._realtime = True
         self._due_at = -math.inf
         """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
-        self._estimator = voice_activity if isinstance(voice_activity, TurnEndEstimator) else None
-        self._latest: deque[bytes] = deque(maxlen=max(1, round(self.ESTIMATED_S / self._chunk_s)))
-        """The utterance in progress, as far as an estimator is asked about it."""
-        self._pausing = trio.Event()
-        """The utterance in progress has come to a pause that was not estimated yet."""
-        self._settled = True
-        """How long the present pause is waited for is settled."""
-        self._paused_at = 0.0
-        """When it was noticed, on Trio's clock."""
-        self._paused_s = 0.0
-        """The silence at that moment."""
+        self._pauses = Pauses(
+            voice_activity if isinstance(voice_activity, TurnEndEstimator) else None,
+            chunk_s=self._chunk_s,
+            inbox=inbox,
+            lasts=lambda pause: self._endpointing.paused and pause == self._pause,
+            on_fault=on_fault,
+        )
         self.utterances = 0
         """Utterances so far; the latest one's number."""
         self.dropped_s = 0.0
@@ -186,10 +178,9 @@ class Ear:
             silence_s: seconds of audio.
             settled: no other word on this pause will come, so that it need not be waited for.
         """
-        endpointing = self._endpointing
-        if endpointing.paused and (utterance, pause) == (self.utterances, endpointing.pauses):
-            endpointing.wait_s = silence_s
-            self._settled = settled
+        if self._endpointing.paused and Pause(utterance, pause) == self._pause:
+            self._endpointing.wait_s = silence_s
+            self._pauses.settle(settled=settled)
             self._wake.set()
 
     def mute(self, muted: bool) -> None:  # noqa: FBT001 - the one thing that it sets
@@ -226,29 +217,12 @@ class Ear:
 
     async def run(self) -> None:
         """Hear, for as long as the session lives."""
-        if self._estimator is None:
+        if self._pauses.estimator is None:
             await self._hear()
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._estimate, self._estimator)
+            nursery.start_soon(self._pauses.run)
             await self._hear()
-
-    async def _estimate(self, estimator: TurnEndEstimator) -> None:
-        """Ask whether each pause is the end, one after the other; beside the ear, which goes on hearing."""
-        while True:
-            await self._pausing.wait()
-            self._pausing = trio.Event()
-            pause = (self.utterances, self._endpointing.pauses)
-            probability = self.NO_IDEA
-            try:
-                with Patience("vad") as patience:
-                    patience.until(self._endpointing.settings.timeouts.connect_s, "turn-end estimate")
-                    with port_guard("vad"):
-                        probability = float(await estimator.estimate_turn_end(b"".join(self._latest)))
-            except ProviderError as error:
-                self._on_fault(error)
-            if self._endpointing.paused and pause == (self.utterances, self._endpointing.pauses):
-                self._inbox.put(TurnEndEstimated(utterance=pause[0], probability=min(1.0, max(0.0, probability))))
 
     async def _hear(self) -> None:
         while True:
@@ -261,7 +235,7 @@ class Ear:
                     continue
                 due_at = self._next_due()
                 if due_at > trio.current_time():
-                    await self._pause(due_at)
+                    await self._hold(due_at)
                     continue
                 self._hear_chunk()
                 self._commit_chunks -= 1
@@ -278,18 +252,18 @@ class Ear:
             self._drained.set()
             await self._sleep()
 
+    @property
+    def _pause(self) -> Pause:
+        """The latest pause of the latest utterance."""
+        return Pause(self.utterances, self._endpointing.pauses)
+
     def _next_due(self) -> float:
-        """When the next chunk may be heard, on Trio's clock.
-
-        A pause whose wait is not settled is heard at the pace of speech, however fast it came: what the recogniser and the
-        core make of it would else come too late, and a burst would have other turns than a microphone.
-        """
-        if self._settled or not self._endpointing.paused:
+        """When the next chunk may be heard, on Trio's clock."""
+        if not self._endpointing.paused:
             return self._due_at
-        heard_s = self._endpointing.silence_s + self._chunk_s - self._paused_s
-        return max(self._due_at, self._paused_at + heard_s)
+        return max(self._due_at, self._pauses.due_at(self._endpointing.silence_s + self._chunk_s))
 
-    async def _pause(self, due_at: float) -> None:
+    async def _hold(self, due_at: float) -> None:
         """Audio comes faster than anybody speaks: hear it at a bearable pace, while ``feed`` drops the rest."""
         self._wake = trio.Event()
         with trio.move_on_at(due_at):
@@ -327,7 +301,7 @@ class Ear:
         self._commit = False
         self._endpointing = UtteranceDetector(settings, self._chunk_s)
         self._adopt(settings)
-        self._inbox.put(ListenerOpened(estimates=self._estimator is not None))
+        self._inbox.put(ListenerOpened(estimates=self._pauses.estimator is not None))
 
     def _adopt(self, settings: Settings) -> None:
         known, self._settings = self._settings, settings
@@ -362,15 +336,13 @@ class Ear:
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
                 self._spoken = [*self._preroll]
-                self._latest.clear()
-                self._latest.extend(self._preroll)
+                self._pauses.start(self._preroll)
             self._hand_on(chunk)
         self._preroll.append(chunk)
         self._apply(changes)
 
     def _hand_on(self, chunk: bytes) -> None:
-        if self._estimator is not None:
-            self._latest.append(chunk)
+        self._pauses.hear(chunk)
         if self._feed is None:
             self._spoken.append(chunk)
         else:
@@ -389,11 +361,14 @@ class Ear:
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
             elif change is Heard.PAUSED:
-                self._paused_at, self._paused_s = trio.current_time(), self._endpointing.silence_s
-                self._settled = self._endpointing.settings.endpointing is Endpointing.FIXED
+                settings = self._endpointing.settings
                 self._inbox.put(SpeechPaused(utterance=self.utterances))
-                if not self._settled:
-                    self._pausing.set()
+                self._pauses.begin(
+                    self._pause,
+                    self._endpointing.silence_s,
+                    settled=settings.endpointing is Endpointing.FIXED,
+                    patience_s=settings.timeouts.connect_s,
+                )
             elif change is Heard.RESUMED:
                 self._inbox.put(SpeechResumed(utterance=self.utterances, pause_s=self._endpointing.pause_s))
             else:
@@ -410,18 +385,16 @@ class Ear:
                 too_short=self._feed is None,
             )
         )
-        self._preroll.clear()
-        if self._feed is not None:
-            self._feed.close()
-        self._feed = None
-        self._taken = False
-        self._spoken = []
+        self._let_go()
 
     def _forget_utterance(self) -> None:
+        self._let_go()
+        self._commit = False
+
+    def _let_go(self) -> None:
+        self._preroll.clear()
         if self._feed is not None:
             self._feed.close()
         self._feed = None
         self._taken = False
         self._spoken = []
-        self._preroll.clear()
-        self._commit = False
