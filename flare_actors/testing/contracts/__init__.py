@@ -14,9 +14,11 @@ need the latter, since virtual time does not wait for them. An engine that never
 stopped by anybody, so neither can its check; it tells on stderr what it waits for.
 """
 
-from flare_actors.testing.contracts.engines import check_language_model, check_recognizer, check_synthesizer
+from flare_actors.testing.contracts.language_model import check_language_model
 from flare_actors.testing.contracts.link import FarEnd, check_client_link, memory_pair
+from flare_actors.testing.contracts.recognizer import check_recognizer
 from flare_actors.testing.contracts.rules import ContractBroken
+from flare_actors.testing.contracts.synthesizer import check_synthesizer
 
 __all__ = [
     "ContractBroken",
