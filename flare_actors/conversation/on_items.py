@@ -95,15 +95,13 @@ def on_truncate(d: Draft, e: ItemTruncateRequested) -> None:
 
 
 def _find(d: Draft, item_id: str) -> HistoryItem | None:
-    """The item of that name. What is being said, or was a moment ago, may have left nothing in the history yet."""
+    """The item of that name. What is being said may have left nothing in the history yet."""
     for item in d.c.history:
         if item.id == item_id:
             return item
-    open_turns = [settling.number for settling in d.c.settling]
-    if d.c.turn is not None:
-        open_turns.append(d.c.turn.number)
-    found = next((number for number in open_turns if turn_id(number) == item_id), None)
-    return None if found is None else AgentSaid(turn=found, text="", interrupted=True)
+    if d.c.turn is None or item_id != turn_id(d.c.turn.number):
+        return None
+    return AgentSaid(turn=d.c.turn.number, text="", interrupted=True)
 
 
 def _complain_unknown(d: Draft) -> None:

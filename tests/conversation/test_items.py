@@ -93,6 +93,18 @@ def test_a_deleted_item_is_not_asked_about() -> None:
     ]
 
 
+def test_what_was_said_a_moment_ago_is_gone_once_it_is_deleted() -> None:
+    core = Core().starts()
+    core.says("tell me")
+    core.writes("One two three. ")
+    core.sounds(1.0)
+    core.happens(ev.InterruptRequested(), ev.ItemDeleteRequested(item_id="turn_1"))
+    core.happens(ev.ItemReadRequested(item_id="turn_1"), ev.ItemDeleteRequested(item_id="turn_1"))
+    assert [error.code for error in told(core, ErrorRaised)] == ["item_not_found", "item_not_found"]
+    core.happens(ev.PlaybackStopped(turn=1, played_s=0.5))
+    assert ids(core) == ["utterance_1"]
+
+
 def test_what_is_being_said_cannot_be_deleted() -> None:
     core = Core().starts()
     core.says("tell me")
