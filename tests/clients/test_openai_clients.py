@@ -136,6 +136,7 @@ def test_the_agents_sdk_writes_speaks_and_interrupts(server: tuple[str, bytes]) 
             async def until(kind: str) -> None:
                 async with asyncio.timeout(60):
                     async for event in session:
+                        assert event.type != "error", event.error
                         if event.type == kind:
                             return
 

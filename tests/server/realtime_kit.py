@@ -88,10 +88,14 @@ class Client:
         self.wire = wire
         self.session = session
         self.order = EventOrder()
+        self.said: dict[str, dict[str, Any]] = {}
+        """What the client sent, by event id."""
         self.heard: list[dict[str, Any]] = []
 
     async def say(self, kind: str, **fields: Any) -> None:
-        await self.wire.to_server.send(json.dumps({"type": kind, **fields}))
+        event = {"type": kind, "event_id": f"c{len(self.said)}", **fields}
+        self.said[event["event_id"]] = event
+        await self.wire.to_server.send(json.dumps(event))
 
     async def say_raw(self, data: str | bytes) -> None:
         await self.wire.to_server.send(data)

@@ -7,8 +7,9 @@ import json
 
 import attrs
 import pytest
-from realtime_kit import SILENCE, agent, realtime
+from realtime_kit import SILENCE, Client, agent, realtime
 
+from flare_actors.conversation.settings import Limits
 from flare_actors.conversation.states import Reason
 from flare_actors.ports import ToolCall
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, tone
@@ -103,6 +104,70 @@ async def test_who_speaks_over_the_agent_interrupts_and_truncates(clock) -> None
         await client.wait("conversation.item.truncated")
         await client.say("conversation.item.retrieve", item_id=item_id)
         assert (await client.wait("conversation.item.retrieved"))["item"]["content"][0]["transcript"] == ""
+
+
+async def unheard(client: Client) -> str:
+    """An answer of which nothing was heard, and the next one is under way: the history has given the first one up."""
+    await client.write("hello")
+    await client.say("response.create")
+    item_id = (await client.wait("response.output_audio.delta"))["item_id"]
+    await client.say("response.cancel")
+    assert (await client.wait("response.done"))["response"]["status"] == "cancelled"
+    await client.say("response.create")
+    await client.wait("response.output_audio.delta")
+    return item_id
+
+
+async def test_an_answer_of_which_nothing_was_heard_is_an_item_until_the_client_has_it_deleted(clock) -> None:
+    async with realtime() as client:
+        item_id = await unheard(client)
+        await client.say("conversation.item.retrieve", item_id=item_id)
+        item = (await client.wait("conversation.item.retrieved"))["item"]
+        assert (item["id"], item["role"], item["status"]) == (item_id, "assistant", "incomplete")
+        assert item["content"] == [{"type": "output_audio", "transcript": ""}]
+        await client.say("conversation.item.truncate", item_id=item_id, audio_end_ms=700)
+        truncated = await client.wait("conversation.item.truncated")
+        assert (truncated["item_id"], truncated["audio_end_ms"]) == (item_id, 0)
+        await client.say("conversation.item.delete", item_id=item_id)
+        assert (await client.wait("conversation.item.deleted"))["item_id"] == item_id
+        for what in ("retrieve", "truncate", "delete"):
+            more = {"audio_end_ms": 0} if what == "truncate" else {}
+            await client.say(f"conversation.item.{what}", item_id=item_id, event_id=what, **more)
+            error = await client.wait_error()
+            assert (error["code"], error["event_id"]) == (f"item_{what}_invalid_item_id", what)
+
+
+async def test_an_unheard_answer_that_is_deleted_twice_at_once_is_deleted_once(clock) -> None:
+    async with realtime() as client:
+        item_id = await unheard(client)
+        for name in ("first", "second"):
+            await client.say("conversation.item.delete", item_id=item_id, event_id=name)
+        assert (await client.wait_error())["event_id"] == "second"
+        assert len(client.all("conversation.item.deleted")) == 1
+
+
+async def test_an_answer_that_the_client_has_cut_to_nothing_stays_an_item(clock) -> None:
+    async with realtime() as client:
+        await client.ask()
+        done = (await client.wait("response.done"))["response"]
+        assert done["status"] == "completed"
+        item_id = done["output"][0]["id"]
+        await client.say("conversation.item.truncate", item_id=item_id, audio_end_ms=0)
+        await client.wait("conversation.item.truncated")
+        await client.ask()
+        await client.wait("response.output_audio.delta")
+        await client.say("conversation.item.retrieve", item_id=item_id)
+        assert (await client.wait("conversation.item.retrieved"))["item"]["content"][0]["transcript"] == ""
+
+
+async def test_items_that_are_forgotten_for_their_number_are_no_items_any_more(clock) -> None:
+    async with realtime(agent(limits=Limits(history_items=3))) as client:
+        item_id = await unheard(client)
+        for number in range(3):
+            await client.write(f"{number}")
+            await client.wait("conversation.item.done")
+        await client.say("conversation.item.retrieve", item_id=item_id)
+        assert (await client.wait_error())["code"] == "item_retrieve_invalid_item_id"
 
 
 async def test_a_client_that_commits_is_answered_when_it_asks(clock) -> None:

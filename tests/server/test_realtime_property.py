@@ -12,6 +12,7 @@ from realtime_kit import Client, agent, realtime
 
 from flare_actors.errors import LinkClosed
 from flare_actors.providers.scripted import tone
+from flare_actors.wire.openai_realtime.errors import ITEM_CODES
 
 ITEMS = st.sampled_from(["turn_1", "turn_2", "utterance_1", "item_1", "mine", "nobody", "root"])
 
@@ -57,6 +58,9 @@ def event(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict
 SPEECH = st.builds(lambda seconds: ("speak", seconds), st.sampled_from([0.1, 0.5, 1.2]))
 SILENCE = st.builds(lambda seconds: ("silence", seconds), st.sampled_from([0.2, 0.7]))
 WAIT = st.builds(lambda seconds: ("wait", seconds), st.sampled_from([0.0, 0.05, 0.5, 3.0]))
+HELLO = {"type": "conversation.item.create", "item": _message("user", "input_text", "hello", None)}
+UNHEARD = [HELLO, {"type": "response.create"}, ("wait", 0.05), {"type": "response.cancel"}, ("wait", 0.05)]
+"""An answer that is stopped before a word of it is heard."""
 ACTS = st.one_of(
     SPEECH,
     SILENCE,
@@ -73,6 +77,11 @@ ACTS = st.one_of(
     event("response.create", response=RESPONSES),
     event("response.create"),
     event("response.cancel"),
+)
+
+
+SCRIPTS = st.lists(ACTS.map(lambda act: [act]) | st.just(UNHEARD), max_size=12).map(
+    lambda parts: [act for part in parts for act in part]
 )
 
 
@@ -104,9 +113,37 @@ async def _play(script: list[Any]) -> Client:
     return client
 
 
-@given(script=st.lists(ACTS, max_size=12))
+def _ask_for(item_id: str) -> list[dict[str, Any]]:
+    once = [
+        {"type": "conversation.item.retrieve", "item_id": item_id},
+        {"type": "conversation.item.truncate", "item_id": item_id, "audio_end_ms": 300},
+        {"type": "conversation.item.delete", "item_id": item_id},
+    ]
+    return [*once, *once]
+
+
+def _items_denied_though_told(client: Client) -> list[str]:
+    """Errors about items that the client was told of, and not that they are gone."""
+    there: set[str] = set()
+    denied = []
+    for event in client.heard:
+        match event:
+            case {"type": "conversation.item.added", "item": {"id": item_id}}:
+                there.add(item_id)
+            case {"type": "conversation.item.deleted", "item_id": item_id}:
+                there.discard(item_id)
+            case {"type": "error", "error": {"code": code, "event_id": event_id}} if code in ITEM_CODES.values():
+                item_id = client.said[event_id].get("item_id", client.said[event_id].get("previous_item_id"))
+                if item_id in there:
+                    denied.append(f"{code}: {item_id}")
+    return denied
+
+
+@given(script=SCRIPTS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @example(script=[("speak", 1.2), ("silence", 0.7), ("wait", 0.5), ("speak", 1.2), ("silence", 0.7)])
+@example(script=[*UNHEARD, *_ask_for("turn_1")])
+@example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1")])
 def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:
     client = trio.run(_play, script, clock=trio.testing.MockClock(autojump_threshold=0))
     # Everything that was begun is at an end.
@@ -114,3 +151,4 @@ def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: l
     assert client.order.still_open("item being added") == []
     created, done = client.all("response.created"), client.all("response.done")
     assert [each["response"]["id"] for each in created] == [each["response"]["id"] for each in done]
+    assert _items_denied_though_told(client) == []

@@ -16,7 +16,7 @@ import attrs
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
-from flare_actors.conversation.items import turn_id, utterance_id
+from flare_actors.conversation.items import AgentSaid, turn_id, utterance_id
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason, State
 from flare_actors.errors import ClientError
@@ -92,6 +92,8 @@ class RealtimeCodec:
         self._reader, self._writer = AudioReader(), AudioWriter()
         self._input_bytes = 0
         self._order: list[str] = []
+        self._unheard: set[str] = set()
+        """Of these, answers of which nothing was heard, as far as is known: the history may have given them up."""
         self._asked: OrderedDict[str, Asked] = OrderedDict()
         self._requests = 0
         self._utterances: dict[int, _Heard] = {}
@@ -178,11 +180,11 @@ class RealtimeCodec:
             case wire.ConversationItemCreate():
                 return self._create(event, self._ask(name, event_id))
             case wire.ConversationItemRetrieve():
-                return (ev.ItemReadRequested(item_id=event.item_id, request_id=self._ask(name, event_id)),)
+                return (ev.ItemReadRequested(item_id=event.item_id, request_id=self._ask(name, event_id, item_id)),)
             case wire.ConversationItemDelete():
-                return (ev.ItemDeleteRequested(item_id=event.item_id, request_id=self._ask(name, event_id)),)
+                return (ev.ItemDeleteRequested(item_id=event.item_id, request_id=self._ask(name, event_id, item_id)),)
             case wire.ConversationItemTruncate():
-                return self._truncate(event, self._ask(name, event_id))
+                return self._truncate(event, self._ask(name, event_id, item_id))
             case wire.ResponseCreate():
                 return self._respond(event.response or wire.ResponseParams(), name, event_id)
             case wire.ResponseCancel():
@@ -192,11 +194,11 @@ class RealtimeCodec:
                 self._clearing = True
                 return messages
 
-    def _ask(self, name: str, event_id: str | None, metadata: Json | None = None) -> str:
+    def _ask(self, name: str, event_id: str | None, item_id: str | None = None, *, metadata: Json | None = None) -> str:
         """A name for a request to the session, by which its answer finds the client's event."""
         self._requests += 1
         request_id = f"{name}-{self._requests}"
-        self._asked[request_id] = Asked(name=name, event_id=event_id, metadata=metadata)
+        self._asked[request_id] = Asked(name=name, event_id=event_id, item_id=item_id, metadata=metadata)
         if len(self._asked) > _MOST_ASKED:
             self._asked.popitem(last=False)
         return request_id
@@ -239,7 +241,7 @@ class RealtimeCodec:
     def _respond(self, params: wire.ResponseParams, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
         if self._response is not None or self._wanted is not None:
             raise ClientError("already_answering", "a response is active; cancel it, or wait for its response.done")
-        request_id = self._ask(name, event_id, _metadata(params.metadata))
+        request_id = self._ask(name, event_id, metadata=_metadata(params.metadata))
         if self._calling is not None:
             return self._go_on(self._calling, request_id)
         request = response_request(params, request_id)
@@ -323,6 +325,8 @@ class RealtimeCodec:
                 self._count(message)
             case told.TurnEnded():
                 self._end_turn(message.turn, message.reason)
+                if not message.heard:
+                    self._suspect(turn_id(message.turn))
             case told.PlaybackCleared():
                 self._end_turn(message.turn, message.reason)
             case told.ToolCallRequested():
@@ -426,7 +430,7 @@ class RealtimeCodec:
             content_index=0,
             error={name: error[name] for name in ("type", "code", "message", "param")},
         )
-        self._order.remove(item_id)
+        self._leave(item_id)
         self._emit("conversation.item.deleted", item_id=item_id)
 
     # --- Items --------------------------------------------------------------------------------------------------------
@@ -434,10 +438,19 @@ class RealtimeCodec:
     def _previous(self, item_id: str) -> str | None:
         """The item before it in the order that the client knows; a new one is the last."""
         if item_id not in self._order:
-            self._order.append(item_id)
-            del self._order[: -self._agent_settings.limits.history_items]
+            self._enter(item_id, len(self._order))
         place = self._order.index(item_id) if item_id in self._order else 0
         return self._order[place - 1] if place else None
+
+    def _enter(self, item_id: str, place: int) -> None:
+        self._order.insert(place, item_id)
+        for forgotten in self._order[: -self._agent_settings.limits.history_items]:
+            self._leave(forgotten)
+
+    def _leave(self, item_id: str) -> None:
+        self._unheard.discard(item_id)
+        if item_id in self._order:
+            self._order.remove(item_id)
 
     def _show_item(self, item: Json) -> None:
         previous = self._previous(str(item["id"]))
@@ -448,20 +461,43 @@ class RealtimeCodec:
         match notice:
             case told.ItemInserted(item=item, after=after):
                 place = self._order.index(after) + 1 if after in self._order else len(self._order) if after else 0
-                self._order.insert(place, item.id)
+                self._enter(item.id, place)
                 shown = item_object(item)
                 self._emit("conversation.item.added", previous_item_id=after, item=shown)
                 self._emit("conversation.item.done", previous_item_id=after, item=shown)
             case told.ItemShown(item=item):
                 self._emit("conversation.item.retrieved", item=item_object(item))
             case told.ItemDeleted(item_id=item_id):
-                if item_id in self._order:
-                    self._order.remove(item_id)
+                self._leave(item_id)
                 self._emit("conversation.item.deleted", item_id=item_id)
             case told.ItemTruncated(item_id=item_id, end_s=end_s):
+                self._suspect(item_id)
                 self._emit(
                     "conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=round(end_s * _MS)
                 )
+
+    def _suspect(self, item_id: str) -> None:
+        """Nothing was heard of it; or perhaps nothing, where the client has cut it short."""
+        if item_id in self._order:
+            self._unheard.add(item_id)
+
+    def _tell_unheard(self, asked: Asked) -> bool:
+        """Answer for an item of which the history has nothing any more, if the client was told of it.
+
+        The history gives up what nobody has heard as soon as the model is asked again. To the client it is an item like any
+        other, until it has it deleted.
+        """
+        item_id = asked.item_id
+        if item_id is None or item_id not in self._unheard:
+            return False
+        match asked.name:
+            case "conversation.item.retrieve":
+                self._tell_item(told.ItemShown(item=AgentSaid(id=item_id, text="", interrupted=True)))
+            case "conversation.item.truncate":
+                self._tell_item(told.ItemTruncated(item_id=item_id, end_s=0.0))
+            case "conversation.item.delete":
+                self._tell_item(told.ItemDeleted(item_id=item_id))
+        return True
 
     # --- The agent's turns --------------------------------------------------------------------------------------------
 
@@ -578,6 +614,8 @@ class RealtimeCodec:
             self._wanted = None
         if asked is None and notice.code == "nothing_committed" and self._commits:
             asked = Asked(name="input_audio_buffer.commit", event_id=self._commits.pop())
+        if asked is not None and notice.code == "item_not_found" and self._tell_unheard(asked):
+            return
         error = notice_error(notice, asked.event_id if asked else None, asked.name if asked else None)
         if notice.turn is not None and notice.code in _FAILED:
             self._failed[notice.turn] = {name: error[name] for name in ("type", "code", "message")}

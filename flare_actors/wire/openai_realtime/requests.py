@@ -33,6 +33,8 @@ class Asked:
     name: str
     """Its type."""
     event_id: str | None
+    item_id: str | None = None
+    """The item that it is about; it was one that the client knows."""
     metadata: Json | None = None
     """To be echoed in the response."""
 
