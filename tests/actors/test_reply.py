@@ -233,10 +233,7 @@ async def test_a_synthesizer_is_not_timed_while_we_are_not_listening(autojump_cl
     [
         ((2.9, 2.9), None),  # in time for the first, and for the second after that
         ((3.1,), 3.0),  # too late with the first audio
-        (
-            (0.5, 9.1),
-            9.5,
-        ),  # too late with the next (it had taken both phrases before it spoke, or they would have their own time)
+        ((0.5, 9.1), 9.5),  # too late with the next; by its first audio it has taken both phrases
     ],
 )
 async def test_each_phrases_audio_has_its_time(
