@@ -30,6 +30,7 @@ from flare_actors.testing.contracts import (
     check_synthesizer,
     memory_pair,
 )
+from flare_actors.testing.contracts.rules import evenly
 
 # --- What is shipped for tests keeps the promises itself -----------------------------------------------------------------
 
@@ -51,6 +52,27 @@ async def test_the_scripted_synthesizer_keeps_its_port(autojump_clock) -> None:
 
 async def test_the_memory_link_keeps_its_port(autojump_clock) -> None:
     await check_client_link(memory_pair)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda most: check_language_model(lambda: ScriptedLanguageModel(script=["Yes, it is."], gap_s=0.1), most=most),
+        lambda most: check_recognizer(ScriptedRecognizer, most=most),
+        lambda most: check_synthesizer(ScriptedSynthesizer, most=most),
+    ],
+    ids=["model", "recogniser", "synthesizer"],
+)
+async def test_one_cancellation_per_rule_is_enough_and_none_is_too_few(autojump_clock, check) -> None:
+    await check(1)
+    with pytest.raises(ValueError, match="most"):
+        await check(0)
+
+
+def test_cancellations_are_tried_from_the_first_moment_to_the_last() -> None:
+    assert evenly(100, 5) == [0, 25, 50, 74, 99]
+    assert evenly(3, 5) == [0, 1, 2]
+    assert evenly(100, 1) == [0]
 
 
 # --- Models that break it ------------------------------------------------------------------------------------------------

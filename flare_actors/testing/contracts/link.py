@@ -81,7 +81,7 @@ async def check_client_link(
     Raises:
         ContractBroken: rules were broken; it lists them.
     """
-    rules = Rules("the client link", patience_s, release_s, most=0)
+    rules = Rules("the client link", patience_s, release_s)
     for name, probe in _PROBES.items():
 
         async def one(probe: Callable[[ClientLink, FarEnd, float], Awaitable[None]] = probe) -> None:

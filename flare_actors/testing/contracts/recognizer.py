@@ -72,10 +72,11 @@ async def check_recognizer(
         patience_s: seconds that one rule may take (each asks for up to ``2 * most`` utterances).
         release_s: seconds that a cancelled stream may hold on.
         idle_s: how long the user is silent before the first word; on virtual time, take minutes.
-        most: cancellations that are tried per rule, evenly spread over the utterance.
+        most: cancellations that are tried per rule, one or more, evenly spread over the utterance.
 
     Raises:
         ContractBroken: rules were broken; it lists them.
+        ValueError: ``most`` is less than 1.
     """
     rules = Rules("the recogniser", patience_s, release_s, most)
     async with open_made(make) as engine:

@@ -53,8 +53,8 @@ class Rules:
     """The longest that one rule may take."""
     release_s: float
     """The longest that a cancelled stream may hold on."""
-    most: int
-    """Cancellations that are tried at most per rule."""
+    most: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    """Cancellations that are tried at most per rule, by those rules that try several."""
     broken: dict[str, str] = attrs.Factory(dict)
     kept: list[str] = attrs.Factory(list)
 
@@ -134,9 +134,11 @@ async def open_made(make: Make[T]) -> AsyncGenerator[T]:
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``range(count)``, the first and the last among them."""
+    """At most ``most`` of ``range(count)``, the first and the last among them; of one, the first."""
     if count <= most:
         return list(range(count))
+    if most == 1:
+        return [0]
     return sorted({round(index * (count - 1) / (most - 1)) for index in range(most)})
 
 

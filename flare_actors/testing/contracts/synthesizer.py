@@ -64,10 +64,11 @@ async def check_synthesizer(
         patience_s: seconds that one rule may take (each asks for up to ``2 * most`` answers).
         release_s: seconds that a cancelled stream may hold on.
         idle_s: how long the model thinks between two phrases; on virtual time, take minutes.
-        most: cancellations that are tried per rule, evenly spread over the answer.
+        most: cancellations that are tried per rule, one or more, evenly spread over the answer.
 
     Raises:
         ContractBroken: rules were broken; it lists them.
+        ValueError: ``most`` is less than 1.
     """
     rules = Rules("the synthesizer", patience_s, release_s, most)
     async with open_made(make) as engine:
