@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
@@ -31,6 +31,32 @@ from flare_actors.testing.contracts import (
     memory_pair,
 )
 from flare_actors.testing.contracts.rules import evenly
+
+
+def named(each: object) -> str:
+    """What a case is called."""
+    return each if isinstance(each, str) else getattr(each, "__qualname__", "")
+
+
+async def complaint(check: Awaitable[None], rule: str) -> str:
+    """What a check that fails says of a rule."""
+    with pytest.raises(ContractBroken) as caught:
+        await check
+    assert rule in str(caught.value)
+    return caught.value.broken[rule]
+
+
+class RunsOn:
+    """An engine with tasks of its own, which end with it and not with a stream."""
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls):
+        self = cls()
+        async with trio.open_nursery() as self.nursery:
+            yield self
+            self.nursery.cancel_scope.cancel()
+
 
 # --- What is shipped for tests keeps the promises itself -----------------------------------------------------------------
 
@@ -78,6 +104,9 @@ def test_cancellations_are_tried_from_the_first_moment_to_the_last() -> None:
 # --- Models that break it ------------------------------------------------------------------------------------------------
 
 
+WORDS = ("Yes,", " it", " is.")
+
+
 class Model:
     """A good model, of which a subclass breaks something."""
 
@@ -88,7 +117,7 @@ class Model:
             yield words
 
     async def write(self) -> AsyncGenerator[ModelOutput]:
-        for word in ("Yes,", " it", " is."):
+        for word in WORDS:
             await trio.sleep(0.1)
             yield TextDelta(text=word)
 
@@ -119,7 +148,7 @@ class Strings(Model):
 
 class Swallower(Model):
     async def write(self):
-        for word in ("Yes,", " it", " is."):
+        for word in WORDS:
             with suppress(trio.Cancelled):
                 await trio.sleep(0.1)
             yield TextDelta(text=word)
@@ -127,7 +156,7 @@ class Swallower(Model):
 
 class Translator(Model):
     async def write(self):
-        for word in ("Yes,", " it", " is."):
+        for word in WORDS:
             try:
                 await trio.sleep(0.1)
             except BaseException:  # noqa: BLE001 - the very mistake
@@ -148,7 +177,7 @@ class Clinging(Model):
 class ScopeAcrossYield(Model):
     async def write(self):
         with trio.CancelScope():
-            for word in ("Yes,", " it", " is."):
+            for word in WORDS:
                 await trio.sleep(0.1)
                 yield TextDelta(text=word)
 
@@ -213,17 +242,7 @@ class CrashesOnNothing(Model):
             yield words
 
 
-class GoesOn(Model):
-    """It has a reader of its own, which does not end with the stream."""
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls):
-        self = cls()
-        async with trio.open_nursery() as self.nursery:
-            yield self
-            self.nursery.cancel_scope.cancel()
-
+class GoesOn(RunsOn, Model):
     @asynccontextmanager
     async def generate(self, messages, *, locale):
         self.nursery.start_soon(trio.sleep_forever)
@@ -240,7 +259,7 @@ class StillThere(Model):
 
 class Endless:
     def __init__(self) -> None:
-        self.words = iter(("Yes,", " it", " is."))
+        self.words = iter(WORDS)
 
     def __aiter__(self):
         return self
@@ -290,13 +309,10 @@ class CrashesWhenClosed(Model):
         (GoesOn.opened, "a stream may be left early", "tasks run on"),
         (CrashesWhenClosed.opened, "after its close it refuses, or serves as ever", "AttributeError"),
     ],
-    ids=lambda each: each if isinstance(each, str) else getattr(each, "__qualname__", ""),
+    ids=named,
 )
 async def test_a_model_that_breaks_its_port_is_told_which_rule_and_why(autojump_clock, make, rule, words) -> None:
-    with pytest.raises(ContractBroken) as caught:
-        await check_language_model(make)
-    assert words in caught.value.broken[rule]
-    assert rule in str(caught.value)
+    assert words in await complaint(check_language_model(make), rule)
 
 
 async def test_the_good_model_of_these_tests_is_good(autojump_clock) -> None:
@@ -304,6 +320,11 @@ async def test_the_good_model_of_these_tests_is_good(autojump_clock) -> None:
 
 
 # --- Recognisers that break it -------------------------------------------------------------------------------------------
+
+
+async def heard(audio: AsyncIterator[HeardAudio]) -> bool:
+    """Hear it to its end; was there any?"""
+    return bool([piece async for piece in audio])
 
 
 class Ear:
@@ -323,8 +344,7 @@ class Ear:
             yield transcripts
 
     async def understand(self, audio, mode) -> AsyncGenerator[Transcript]:
-        heard = [piece async for piece in audio]
-        yield Transcript(text="hello" if heard else "", final=True)
+        yield Transcript(text="hello" if await heard(audio) else "", final=True)
 
 
 class NoRate(Ear):
@@ -344,51 +364,40 @@ class AnyLocale(Ear):
 
 class TwoFinals(Ear):
     async def understand(self, audio, mode):
-        async for _ in audio:
-            pass
+        await heard(audio)
         yield Transcript(text="one", final=True)
         yield Transcript(text="two", final=True)
 
 
 class NoFinalForNothing(Ear):
     async def understand(self, audio, mode):
-        heard = [piece async for piece in audio]
+        any_audio = await heard(audio)
         yield Transcript(text="...")
-        if heard:
+        if any_audio:
             yield Transcript(text="hello", final=True)
 
 
 class PartialsAnyway(Ear):
     async def understand(self, audio, mode):
-        async for _ in audio:
-            pass
+        await heard(audio)
         yield Transcript(text="hel")
         yield Transcript(text="hello", final=True)
 
 
 class Impatient(Ear):
     async def understand(self, audio, mode):
-        heard = []
+        any_audio = False
         with trio.move_on_after(30):
-            heard = [piece async for piece in audio]
-        yield Transcript(text="hello" if heard else "", final=True)
+            any_audio = await heard(audio)
+        yield Transcript(text="hello" if any_audio else "", final=True)
 
 
-class ReadsOn(Ear):
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls):
-        self = cls()
-        async with trio.open_nursery() as self.nursery:
-            yield self
-            self.nursery.cancel_scope.cancel()
-
+class ReadsOn(RunsOn, Ear):
     async def understand(self, audio, mode):
         done = trio.Event()
 
         async def read() -> None:
-            async for _ in audio:
-                pass
+            await heard(audio)
             done.set()
 
         self.nursery.start_soon(read)
@@ -408,12 +417,10 @@ class ReadsOn(Ear):
         (Impatient, "the first word may be long in coming", "leave timeouts out"),
         (ReadsOn.opened, "audio is let go of with the stream", "still being read"),
     ],
-    ids=lambda each: each if isinstance(each, str) else getattr(each, "__qualname__", ""),
+    ids=named,
 )
 async def test_a_recogniser_that_breaks_its_port_is_told_which_rule_and_why(autojump_clock, make, rule, words) -> None:
-    with pytest.raises(ContractBroken) as caught:
-        await check_recognizer(make, idle_s=60)
-    assert words in caught.value.broken[rule]
+    assert words in await complaint(check_recognizer(make, idle_s=60), rule)
 
 
 async def test_the_good_recogniser_of_these_tests_is_good(autojump_clock) -> None:
@@ -421,6 +428,14 @@ async def test_the_good_recogniser_of_these_tests_is_good(autojump_clock) -> Non
 
 
 # --- Synthesizers that break it ------------------------------------------------------------------------------------------
+
+
+def has_words(phrase: Phrase) -> bool:
+    return any(map(str.isalnum, phrase.text))
+
+
+def spoken(phrase: Phrase) -> SpeechAudio:
+    return SpeechAudio(phrase=phrase.index, pcm=bytes(640))
 
 
 class Voice:
@@ -439,16 +454,16 @@ class Voice:
 
     async def speak(self, phrases) -> AsyncGenerator[SpeechAudio]:
         async for phrase in phrases:
-            if any(map(str.isalnum, phrase.text)):
+            if has_words(phrase):
                 await trio.sleep(0.1)
-                yield SpeechAudio(phrase=phrase.index, pcm=bytes(640))
+                yield spoken(phrase)
 
 
 class WaitsForAll(Voice):
     async def speak(self, phrases):
         for phrase in [phrase async for phrase in phrases]:
-            if any(map(str.isalnum, phrase.text)):
-                yield SpeechAudio(phrase=phrase.index, pcm=bytes(640))
+            if has_words(phrase):
+                yield spoken(phrase)
 
 
 class HalfSamples(Voice):
@@ -467,7 +482,7 @@ class LeavesOneOut(Voice):
     async def speak(self, phrases):
         async for phrase in phrases:
             if phrase.index == 0:
-                yield SpeechAudio(phrase=phrase.index, pcm=bytes(640))
+                yield spoken(phrase)
 
 
 class FallsOverMarks(Voice):
@@ -475,7 +490,7 @@ class FallsOverMarks(Voice):
         async for phrase in phrases:
             if not phrase.text.strip(" .\u2026"):
                 raise ValueError("nothing to pronounce")
-            yield SpeechAudio(phrase=phrase.index, pcm=bytes(640))
+            yield spoken(phrase)
 
 
 class GivesUpWaiting(Voice):
@@ -486,8 +501,8 @@ class GivesUpWaiting(Voice):
                 phrase = await anext(phrases, None)
             if phrase is None:
                 return
-            if any(map(str.isalnum, phrase.text)):
-                yield SpeechAudio(phrase=phrase.index, pcm=bytes(640))
+            if has_words(phrase):
+                yield spoken(phrase)
 
 
 @pytest.mark.parametrize(
@@ -501,12 +516,10 @@ class GivesUpWaiting(Voice):
         (FallsOverMarks, "marks without a word do no harm", "ValueError"),
         (GivesUpWaiting, "the next phrase may be long in coming", "leave timeouts out"),
     ],
-    ids=lambda each: each if isinstance(each, str) else getattr(each, "__qualname__", ""),
+    ids=named,
 )
 async def test_a_synthesizer_that_breaks_its_port_is_told_which_rule_and_why(autojump_clock, make, rule, words) -> None:
-    with pytest.raises(ContractBroken) as caught:
-        await check_synthesizer(make, idle_s=60, patience_s=300)
-    assert words in caught.value.broken[rule]
+    assert words in await complaint(check_synthesizer(make, idle_s=60, patience_s=300), rule)
 
 
 async def test_the_good_synthesizer_of_these_tests_is_good(autojump_clock) -> None:
@@ -635,7 +648,7 @@ class LongGoodbye(Link):
         (LongGoodbye, "a close can be cancelled", "held on"),
         (LongGoodbye, "it says what it carries", "aclose took more than"),
     ],
-    ids=lambda each: each if isinstance(each, str) else getattr(each, "__qualname__", ""),
+    ids=named,
 )
 async def test_a_link_that_breaks_its_port_is_told_which_rule_and_why(autojump_clock, kind, rule, words) -> None:
     @asynccontextmanager
@@ -643,6 +656,4 @@ async def test_a_link_that_breaks_its_port_is_told_which_rule_and_why(autojump_c
         async with memory_pair() as (link, far):
             yield kind(link), far
 
-    with pytest.raises(ContractBroken) as caught:
-        await check_client_link(make)
-    assert words in caught.value.broken[rule]
+    assert words in await complaint(check_client_link(make), rule)
