@@ -93,8 +93,7 @@ _NUMBERS: Final = _set(
 def ends_sentence(text: str) -> bool:
     """The recogniser closed the sentence: it punctuates when it takes the thought for complete.
 
-    Vapi's ``transcriptionEndpointingPlan`` waits 0.1 s after punctuation and 1.5 s without; words and prosody as cues of
-    completion: Ferrer, Shriberg and Stolcke, "Is the speaker done yet?" (ICSLP 2002).
+    Vapi's ``transcriptionEndpointingPlan`` waits 0.1 s after punctuation and 1.5 s without, for that reason.
     """
     return text.rstrip().endswith(_SENTENCE_ENDS) and not text.rstrip().endswith(_SUSPENSIONS)
 
@@ -121,9 +120,9 @@ def ends_in_filler(text: str, locale: str = "en") -> bool:
 def ends_mid_phrase(text: str, locale: str = "en") -> bool:
     """The last word wants another one: "please send it to", "my number is".
 
-    A turn may end where its syntax is complete: Sacks, Schegloff and Jefferson, "A simplest systematics for the organization
-    of turn-taking" (Language 50, 1974); syntax as the strongest single cue of holding the turn: Gravano and Hirschberg,
-    "Turn-taking cues in task-oriented dialogue" (Computer Speech and Language 25, 2011).
+    Turns change hands where a sentence, clause or phrase is complete: Sacks, Schegloff and Jefferson, "A simplest systematics
+    for the organization of turn-taking for conversation" (Language 50, 1974). Such completeness is among the cues that yield
+    the turn: Gravano and Hirschberg, "Turn-taking cues in task-oriented dialogue" (Computer Speech and Language 25, 2011).
     """
     words = _words(text)
     language = _language(locale)
@@ -186,8 +185,8 @@ def note_pause(pauses: Sequence[float], pause_s: float) -> tuple[float, ...]:
 def own_pause_s(pauses: Sequence[float]) -> float:
     """How long this speaker pauses within a turn: four of five of the last pauses were shorter; 0 while too few are known.
 
-    Pauses within turns differ from speaker to speaker more than gaps between turns: Edlund and Heldner, "Exploring prosody
-    in interaction control" (Phonetica 62, 2005). LiveKit Agents' dynamic endpointing follows them by a moving average.
+    The length of pauses varies greatly between speakers: Lundholm Fors, "Production and perception of pauses in speech"
+    (doctoral thesis, Gothenburg 2015). LiveKit Agents' dynamic endpointing follows them by a moving average.
     """
     if len(pauses) < _ENOUGH:
         return 0.0
