@@ -46,8 +46,8 @@ class Recognizer(stt.STT):
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
         self.streams: list[Recognition] = []
 
-    async def _recognize_impl(self, *args, **kwargs):
-        raise NotImplementedError
+    async def _recognize_impl(self, *args, **kwargs):  # abstract in its base class
+        raise AssertionError("an engine that streams is not asked for whole utterances")
 
     def stream(self, *, language=None, conn_options=DEFAULT_API_CONNECT_OPTIONS):
         self.streams.append(Recognition(stt=self, conn_options=conn_options))
@@ -89,8 +89,8 @@ class Voice(tts.TTS):
     def __init__(self) -> None:
         super().__init__(capabilities=tts.TTSCapabilities(streaming=True), sample_rate=RATE, num_channels=1)
 
-    def synthesize(self, text, *, conn_options=DEFAULT_API_CONNECT_OPTIONS):
-        raise NotImplementedError
+    def synthesize(self, text, *, conn_options=DEFAULT_API_CONNECT_OPTIONS):  # abstract in its base class
+        raise AssertionError("an engine that streams is not asked for whole texts")
 
     def stream(self, *, conn_options=DEFAULT_API_CONNECT_OPTIONS):
         return Speech(tts=self, conn_options=conn_options)
