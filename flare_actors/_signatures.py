@@ -242,7 +242,7 @@ def _is_object(kind: object) -> bool:
     return plain or (isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind)))
 
 
-def _expect_array(kind: Any, made: cattrs.Converter) -> Callable[[object, object], object]:  # noqa: ANN401
+def _expect_array(kind: Any, made: cattrs.Converter) -> Callable[[object, object], object]:  # noqa: ANN401 - a type
     """Ask first: cattrs takes whatever can be iterated, so that "abc" would be three strings."""
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     into: Callable[[list[Any]], object] = {tuple: tuple, set: set, frozenset: frozenset}.get(origin, list)
@@ -255,7 +255,8 @@ def _expect_array(kind: Any, made: cattrs.Converter) -> Callable[[object, object
             return tuple(read(each, kind) for read, each, kind in zip(places, value, arguments, strict=True))
 
         return read_places
-    read_all = list_structure_factory(GenericAlias(list, arguments[:1] or (Any,)), made)  # type: ignore[arg-type]
+    of: Any = GenericAlias(list, arguments[:1] or (Any,))  # cattrs takes it, and says that it takes classes only
+    read_all = list_structure_factory(of, made)
 
     def read_array(value: object, _: object) -> object:
         if not isinstance(value, list):
@@ -265,9 +266,10 @@ def _expect_array(kind: Any, made: cattrs.Converter) -> Callable[[object, object
     return read_array
 
 
-def _expect_object(kind: Any, made: cattrs.Converter) -> Callable[[object, object], object]:  # noqa: ANN401
+def _expect_object(kind: Any, made: cattrs.Converter) -> Callable[[object, object], object]:  # noqa: ANN401 - a type
     if (get_origin(kind) or kind) in {dict, Mapping}:
-        read: Callable[..., object] = mapping_structure_factory(GenericAlias(dict, get_args(kind) or (str, Any)), made)  # type: ignore[arg-type]
+        of: Any = GenericAlias(dict, get_args(kind) or (str, Any))  # as above
+        read: Callable[..., object] = mapping_structure_factory(of, made)
     else:
         read = make_dict_structure_fn(kind, made, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
 
@@ -279,7 +281,7 @@ def _expect_object(kind: Any, made: cattrs.Converter) -> Callable[[object, objec
     return read_object
 
 
-def _expect_literal(value: object, kind: Any) -> object:  # noqa: ANN401
+def _expect_literal(value: object, kind: Any) -> object:  # noqa: ANN401 - a type
     choices = get_args(kind)
     if not any(type(value) is type(each) and value == each for each in choices):
         raise Wrong(f"expected one of {', '.join(map(repr, choices))}")

@@ -70,7 +70,8 @@ class Tool:
     filler: str | None = attrs.field(default=None, validator=_not_blank)
     """Said when it takes longer than ``filler_after_s``, once in an answer, if the model has said nothing itself."""
     filler_after_s: float = attrs.field(default=1.0, validator=attrs.validators.ge(0))
-    """Seconds. A second of silence is what people notice on the telephone (Jefferson, "Notes on a possible metric", 1989)."""
+    """Seconds. About one is the longest silence that is usual in conversation (Jefferson, "Preliminary notes on a possible
+    metric which provides for a 'standard maximum' silence of approximately one second in conversation", 1989)."""
     parameters: tuple[Parameter, ...] = attrs.field(repr=False)
     """The function's, in order."""
 
@@ -123,7 +124,7 @@ class Tool:
             Exception: what the function raises.
         """
         if _is_async(self.function):
-            result = await self.function(**arguments)  # type: ignore[misc]
+            result = await self.function(**arguments)  # type: ignore[misc] # it was asked whether it can be awaited
         else:
             call = functools.partial(self.function, **arguments)
             result = await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_threads())
@@ -182,7 +183,7 @@ def tool(
     return _make(function, name=name, description=description, **choices)
 
 
-def _make(function: Callable[..., object], *, name: str | None, description: str | None, **choices: Any) -> Tool:  # noqa: ANN401
+def _make(function: Callable[..., object], *, name: str | None, description: str | None, **choices: Any) -> Tool:  # noqa: ANN401 - fields
     if choices.get("survives", 0) is None:
         del choices["survives"]
     from flare_actors._signatures import parameters_of
@@ -214,7 +215,8 @@ def as_tools(offers: Iterable[Offer]) -> tuple[Tool | ToolSpec, ...]:
 def _is_async(function: Callable[..., object]) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    call = getattr(function, "__call__", None)  # noqa: B004 - not whether it can be called, but how
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _threads() -> trio.CapacityLimiter:

@@ -22,7 +22,7 @@ async def beside(work: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
             nursery.start_soon(work)
             try:
                 yield
-            except BaseException as error:
+            except BaseException as error:  # only to know it again, below
                 leaving = error
                 raise
             finally:

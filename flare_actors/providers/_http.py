@@ -325,7 +325,7 @@ def _wait_s(response: httpx2.Response) -> float:
     if response.status_code not in RETRYABLE:
         return math.inf
     asked_s = _asked_s(response)
-    return random.uniform(*RETRY_S) if asked_s is None else asked_s  # noqa: S311
+    return random.uniform(*RETRY_S) if asked_s is None else asked_s  # noqa: S311 - not a secret
 
 
 def _asked_s(response: httpx2.Response) -> float | None:

@@ -180,7 +180,7 @@ class WyomingServer:
         try:
             if self._program is None:
                 self._program = await self._describe(connection)
-        except BaseException:
+        except BaseException:  # Cancelled, too: nobody else knows the connection yet.
             await connection.aclose()
             raise
         return connection, self._program

@@ -93,13 +93,8 @@ class ClientSecrets:
     def answer(self, body: bytes) -> tuple[int, dict[str, object]]:
         """Answer `POST /v1/realtime/client_secrets`: the status, and what is said."""
         try:
-            given = json.loads(body) if body.strip() else {}
-            if not isinstance(given, dict):
-                raise ClientError("not_json", "the body must be one JSON object")  # noqa: TRY301
-            session = given.get("session") or {}
-            if not isinstance(session, dict) or len(body) > _MOST_SESSION:
-                raise ClientError("invalid_field", "session: expected an object", field="session")  # noqa: TRY301
-            value, expires_at = self.mint(session, _seconds(given.get("expires_after")))
+            session, seconds = _asked(body)
+            value, expires_at = self.mint(session, seconds)
         except (ValueError, RecursionError):
             return 400, _error(ClientError("not_json", "the body must be one JSON object"))
         except ClientError as error:
@@ -111,6 +106,17 @@ class ClientSecrets:
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _asked(body: bytes) -> tuple[dict[str, object], int]:
+    """The session's settings, and how long the secret is to be valid."""
+    given = json.loads(body) if body.strip() else {}
+    if not isinstance(given, dict):
+        raise ClientError("not_json", "the body must be one JSON object")
+    session = given.get("session") or {}
+    if not isinstance(session, dict) or len(body) > _MOST_SESSION:
+        raise ClientError("invalid_field", "session: expected an object", field="session")
+    return session, _seconds(given.get("expires_after"))
 
 
 def _seconds(expires_after: object) -> int:

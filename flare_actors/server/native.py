@@ -81,7 +81,7 @@ async def _start_message(websocket: WebSocket, allowance: Allowance) -> flare.St
             if isinstance(message, flare.StartSession):
                 return message
             if not isinstance(message, flare.Ping):
-                raise ClientError("session_not_started", "the first message must be start_session", field="type")  # noqa: TRY301
+                raise ClientError("session_not_started", "the first message must be start_session", field="type")  # noqa: TRY301 - told like the codec's
         except ClientError as error:
             if not allowance.spend():
                 raise Refused(flood(error), ClosingCode.POLICY) from None

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import GenericAlias
-from typing import TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -131,7 +131,8 @@ def make_converter(*, unknown_fields: bool) -> cattrs.Converter:
         return expect
 
     def expect_array(kind: object) -> Callable[[object, object], object]:
-        read = list_structure_factory(GenericAlias(list, get_args(kind)[:1]), converter)  # type: ignore[arg-type]
+        of: Any = GenericAlias(list, get_args(kind)[:1])  # cattrs takes it, and says that it takes classes only
+        read = list_structure_factory(of, converter)
 
         def expect(value: object, _: object) -> object:
             if not isinstance(value, list):

@@ -52,7 +52,7 @@ class Relay(Generic[T]):
         try:
             self.nursery.start_soon(self._run)
             await self.connected.wait()
-        except BaseException:
+        except BaseException:  # Cancelled, too: nobody else will leave the nursery.
             await self.__aexit__(*sys.exc_info())
             raise
         if self._error is not None:

@@ -139,7 +139,7 @@ class Dialler:
                     finally:
                         with trio.move_on_after(HANG_UP_S):
                             await socket.aclose()
-                except BaseException as error:
+                except BaseException as error:  # only to know it again, below
                     leaving = error
                     raise
                 finally:
