@@ -87,7 +87,8 @@ def _of_class(header: str, path: str, cls: type) -> Iterator[Table]:
     meanings = _meanings(cls)
     settings: list[Setting] = []
     inner: list[Table] = []
-    for field in attrs.fields(attrs.resolve_types(cls)):
+    # What many have in common comes last, after what is particular to this one.
+    for field in sorted(attrs.fields(attrs.resolve_types(cls)), key=lambda each: each.inherited):
         if isinstance(field.type, type) and attrs.has(field.type):
             inner += _of_class(f"[{path}.{field.name}]", f"{path}.{field.name}", field.type)
             continue

@@ -10,27 +10,29 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import trio
 
 from flare_actors.errors import ProviderError, Stage
-from flare_actors.providers._key import KeySettings, read_key
+from flare_actors.providers._http_settings import HttpSettings
+from flare_actors.providers._key import read_key
 from flare_actors.providers._sse import error_code
 
 if TYPE_CHECKING:
     import ssl
 
-    import attrs
     import httpx2
 
-__all__ = ["Answer", "HttpApi", "HttpSettings", "bearer", "check_url", "short"]
+__all__ = ["Answer", "HttpApi", "HttpProvider", "bearer", "opened", "short"]
 
 # Overloaded or restarting: worth a second try before anybody heard anything. 429 without a wait is a burst limit, 529 is
 # Anthropic's "overloaded".
 RETRYABLE: Final = frozenset({429, 500, 502, 503, 504, 529})
+TRIES: Final = 2  # More tries, and other reasons for them, are for whoever asks the provider (``compose.Attempts``).
 RETRY_S: Final = (0.05, 0.25)  # jittered, so that sessions that failed together do not come back together
 # A server that names a longer wait is taken at its word: the turn fails now, which is better than a silent second try.
 MAX_RETRY_AFTER_S: Final = 1.0
@@ -40,34 +42,6 @@ ERROR_BODY_S: Final = 1.0
 # After its last event the end of a response is usually there already; read, it lets the connection serve the next turn.
 DRAIN_S: Final = 0.1
 KEEPALIVE_S: Final = 120.0  # between two turns of a conversation; a TLS handshake costs 50-150 ms
-
-
-class HttpSettings(KeySettings, Protocol):
-    """What the settings of each such provider have; their docstrings are the users' reference."""
-
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def connect_s(self) -> float: ...
-    @property
-    def connections(self) -> int: ...
-
-
-def check_url(_: object, __: attrs.Attribute[str], value: str) -> None:
-    """An attrs validator of ``base_url``; never quotes it.
-
-    Raises:
-        ValueError: it cannot be the address of an API, or holds a secret.
-    """
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("must be an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
-    if url.username or url.password:
-        raise ValueError("must hold no user name or password; use api_key_env")
 
 
 def bearer(key: str) -> Mapping[str, str]:
@@ -154,7 +128,7 @@ class HttpApi:
 
         client = await self._opened()
         request = client.build_request(method, f"{self.url}{path}", headers=self._headers(), **content)
-        for left in reversed(range(self._settings.retries + 1)):
+        for left in reversed(range(TRIES)):
             try:
                 response = await client.send(request, stream=True)
             except httpx2.TransportError as error:
@@ -229,6 +203,48 @@ class HttpApi:
         # Compressed, a stream of tokens would be held back until a block is full.
         headers = {"accept": "text/event-stream, application/json, audio/*", "accept-encoding": "identity"}
         return headers | self._more | dict(self._key_header(self._key) if self._key else {})
+
+
+class HttpProvider:
+    """What every such provider can do besides its port.
+
+    Args:
+        api: what it asks.
+    """
+
+    def __init__(self, api: HttpApi) -> None:
+        self._api = api
+
+    async def open(self) -> None:
+        """Load the HTTP client and the system's certificates, in a thread; nothing is sent. A stream does it if need be."""
+        await self._api.open()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+
+    async def check(self) -> tuple[str, ...]:
+        """Ask the server for the names of its models: reachable, key accepted.
+
+        Raises:
+            ProviderError: it is not, or does not; critical if only a change of the settings can help.
+
+        Cancellation: at once; the connection is closed.
+        """
+        return await self._api.models()
+
+
+P = TypeVar("P", bound=HttpProvider)
+
+
+@asynccontextmanager
+async def opened(provider: P) -> AsyncGenerator[P]:
+    """A provider that is open until the block is left; its connections are closed then."""
+    await provider.open()
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
 
 
 class Answer:

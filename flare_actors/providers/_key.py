@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+
+import attrs
 
 from flare_actors.errors import ConfigError, Stage
 
 __all__ = ["KeySettings", "check_name", "read_key"]
-
-
-class KeySettings(Protocol):
-    """Settings that say where a key is."""
-
-    @property
-    def api_key_env(self) -> str | None:
-        """The variable that holds it."""
-        ...
-
-    @property
-    def api_key_file(self) -> Path | None:
-        """The file that holds it; comes before the variable."""
-        ...
 
 
 def check_name(_: object, __: object, value: str | None) -> None:
@@ -33,6 +20,16 @@ def check_name(_: object, __: object, value: str | None) -> None:
     """
     if value is not None and not value.isidentifier():
         raise ValueError("must be the name of an environment variable, not the key itself")
+
+
+@attrs.frozen(kw_only=True)
+class KeySettings:
+    """Settings that say where a key is; the base of those that need one."""
+
+    api_key_env: str | None = attrs.field(default=None, validator=check_name)
+    """The environment variable that holds the key; the key itself belongs into no file."""
+    api_key_file: Path | None = None
+    """The file that holds the key; comes before the variable."""
 
 
 def read_key(stage: Stage, settings: KeySettings) -> str | None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
-from flare_actors.providers._http import HttpApi, check_url, short
-from flare_actors.providers._key import check_name
+from flare_actors.providers._http import HttpApi, HttpProvider, opened, short
+from flare_actors.providers._http_settings import HttpSettings, check_url
 from flare_actors.providers._messages_events import MessagesReader, write_messages, write_tools
 from flare_actors.providers.provider import Provider
 
@@ -24,17 +23,13 @@ VERSION: Final = "2023-06-01"  # of the API; the only one that streams as it is 
 
 
 @attrs.frozen(kw_only=True)
-class AnthropicSettings:
+class AnthropicSettings(HttpSettings):
     """Which server, which model, and how it samples."""
 
     base_url: str = attrs.field(default="https://api.anthropic.com/v1", validator=check_url)
     """Up to and including ``/v1``."""
     model: str = "claude-haiku-4-5"
     """As the server names it; a quick one, for somebody is waiting."""
-    api_key_env: str | None = attrs.field(default=None, validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key."""
     temperature: float | None = attrs.field(
         default=None, validator=attrs.validators.optional([attrs.validators.ge(0), attrs.validators.le(1)])
     )
@@ -43,15 +38,9 @@ class AnthropicSettings:
     """Longest answer; spoken answers are short."""
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     """More fields of the request's body, e.g. ``{ top_p = 0.9 }``."""
-    retries: int = attrs.field(default=1, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
-    """How often a request is sent again that failed before its answer began."""
-    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    """Until the TCP connection is there."""
-    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    """Answers that are streamed at a time, by all sessions together; more wait."""
 
 
-class AnthropicMessages:
+class AnthropicMessages(HttpProvider):
     """A language model behind ``POST {base_url}/messages``, for all sessions of the process.
 
     Args:
@@ -64,25 +53,15 @@ class AnthropicMessages:
 
     def __init__(self, settings: AnthropicSettings | None = None, *, api_key: str | None = None) -> None:
         self.settings = settings or AnthropicSettings()
-        self._api = HttpApi(
-            "llm",
-            self.settings,
-            api_key=api_key,
-            key_header=lambda key: {"x-api-key": key},
-            headers={"anthropic-version": VERSION},
+        super().__init__(
+            HttpApi(
+                "llm",
+                self.settings,
+                api_key=api_key,
+                key_header=lambda key: {"x-api-key": key},
+                headers={"anthropic-version": VERSION},
+            )
         )
-
-    async def open(self) -> None:
-        """Load the HTTP client and the system's certificates, in a thread. ``generate`` calls it if need be."""
-        await self._api.open()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
-
-    async def check(self) -> tuple[str, ...]:
-        """Ask the server for the names of its models; see ``OpenAIChat.check``."""
-        return await self._api.models()
 
     @asynccontextmanager
     async def generate(
@@ -152,12 +131,8 @@ async def open_anthropic(
     settings: AnthropicSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[AnthropicMessages]:
     """A model behind a messages API; its connections are closed on leaving. Nothing is sent yet."""
-    model = AnthropicMessages(settings, api_key=api_key)
-    await model.open()
-    try:
+    async with opened(AnthropicMessages(settings, api_key=api_key)) as model:
         yield model
-    finally:
-        await model.aclose()
 
 
 PROVIDER: Final = Provider(

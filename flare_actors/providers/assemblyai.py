@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
-from flare_actors.providers._key import check_name, read_key
+from flare_actors.providers._key import KeySettings, check_name, read_key
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.websocket.line import Dialler, check_url
 from flare_actors.providers.websocket.mapping import SttProtocol
@@ -40,21 +39,18 @@ PROTOCOL: Final = SttProtocol(
 
 
 @attrs.frozen(kw_only=True)
-class AssemblyAISettings:
+class AssemblyAISettings(KeySettings):
     """Which model, and where the key is."""
 
     url: str = attrs.field(default="wss://streaming.assemblyai.com/v3/ws", validator=check_url)
     """`wss://streaming.eu.assemblyai.com/v3/ws` keeps the audio in Europe."""
-    api_key_env: str | None = attrs.field(default="ASSEMBLYAI_API_KEY", validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key; comes before the variable."""
     model: str = ENGLISH
     """As the service names it; `universal-streaming-multilingual` knows more than English."""
     ahead: bool = False
     """Connect before the user speaks; the service is paid by the open minute."""
     extra: Mapping[str, str] = attrs.field(factory=dict)
     """More of the URL's query."""
+    api_key_env: str | None = attrs.field(default="ASSEMBLYAI_API_KEY", validator=check_name)
 
 
 @asynccontextmanager

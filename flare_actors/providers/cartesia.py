@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
-from flare_actors.providers._key import check_name, read_key
+from flare_actors.providers._key import KeySettings, check_name, read_key
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.websocket.line import Dialler, check_url
 from flare_actors.providers.websocket.mapping import TtsProtocol
@@ -46,14 +45,10 @@ PROTOCOL: Final = TtsProtocol(
 
 
 @attrs.frozen(kw_only=True)
-class CartesiaSettings:
+class CartesiaSettings(KeySettings):
     """Which voice and model, and where the key is."""
 
     url: str = attrs.field(default="wss://api.cartesia.ai/tts/websocket", validator=check_url)
-    api_key_env: str | None = attrs.field(default="CARTESIA_API_KEY", validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key; comes before the variable."""
     voice: str = "a0e99841-438c-4a64-b679-ae501e7d6091"
     """The voice's id."""
     model: str = "sonic-3.5"
@@ -62,6 +57,7 @@ class CartesiaSettings:
         default=24_000, validator=attrs.validators.in_([8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
     )
     """Hz."""
+    api_key_env: str | None = attrs.field(default="CARTESIA_API_KEY", validator=check_name)
 
 
 @asynccontextmanager

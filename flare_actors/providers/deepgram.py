@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
-from flare_actors.providers._key import check_name, read_key
+from flare_actors.providers._key import KeySettings, check_name, read_key
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.websocket.line import Dialler, check_url
 from flare_actors.providers.websocket.mapping import SttProtocol
@@ -38,21 +37,18 @@ PROTOCOL: Final = SttProtocol(
 
 
 @attrs.frozen(kw_only=True)
-class DeepgramSettings:
+class DeepgramSettings(KeySettings):
     """Which model, and where the key is."""
 
     url: str = attrs.field(default="wss://api.deepgram.com/v1/listen", validator=check_url)
     """A self-hosted one is somewhere else."""
-    api_key_env: str | None = attrs.field(default="DEEPGRAM_API_KEY", validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key; comes before the variable."""
     model: str = "nova-3"
     """As the service names it."""
     language: str | None = None
     """As the service names it, e.g. `multi`; none: the conversation's locale."""
     extra: Mapping[str, str] = attrs.field(factory=dict)
     """More of the URL's query, e.g. `{ keyterm = "Trio", mip_opt_out = "true" }`."""
+    api_key_env: str | None = attrs.field(default="DEEPGRAM_API_KEY", validator=check_name)
 
 
 @asynccontextmanager

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, Literal
 
 import attrs
 
-from flare_actors.providers._key import check_name, read_key
+from flare_actors.providers._key import KeySettings, check_name, read_key
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.websocket.line import Dialler, check_url
 from flare_actors.providers.websocket.mapping import PRESENT, TtsProtocol
@@ -38,15 +37,11 @@ PROTOCOL: Final = TtsProtocol(
 
 
 @attrs.frozen(kw_only=True)
-class ElevenLabsSettings:
+class ElevenLabsSettings(KeySettings):
     """Which voice and model, and where the key is."""
 
     url: str = attrs.field(default="wss://api.elevenlabs.io", validator=check_url)
     """Without a path."""
-    api_key_env: str | None = attrs.field(default="ELEVENLABS_API_KEY", validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key; comes before the variable."""
     voice: str = attrs.field(default="JBFqnCBsd6RMkjVDRZzb", validator=attrs.validators.matches_re(r"[A-Za-z0-9]+"))
     """The voice's id."""
     model: str = "eleven_flash_v2_5"
@@ -57,6 +52,7 @@ class ElevenLabsSettings:
     """As the service takes them, e.g. `{ stability = 0.5, similarity_boost = 0.8 }`."""
     extra: Mapping[str, str] = attrs.field(factory=dict)
     """More of the URL's query, e.g. `{ language_code = "de" }`."""
+    api_key_env: str | None = attrs.field(default="ELEVENLABS_API_KEY", validator=check_name)
 
 
 @asynccontextmanager

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from flare_actors.ports import Message, ModelOutput, ToolChoice, ToolSpec
 from flare_actors.providers._chat_events import AnswerReader, ErrorEvent
-from flare_actors.providers._http import HttpApi, check_url, short
-from flare_actors.providers._key import check_name
+from flare_actors.providers._http import HttpApi, HttpProvider, opened, short
+from flare_actors.providers._http_settings import HttpSettings, check_url
 from flare_actors.providers.provider import Provider
 
 __all__ = ["PROVIDER", "OpenAIChat", "OpenAISettings", "open_openai"]
 
 
 @attrs.frozen(kw_only=True)
-class OpenAISettings:
+class OpenAISettings(HttpSettings):
     """Which server, which model, and how it samples."""
 
     base_url: str = attrs.field(default="http://127.0.0.1:11434/v1", validator=check_url)
     """Up to and including ``/v1``. The default is a local Ollama; llama.cpp's server listens on port 8080."""
     model: str = "llama3.2"
     """As the server names it."""
-    api_key_env: str | None = attrs.field(default=None, validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key."""
     temperature: float | None = attrs.field(
         default=None, validator=attrs.validators.optional([attrs.validators.ge(0), attrs.validators.le(2)])
     )
@@ -44,15 +39,9 @@ class OpenAISettings:
     """More fields of the request's body, e.g. ``{ top_p = 0.9, seed = 1 }``."""
     usage: bool = True
     """Ask for token counts (``stream_options``); a few older servers refuse to be asked."""
-    retries: int = attrs.field(default=1, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
-    """How often a request is sent again that failed before its answer began."""
-    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    """Until the TCP connection is there."""
-    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    """Answers that are streamed at a time, by all sessions together; more wait."""
 
 
-class OpenAIChat:
+class OpenAIChat(HttpProvider):
     """A language model behind ``POST {base_url}/chat/completions``, for all sessions of the process.
 
     Args:
@@ -65,23 +54,7 @@ class OpenAIChat:
 
     def __init__(self, settings: OpenAISettings | None = None, *, api_key: str | None = None) -> None:
         self.settings = settings or OpenAISettings()
-        self._api = HttpApi("llm", self.settings, api_key=api_key)
-
-    async def open(self) -> None:
-        """Load the HTTP client and the system's certificates, in a thread. ``generate`` calls it if need be."""
-        await self._api.open()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
-
-    async def check(self) -> tuple[str, ...]:
-        """Ask the server for the names of its models: reachable, key accepted.
-
-        Raises:
-            ProviderError: it is not, or does not; critical if only a change of the settings can help.
-        """
-        return await self._api.models()
+        super().__init__(HttpApi("llm", self.settings, api_key=api_key))
 
     @asynccontextmanager
     async def generate(
@@ -156,12 +129,8 @@ async def open_openai(
     settings: OpenAISettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAIChat]:
     """A model behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
-    chat = OpenAIChat(settings, api_key=api_key)
-    await chat.open()
-    try:
+    async with opened(OpenAIChat(settings, api_key=api_key)) as chat:
         yield chat
-    finally:
-        await chat.aclose()
 
 
 def _write_message(message: Message) -> dict[str, object]:

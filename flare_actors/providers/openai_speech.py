@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Final, Literal
 
 import attrs
 
 from flare_actors.ports import ALL_LOCALES, Locales, Phrase, SpeechAudio
-from flare_actors.providers._http import HttpApi, check_url, short
-from flare_actors.providers._key import check_name
+from flare_actors.providers._http import HttpApi, HttpProvider, opened, short
+from flare_actors.providers._http_settings import HttpSettings, check_url
 from flare_actors.providers._pcm import PcmReader, WavReader
 from flare_actors.providers.provider import Provider
 
@@ -25,7 +24,7 @@ NO_AUDIO: Final = ("text/", "application/json", "application/problem", "applicat
 
 
 @attrs.frozen(kw_only=True)
-class OpenAISpeechSettings:
+class OpenAISpeechSettings(HttpSettings):
     """Which server, which voice, and how it sounds."""
 
     base_url: str = attrs.field(default="http://127.0.0.1:8000/v1", validator=check_url)
@@ -34,10 +33,6 @@ class OpenAISpeechSettings:
     """As the server names it."""
     voice: str = "alloy"
     """As the server names it."""
-    api_key_env: str | None = attrs.field(default=None, validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key."""
     format: Literal["pcm", "wav"] = "pcm"
     """What is asked for: ``pcm`` comes soonest, but says not at which rate; ``wav`` says it."""
     sample_rate: int = attrs.field(default=24_000, validator=[attrs.validators.ge(8_000), attrs.validators.le(48_000)])
@@ -48,15 +43,9 @@ class OpenAISpeechSettings:
     """1 is the voice's own pace. None: the server's own."""
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     """More fields of the request's body, e.g. ``{ instructions = "Speak calmly." }``."""
-    retries: int = attrs.field(default=1, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
-    """How often a request is sent again that failed before its answer began."""
-    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    """Until the TCP connection is there."""
-    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    """Phrases that are spoken at a time, by all sessions together; more wait."""
 
 
-class OpenAISpeech:
+class OpenAISpeech(HttpProvider):
     """A synthesizer behind ``POST {base_url}/audio/speech``, for all sessions of the process.
 
     Args:
@@ -69,7 +58,7 @@ class OpenAISpeech:
 
     def __init__(self, settings: OpenAISpeechSettings | None = None, *, api_key: str | None = None) -> None:
         self.settings = settings or OpenAISpeechSettings()
-        self._api = HttpApi("tts", self.settings, api_key=api_key)
+        super().__init__(HttpApi("tts", self.settings, api_key=api_key))
 
     @property
     def sample_rate(self) -> int:
@@ -80,18 +69,6 @@ class OpenAISpeech:
     def locales(self) -> Locales:
         """Nobody can tell: it depends on the server's model."""
         return ALL_LOCALES
-
-    async def open(self) -> None:
-        """Load the HTTP client; nothing is sent. ``synthesize`` calls it if need be."""
-        await self._api.open()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
-
-    async def check(self) -> tuple[str, ...]:
-        """Ask the server for the names of its models; see ``OpenAIChat.check``."""
-        return await self._api.models()
 
     @asynccontextmanager
     async def synthesize(
@@ -148,12 +125,8 @@ async def open_openai_speech(
     settings: OpenAISpeechSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAISpeech]:
     """A voice behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
-    synthesizer = OpenAISpeech(settings, api_key=api_key)
-    await synthesizer.open()
-    try:
+    async with opened(OpenAISpeech(settings, api_key=api_key)) as synthesizer:
         yield synthesizer
-    finally:
-        await synthesizer.aclose()
 
 
 PROVIDER: Final = Provider(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
@@ -17,8 +16,8 @@ import attrs
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError
 from flare_actors.ports import ALL_LOCALES, HeardAudio, Locales, Transcript
-from flare_actors.providers._http import Answer, HttpApi, check_url, short
-from flare_actors.providers._key import check_name
+from flare_actors.providers._http import Answer, HttpApi, HttpProvider, opened, short
+from flare_actors.providers._http_settings import HttpSettings, check_url
 from flare_actors.providers._pcm import wav_file
 from flare_actors.providers._sse import EventReader, error_code, read_json
 from flare_actors.providers.provider import Provider
@@ -30,30 +29,20 @@ MAX_TEXT: Final = 1 << 16
 
 
 @attrs.frozen(kw_only=True)
-class OpenAITranscriptionSettings:
+class OpenAITranscriptionSettings(HttpSettings):
     """Which server, which model, and how it is asked."""
 
     base_url: str = attrs.field(default="http://127.0.0.1:8000/v1", validator=check_url)
     """Up to and including ``/v1``. The default is a local speaches or vLLM; LocalAI listens on port 8080."""
     model: str = "whisper-1"
     """As the server names it."""
-    api_key_env: str | None = attrs.field(default=None, validator=check_name)
-    """The environment variable that holds the key; the key itself belongs into no file."""
-    api_key_file: Path | None = None
-    """The file that holds the key."""
     stream: bool = False
     """Ask for the text as it is decoded; servers that cannot give all of it at once."""
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     """More fields of the request's form, e.g. ``{ prompt = "Names: Ada, Grace", temperature = 0 }``."""
-    retries: int = attrs.field(default=1, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
-    """How often a request is sent again that failed before its answer began."""
-    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    """Until the TCP connection is there."""
-    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    """Utterances that are understood at a time, by all sessions together; more wait."""
 
 
-class OpenAITranscription:
+class OpenAITranscription(HttpProvider):
     """A recogniser behind ``POST {base_url}/audio/transcriptions``, for all sessions of the process.
 
     Args:
@@ -66,7 +55,7 @@ class OpenAITranscription:
 
     def __init__(self, settings: OpenAITranscriptionSettings | None = None, *, api_key: str | None = None) -> None:
         self.settings = settings or OpenAITranscriptionSettings()
-        self._api = HttpApi("stt", self.settings, api_key=api_key)
+        super().__init__(HttpApi("stt", self.settings, api_key=api_key))
 
     @property
     def sample_rate(self) -> int:
@@ -77,18 +66,6 @@ class OpenAITranscription:
     def locales(self) -> Locales:
         """Nobody can tell: it depends on the server's model."""
         return ALL_LOCALES
-
-    async def open(self) -> None:
-        """Load the HTTP client; nothing is sent. ``transcribe`` calls it if need be."""
-        await self._api.open()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._api.aclose()
-
-    async def check(self) -> tuple[str, ...]:
-        """Ask the server for the names of its models; see ``OpenAIChat.check``."""
-        return await self._api.models()
 
     async def recognize(self, pcm: bytes, *, locale: str) -> str:
         """The words of a stretch of audio: the engine as it is, for adapters that make a stream of it.
@@ -201,12 +178,8 @@ async def open_openai_transcription(
     settings: OpenAITranscriptionSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAITranscription]:
     """A recogniser behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
-    recognizer = OpenAITranscription(settings, api_key=api_key)
-    await recognizer.open()
-    try:
+    async with opened(OpenAITranscription(settings, api_key=api_key)) as recognizer:
         yield recognizer
-    finally:
-        await recognizer.aclose()
 
 
 @attrs.frozen(kw_only=True)

@@ -23,7 +23,7 @@ def test_all_that_works_is_said_with_its_times_and_exit_0(run, scripted):
 
 
 def test_a_server_that_is_not_there_is_exit_1_with_a_fix_and_its_fallback_is_asked_too(run, scripted):
-    fallback = '[[providers.llm.fallback]]\nuse = "openai"\nbase_url = "http://127.0.0.1:1/v1"\nretries = 0\n'
+    fallback = '[[providers.llm.fallback]]\nuse = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
     scripted.write_text(scripted.read_text() + fallback)
 
     code, out, _ = run("doctor", "--config", scripted, "--json")
@@ -42,7 +42,7 @@ def test_a_server_that_is_not_there_is_exit_1_with_a_fix_and_its_fallback_is_ask
 def test_a_key_that_is_missing_is_said_and_no_key_is_ever_shown(run, scripted, monkeypatch):
     scripted.write_text(
         '[providers.vad]\nuse = "scripted"\n[providers.stt]\nuse = "scripted"\n[providers.tts]\nuse = "scripted"\n'
-        '[providers.llm]\nuse = "openai"\nbase_url = "http://127.0.0.1:1/v1"\napi_key_env = "CANARY"\nretries = 0\n'
+        '[providers.llm]\nuse = "openai"\nbase_url = "http://127.0.0.1:1/v1"\napi_key_env = "CANARY"\n'
     )
     monkeypatch.delenv("CANARY", raising=False)
     code, out, _ = run("doctor", "--config", scripted)

@@ -22,7 +22,7 @@ LLM = """
 use = "openai"
 base_url = "http://127.0.0.1:1/v1"
 model = "big"
-retries = 0
+connections = 4
 
 [providers.llm.attempts]
 first_s = 1.5

@@ -40,7 +40,7 @@ def slowly(kind: Kind) -> Callable[[], Any]:
                 await trio.sleep(0.002)
             await exchange.end()
 
-        async with listening(answer) as server, kind.open(server.url, retries=0) as provider:
+        async with listening(answer) as server, kind.open(server.url) as provider:
             yield provider
 
     return against_a_slow_server

@@ -17,9 +17,15 @@ from flare_actors.errors import ProviderError
 pytestmark = pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 
 
-async def refused(kind: Kind, *scripts: Answer, **settings: object) -> ProviderError:
+@pytest.fixture
+def soon(monkeypatch):
+    """The second try comes at once."""
+    monkeypatch.setattr("flare_actors.providers._http.RETRY_S", (0.0, 0.0))
+
+
+async def refused(kind: Kind, *scripts: Answer) -> ProviderError:
     """The one clear error of an answer that is none."""
-    async with listening(*scripts) as server, kind.open(server.url, **{"retries": 0, **settings}) as provider:
+    async with listening(*scripts) as server, kind.open(server.url) as provider:
         with pytest.raises(ProviderError) as caught:
             await kind.ask(provider)
     gc.collect()  # a foreign generator that was left open would complain here
@@ -63,7 +69,7 @@ async def test_a_good_server_gets_what_it_wants_and_its_connection_is_kept(kind)
         (529, "failed (529", False),
     ],
 )
-async def test_a_refusal_says_what_it_means_and_quotes_nobody(kind, status, says, critical):
+async def test_a_refusal_says_what_it_means_and_quotes_nobody(kind, status, says, critical, soon):
     error = await refused(kind, complaint(status))
 
     assert says in str(error)
@@ -126,8 +132,17 @@ async def test_an_answer_of_another_kind_is_an_error(kind):
         assert error.critical
 
 
-async def test_a_server_that_is_not_there_is_an_error(kind):
-    async with kind.open("http://127.0.0.1:9/v1", retries=0) as provider:
+@pytest.mark.parametrize(("status", "asked"), [(401, 1), (404, 1), (400, 1), (429, 2), (503, 2)])
+async def test_it_is_asked_once_more_where_that_can_help(kind, status, asked, soon):
+    async with listening(complaint(status)) as server, kind.open(server.url) as provider:
+        with pytest.raises(ProviderError, match=str(status)):
+            await kind.ask(provider)
+
+    assert len(server.exchanges) == asked
+
+
+async def test_a_server_that_is_not_there_is_an_error(kind, soon):
+    async with kind.open("http://127.0.0.1:9/v1") as provider:
         with pytest.raises(ProviderError, match="is the server running") as caught:
             await kind.ask(provider)
 

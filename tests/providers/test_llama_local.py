@@ -92,7 +92,7 @@ async def test_nobody_else_on_this_machine_may_ask_it(llama):
 async def test_the_server_is_gone_when_the_block_is_left():
     async with open_llama_local(SETTINGS) as model:
         url = model._chat.settings.base_url
-    late = OpenAIChat(OpenAISettings(base_url=url, retries=0))
+    late = OpenAIChat(OpenAISettings(base_url=url))
 
     with pytest.raises(ProviderError, match="is the server running"):
         await late.check()

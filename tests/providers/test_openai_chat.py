@@ -53,9 +53,9 @@ def text(outputs: Sequence[ModelOutput]) -> str:
     return "".join(each.text for each in outputs if isinstance(each, TextDelta))
 
 
-async def refused(*scripts: Answer, **settings: object) -> ProviderError:
+async def refused(*scripts: Answer) -> ProviderError:
     """The one clear error of an answer that is none."""
-    async with serving(*scripts, **{"retries": 0, **settings}) as (chat, _):
+    async with serving(*scripts) as (chat, _):
         with pytest.raises(ProviderError) as caught:
             await ask(chat)
     gc.collect()  # a foreign generator that was left open would complain here
@@ -288,15 +288,15 @@ async def test_nothing_is_tried_again_once_the_answer_has_begun():
 
 
 async def test_trying_again_has_an_end():
-    async with serving(script("{}", status=503), retries=2) as (chat, server):
+    async with serving(script("{}", status=503)) as (chat, server):
         with pytest.raises(ProviderError, match="503"):
             await ask(chat)
 
-    assert len(server.exchanges) == 3
+    assert len(server.exchanges) == 2
 
 
 async def test_a_wrong_key_is_not_tried_again():
-    async with serving(script("{}", status=401), retries=2) as (chat, server):
+    async with serving(script("{}", status=401)) as (chat, server):
         with pytest.raises(ProviderError):
             await ask(chat)
 

@@ -156,10 +156,7 @@ async def test_a_transcript_may_arrive_in_any_pieces_even_inside_a_letter(cuts):
     ],
 )
 async def test_a_foreign_answer_is_an_error_that_quotes_nothing(body, kind, says):
-    async with (
-        listening(script(body, kind=kind)) as server,
-        TRANSCRIPTION.open(server.url, retries=0) as recognizer,
-    ):
+    async with listening(script(body, kind=kind)) as server, TRANSCRIPTION.open(server.url) as recognizer:
         with pytest.raises(ProviderError) as caught:
             await heard(recognizer, PCM)
 

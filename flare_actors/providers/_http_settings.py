@@ -1,0 +1,38 @@
+"""What the settings of every provider behind an HTTP API have in common."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import attrs
+
+from flare_actors.providers._key import KeySettings
+
+__all__ = ["HttpSettings", "check_url"]
+
+
+def check_url(_: object, __: object, value: str) -> None:
+    """Refuse, as an attrs validator of ``base_url``, what cannot be the address of an API; it is never quoted.
+
+    Raises:
+        ValueError: it cannot, or it holds a secret.
+    """
+    url = urlsplit(value)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("must be an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
+    if url.username or url.password:
+        raise ValueError("must hold no user name or password; use api_key_env")
+
+
+@attrs.frozen(kw_only=True)
+class HttpSettings(KeySettings):
+    """Where the API is, and how patiently it is asked; each provider says what of it is the default."""
+
+    base_url: str = attrs.field(validator=check_url)
+    """Up to and including ``/v1``."""
+    model: str
+    """As the server names it."""
+    connect_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    """Until the TCP connection is there."""
+    connections: int = attrs.field(default=64, validator=attrs.validators.ge(1))
+    """Requests that are answered at a time, for all sessions together; more wait."""
