@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
 import trio
 
+from flare_actors.errors import Stage
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.scripted import (
     EnergyVoiceActivity,
@@ -93,40 +94,20 @@ class ScriptedSpeech:
     """Seconds of work per second of audio."""
 
 
-def _scripted(make: Callable[..., object]) -> Callable[[attrs.AttrsInstance], AbstractAsyncContextManager[object]]:
+def _scripted(stage: Stage, summary: str, settings: type, make: Callable[..., object]) -> Provider:
+    """A provider whose settings are the arguments of what it makes."""
+
     @asynccontextmanager
-    async def opened(settings: attrs.AttrsInstance) -> AsyncGenerator[object]:
+    async def opened(given: attrs.AttrsInstance) -> AsyncGenerator[object]:
         await trio.lowlevel.checkpoint()
-        yield make(**attrs.asdict(settings, recurse=False))
+        yield make(**attrs.asdict(given, recurse=False))
 
-    return opened
+    return Provider(
+        stage=stage, name="scripted", summary=f"{summary}; for tests and demos", settings=settings, open=opened
+    )
 
 
-VOICE: Final = Provider(
-    stage="vad",
-    name="scripted",
-    summary="loud is speech; for tests and demos",
-    settings=ScriptedVoice,
-    open=_scripted(EnergyVoiceActivity),
-)
-HEARING: Final = Provider(
-    stage="stt",
-    name="scripted",
-    summary="lines of a script; for tests and demos",
-    settings=ScriptedHearing,
-    open=_scripted(ScriptedRecognizer),
-)
-WRITING: Final = Provider(
-    stage="llm",
-    name="scripted",
-    summary="lines of a script; for tests and demos",
-    settings=ScriptedAnswers,
-    open=_scripted(ScriptedLanguageModel),
-)
-SPEECH: Final = Provider(
-    stage="tts",
-    name="scripted",
-    summary="a tone per phrase; for tests and demos",
-    settings=ScriptedSpeech,
-    open=_scripted(ScriptedSynthesizer),
-)
+VOICE: Final = _scripted("vad", "loud is speech", ScriptedVoice, EnergyVoiceActivity)
+HEARING: Final = _scripted("stt", "lines of a script", ScriptedHearing, ScriptedRecognizer)
+WRITING: Final = _scripted("llm", "lines of a script", ScriptedAnswers, ScriptedLanguageModel)
+SPEECH: Final = _scripted("tts", "a tone per phrase", ScriptedSpeech, ScriptedSynthesizer)
