@@ -1,8 +1,9 @@
 """OpenAI Realtime (GA) over WebSocket, as a codec onto the same session as every other protocol. Pure.
 
-``session_config`` and ``client_events`` are what clients send, ``requests`` what that comes to; ``codec`` is a connection,
-``responses`` one response, ``items`` and ``errors`` their shapes, ``audio`` the formats; ``order`` is the order of events as
-a table; ``docs`` writes the tables of docs/openai-realtime.md.
+``session_config`` and ``client_events`` are what clients send, ``requests`` what that comes to. ``codec`` is the rim of a
+connection; behind it are the user's ``utterances``, the agent's ``turns`` (``responses`` writes one response), and what the
+client knows of items (``known_items``); ``connection`` is what they share. ``items`` and ``errors`` are shapes, ``audio`` the
+formats; ``order`` is the order of events as a table; ``docs`` writes the tables of docs/openai-realtime.md.
 """
 
 from __future__ import annotations

@@ -20,23 +20,10 @@ from flare_actors.wire.openai_realtime import session_config as config
 from flare_actors.wire.openai_realtime.items import new_item
 from flare_actors.wire.openai_realtime.session_config import Chosen, Detection, Eagerness, Json, ToolMode
 
-__all__ = ["Asked", "Wanted", "response_request", "tools_offered", "wanted"]
+__all__ = ["Wanted", "metadata", "response_request", "tools_offered", "wanted"]
 
 _EAGERNESS_S: Final = {Eagerness.LOW: 2.4, Eagerness.MEDIUM: 1.2, Eagerness.HIGH: 0.6}
 """The longest wait for an unfinished sentence to go on; ``auto`` is the agent's own."""
-
-
-@attrs.frozen(kw_only=True)
-class Asked:
-    """A client's event that an answer is expected to."""
-
-    name: str
-    """Its type."""
-    event_id: str | None
-    item_id: str | None = None
-    """The item that it is about; it was one that the client knows."""
-    metadata: Json | None = None
-    """To be echoed in the response."""
 
 
 @attrs.frozen(kw_only=True)
@@ -145,3 +132,18 @@ def response_request(params: wire.ResponseParams, request_id: str) -> ev.Respons
         aside=aside,
         request_id=request_id,
     )
+
+
+def metadata(given: Json | None) -> Json | None:
+    """What is to be echoed in a response.
+
+    Raises:
+        ClientError: that is more than fits.
+    """
+    if given is None:
+        return None
+    if len(given) > 16 or not all(isinstance(value, str) and len(value) <= 512 for value in given.values()):
+        raise ClientError(
+            "invalid_field", "response.metadata: expected up to 16 strings of up to 512 characters", field="metadata"
+        )
+    return given

@@ -1,0 +1,103 @@
+"""What a client knows of the conversation's items: which there are, in which order, and what has become of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flare_actors.conversation import notices as told
+from flare_actors.conversation.items import AgentSaid
+from flare_actors.wire.openai_realtime.connection import Asked, Connection
+from flare_actors.wire.openai_realtime.items import item_object
+from flare_actors.wire.openai_realtime.session_config import Json
+
+__all__ = ["KnownItems"]
+
+_MS: Final = 1000
+
+
+class KnownItems:
+    """The items that the client was told of, and not that they are gone.
+
+    Args:
+        connection: where they are told.
+        most: so many at a time; the oldest are forgotten first, as in the history.
+    """
+
+    def __init__(self, connection: Connection, *, most: int) -> None:
+        self._connection = connection
+        self._most = most
+        self._order: list[str] = []
+        self._unheard: set[str] = set()
+        """Of these, answers of which nothing was heard, as far as is known: the history may have given them up."""
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._order
+
+    def previous(self, item_id: str) -> str | None:
+        """The item before it; a new one is the last."""
+        if item_id not in self._order:
+            self._enter(item_id, len(self._order))
+        place = self._order.index(item_id) if item_id in self._order else 0
+        return self._order[place - 1] if place else None
+
+    def show(self, item: Json) -> None:
+        """Tell of a whole item."""
+        previous = self.previous(str(item["id"]))
+        self._connection.emit("conversation.item.added", previous_item_id=previous, item=item)
+        self._connection.emit("conversation.item.done", previous_item_id=previous, item=item)
+
+    def delete(self, item_id: str) -> None:
+        """Tell that an item is gone."""
+        self._leave(item_id)
+        self._connection.emit("conversation.item.deleted", item_id=item_id)
+
+    def tell(self, notice: told.ItemInserted | told.ItemShown | told.ItemDeleted | told.ItemTruncated) -> None:
+        """What the client has asked for is done."""
+        emit = self._connection.emit
+        match notice:
+            case told.ItemInserted(item=item, after=after):
+                place = self._order.index(after) + 1 if after in self._order else len(self._order) if after else 0
+                self._enter(item.id, place)
+                shown = item_object(item)
+                emit("conversation.item.added", previous_item_id=after, item=shown)
+                emit("conversation.item.done", previous_item_id=after, item=shown)
+            case told.ItemShown(item=item):
+                emit("conversation.item.retrieved", item=item_object(item))
+            case told.ItemDeleted(item_id=item_id):
+                self.delete(item_id)
+            case told.ItemTruncated(item_id=item_id, end_s=end_s):
+                self.suspect(item_id)
+                emit("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=round(end_s * _MS))
+
+    def suspect(self, item_id: str) -> None:
+        """Nothing was heard of it; or perhaps nothing, where the client has cut it short."""
+        if item_id in self._order:
+            self._unheard.add(item_id)
+
+    def tell_unheard(self, asked: Asked) -> bool:
+        """Answer for an item of which the history has nothing any more, if the client was told of it.
+
+        The history gives up what nobody has heard as soon as the model is asked again. To the client it is an item like any
+        other, until it has it deleted.
+        """
+        item_id = asked.item_id
+        if item_id is None or item_id not in self._unheard:
+            return False
+        match asked.name:
+            case "conversation.item.retrieve":
+                self.tell(told.ItemShown(item=AgentSaid(id=item_id, text="", interrupted=True)))
+            case "conversation.item.truncate":
+                self.tell(told.ItemTruncated(item_id=item_id, end_s=0.0))
+            case "conversation.item.delete":
+                self.tell(told.ItemDeleted(item_id=item_id))
+        return True
+
+    def _enter(self, item_id: str, place: int) -> None:
+        self._order.insert(place, item_id)
+        for forgotten in self._order[: -self._most]:
+            self._leave(forgotten)
+
+    def _leave(self, item_id: str) -> None:
+        self._unheard.discard(item_id)
+        if item_id in self._order:
+            self._order.remove(item_id)

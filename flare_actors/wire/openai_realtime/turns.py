@@ -1,0 +1,268 @@
+"""The agent's turns as responses, and the functions of the client's that they call.
+
+A turn is a response, or several: a turn whose model calls functions of the client's is told as one response that ends with
+the calls, and one more after their results.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flare_actors.conversation import events as ev
+from flare_actors.conversation import notices as told
+from flare_actors.conversation.items import turn_id
+from flare_actors.conversation.states import Output, Reason
+from flare_actors.errors import ClientError
+from flare_actors.ports import AudioOut, ClientMessage
+from flare_actors.wire.openai_realtime import client_events as wire
+from flare_actors.wire.openai_realtime import session_config as config
+from flare_actors.wire.openai_realtime.audio import AudioWriter
+from flare_actors.wire.openai_realtime.connection import Connection
+from flare_actors.wire.openai_realtime.known_items import KnownItems
+from flare_actors.wire.openai_realtime.requests import metadata, response_request
+from flare_actors.wire.openai_realtime.responses import ResponseWriter, Usage, function_item
+from flare_actors.wire.openai_realtime.session_config import Json
+
+__all__ = ["Turns"]
+
+_HELD_BYTES: Final = 2_000_000
+"""Audio that waits for the client to ask for the rest of an answer: 40 s."""
+
+
+class Turns:
+    """The response that is being told, and what the client and the session have said of it."""
+
+    def __init__(self, connection: Connection, items: KnownItems) -> None:
+        self._connection = connection
+        self._items = items
+        self._writer = AudioWriter()
+        self._response: ResponseWriter | None = None
+        self._responses = 0
+        self._wanted: str | None = None
+        """The response.create that the session has not begun to answer."""
+        self._cancelled = False
+        """The client itself has stopped the active response."""
+        self._clearing = False
+        self._failed: dict[int, Json] = {}
+        self._calling: int | None = None
+        """The turn that waits for results of the client's functions."""
+        self._calls: dict[str, str | None] = {}
+        """Its calls, and what the client has made of them so far."""
+        self._messages: dict[int, int] = {}
+        """How many messages a turn has had."""
+        self._output = Output.AUDIO
+        """What the latest turn comes as."""
+        self._asides: set[int] = set()
+        """Turns out of band."""
+        self._held: list[AudioOut | told.ResponseTextDelta] = []
+        self._held_bytes = 0
+
+    # --- Responses that the client asks for ---------------------------------------------------------------------------
+
+    def respond(self, params: wire.ResponseParams, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
+        """The client wants a response, or the rest of one whose functions it has carried out.
+
+        Raises:
+            ClientError: not now, or there is no such response.
+        """
+        if self._response is not None or self._wanted is not None:
+            raise ClientError("already_answering", "a response is active; cancel it, or wait for its response.done")
+        request_id = self._connection.ask(name, event_id, metadata=metadata(params.metadata))
+        if self._calling is not None:
+            return self._go_on(self._calling, request_id)
+        request = response_request(params, request_id)
+        self._wanted = request_id
+        return (request,)
+
+    def answered(self, request_id: str | None) -> None:
+        """The session has begun to answer that, or will not."""
+        if request_id is not None and request_id == self._wanted:
+            self._wanted = None
+
+    def cancel(self, response_id: str | None = None) -> tuple[ClientMessage, ...]:
+        """The client stops the active response.
+
+        Raises:
+            ClientError: there is none, or another one.
+        """
+        active = self._response
+        if self._calling is not None and active is None:
+            self._forget_calls()
+            return (ev.InterruptRequested(),)
+        if active is None or response_id not in {None, active.id}:
+            raise ClientError(
+                "response_cancel_not_active", "Cancellation failed: no active response found", field="response_id"
+            )
+        self._cancelled = True
+        return (ev.InterruptRequested(),)
+
+    def clear(self) -> tuple[ClientMessage, ...]:
+        """The same, and the client is told when its output is silent.
+
+        Raises:
+            ClientError: there is no active response.
+        """
+        messages = self.cancel()
+        self._clearing = True
+        return messages
+
+    def cut_short(self) -> None:
+        """The client has stopped playing: if that ends the active response, it is the client's doing."""
+        self._cancelled |= self._response is not None
+
+    # --- Functions of the client's ------------------------------------------------------------------------------------
+
+    def take_result(self, item: wire.Item) -> None:
+        """The client has carried a function out.
+
+        Raises:
+            ClientError: no call waits for that.
+        """
+        call_id = item.call_id
+        if call_id is None or self._calls.get(call_id, "") is not None:
+            raise ClientError(
+                "invalid_tool_call_id", "item.call_id: no call of that id waits for its result", field="item.call_id"
+            )
+        if item.output is None:
+            raise ClientError("missing_field", "item.output is required and missing", field="item.output")
+        self._calls[call_id] = item.output
+        item_id = item.id or f"result_{call_id}"
+        self._items.show(function_item(item_id, "function_call_output", call_id, output=item.output))
+
+    def _go_on(self, turn: int, request_id: str) -> tuple[ClientMessage, ...]:
+        """The client has the results, and wants the rest of the answer: it is another response."""
+        results = tuple(
+            ev.ToolResultReceived(
+                call=call,
+                output="The client gave no result." if output is None else output,
+                failed=output is None,
+            )
+            for call, output in self._calls.items()
+        )
+        self._forget_calls()
+        self._begin(turn, request_id)
+        held, self._held, self._held_bytes = self._held, [], 0
+        for message in held:
+            if isinstance(message, AudioOut):
+                self.audio(message)
+            else:
+                self.text(message)
+        return results
+
+    def _forget_calls(self) -> None:
+        self._calling = None
+        self._calls.clear()
+
+    # --- From the session ---------------------------------------------------------------------------------------------
+
+    def start(self, notice: told.TurnStarted) -> None:
+        """The agent begins to work on an answer."""
+        if notice.aside:
+            self._asides.add(notice.turn)
+        self._output = notice.output
+        self._begin(notice.turn, notice.request_id)
+
+    def _begin(self, turn: int, request_id: str | None) -> None:
+        asked = self._connection.asked(request_id)
+        self.answered(request_id)
+        if self._response is not None:
+            self._finish("cancelled", reason="turn_detected")
+        self._responses += 1
+        self._cancelled = False
+        token, session = self._connection.token, self._connection.session
+        self._response = ResponseWriter(
+            emit=self._connection.emit,
+            id=f"resp_{token}{self._responses}",
+            turn=turn,
+            output=self._output,
+            conversation_id=None if turn in self._asides else f"conv_{token}",
+            previous=self._items.previous,
+            name=lambda: self._name_message(turn),
+            metadata=asked.metadata if asked is not None else None,
+            audio_format=config.format_object(session.audio.output.format),
+            max_output_tokens=session.max_output_tokens,
+        )
+        self._response.created()
+
+    def _name_message(self, turn: int) -> str:
+        """The first message of a turn has the name that the history has for it."""
+        count = self._messages[turn] = self._messages.get(turn, 0) + 1
+        return turn_id(turn) if count == 1 else f"{turn_id(turn)}_{count}"
+
+    def text(self, message: told.ResponseTextDelta) -> None:
+        """The answer grows."""
+        response = self._response
+        if response is not None and response.turn == message.turn:
+            response.text(message.text)
+        elif self._calling == message.turn:
+            self._held.append(message)
+
+    def audio(self, message: AudioOut) -> None:
+        """More of its sound."""
+        response = self._response
+        if response is not None and response.turn == message.turn:
+            data = self._writer.write(message.turn, message.pcm, self._connection.session.audio.output.format.type)
+            if data:
+                response.audio(data)
+        elif self._calling == message.turn and self._held_bytes < _HELD_BYTES:
+            self._held.append(message)
+            self._held_bytes += len(message.pcm)
+
+    def count(self, notice: told.TurnUsage) -> None:
+        """What a request to the model took."""
+        response = self._response
+        usage = Usage(input_tokens=notice.input_tokens, output_tokens=notice.output_tokens)
+        if response is not None and response.turn == notice.turn:
+            response.usage = usage if response.usage is None else response.usage + usage
+
+    def call(self, notice: told.ToolCallRequested) -> None:
+        """The model wants a function of the client's carried out."""
+        if self._response is None or self._response.turn != notice.turn:
+            self._begin(notice.turn, None)
+        assert self._response is not None
+        # The names that the history has for them: call_N, and result_N.
+        self._response.function_call(f"call_{notice.call}", notice.call, notice.name, notice.arguments)
+        self._calling = notice.turn
+        self._calls[notice.call] = None
+        if len(self._calls) >= notice.batch:
+            self._finish("completed")
+
+    def fail(self, turn: int, error: Json) -> None:
+        """Why the turn will end."""
+        self._failed[turn] = {name: error[name] for name in ("type", "code", "message")}
+
+    def end(self, turn: int, reason: Reason | None) -> None:
+        """A turn is over: so is its response, unless it was told of that already."""
+        if self._calling == turn:
+            self._forget_calls()
+            self._held, self._held_bytes = [], 0
+        response = self._response
+        if response is None or response.turn != turn:
+            return
+        rest = self._writer.rest(turn, self._connection.session.audio.output.format.type)
+        if rest and reason is None:
+            response.audio(rest)
+        error = self._failed.pop(turn, None)
+        if error is not None or reason is Reason.ERROR_RECOVERY:
+            self._finish("failed", error=error)
+        elif reason is None:
+            self._finish("completed")
+        else:
+            self._finish_cancelled()
+
+    def close(self) -> None:
+        """The session is over."""
+        if self._response is not None:
+            self._finish_cancelled()
+
+    def _finish_cancelled(self) -> None:
+        self._finish("cancelled", reason="client_cancelled" if self._cancelled else "turn_detected")
+
+    def _finish(self, status: str, *, reason: str | None = None, error: Json | None = None) -> None:
+        response, self._response = self._response, None
+        assert response is not None
+        response.finish(status, reason=reason, error=error)
+        if self._clearing:
+            self._clearing = False
+            self._connection.emit("output_audio_buffer.cleared", response_id=response.id)
+        self._connection.emit("rate_limits.updated", rate_limits=[])

@@ -1,0 +1,164 @@
+"""What the user says, as the client is told of it: speech, the commit of the input buffer, and the words as an item."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from flare_actors.conversation.items import utterance_id
+from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioReader
+from flare_actors.wire.openai_realtime.connection import Asked, Connection
+from flare_actors.wire.openai_realtime.known_items import KnownItems
+from flare_actors.wire.openai_realtime.responses import message_item
+from flare_actors.wire.openai_realtime.session_config import Json
+
+__all__ = ["Utterances"]
+
+_MOST_COMMITS: Final = 16
+_MS: Final = 1000
+_BYTES_PER_MS: Final = SAMPLE_RATE * 2 // _MS
+
+
+@attrs.define
+class _Heard:
+    """An utterance, from its first sound to its words."""
+
+    start_ms: int
+    end_ms: int | None = None
+    text: str | None = None
+    lost: Json | None = None
+    """Why its words will never be known."""
+
+
+class Utterances:
+    """The input buffer, and the utterances in it of which there is no item yet."""
+
+    def __init__(self, connection: Connection, items: KnownItems) -> None:
+        self._connection = connection
+        self._items = items
+        self._reader = AudioReader()
+        self._input_bytes = 0
+        self._utterances: dict[int, _Heard] = {}
+        self._commits: list[str | None] = []
+        """Event ids of the client's commits that no words have come for."""
+
+    # --- From the client ----------------------------------------------------------------------------------------------
+
+    def append(self, audio: str) -> bytes:
+        """Microphone audio, as the session takes it.
+
+        Raises:
+            ClientError: that is no audio.
+        """
+        pcm = self._reader.read(audio, self._connection.session.audio.input.format.type)
+        self._input_bytes += len(pcm)
+        return pcm
+
+    def commit(self, event_id: str | None) -> None:
+        """The client says that the user has finished speaking."""
+        self._commits.append(event_id)
+        del self._commits[:-_MOST_COMMITS]
+        for utterance in sorted(self._utterances):
+            self._tell_words(utterance)
+
+    def refuse_commit(self) -> Asked | None:
+        """There was nothing to be committed: the commit that this is about."""
+        if not self._commits:
+            return None
+        return Asked(name="input_audio_buffer.commit", event_id=self._commits.pop())
+
+    # --- From the session ---------------------------------------------------------------------------------------------
+
+    @property
+    def _detects(self) -> bool:
+        return self._connection.session.audio.input.turn_detection is not None
+
+    @property
+    def _now_ms(self) -> int:
+        return self._input_bytes // _BYTES_PER_MS
+
+    def start(self, utterance: int) -> None:
+        """The user begins to speak."""
+        detection = self._connection.session.audio.input.turn_detection
+        padding_ms = (detection.prefix_padding_ms if detection is not None else None) or 0
+        start_ms = max(0, self._now_ms - padding_ms)
+        self._utterances[utterance] = _Heard(start_ms)
+        if self._detects:
+            self._connection.emit(
+                "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=utterance_id(utterance)
+            )
+
+    def stop(self, utterance: int) -> None:
+        """The user has finished."""
+        heard = self._utterances.get(utterance)
+        if heard is None:
+            return
+        heard.end_ms = self._now_ms
+        if self._detects:
+            self._connection.emit(
+                "input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=utterance_id(utterance)
+            )
+        if heard.lost is not None:
+            self._fail_words(utterance, heard.lost)
+
+    def take_words(self, utterance: int, text: str) -> None:
+        """What was said is understood."""
+        heard = self._utterances.setdefault(utterance, _Heard(self._now_ms))
+        heard.text = text
+        for earlier in [number for number in self._utterances if number < utterance]:
+            if self._utterances[earlier].text is None:
+                del self._utterances[earlier]  # Utterances are understood in order: nothing comes of it any more.
+        if self._detects or self._commits:
+            self._tell_words(utterance)
+
+    def forget(self, utterance: int) -> None:
+        """There was nothing in it."""
+        self._utterances.pop(utterance, None)
+
+    def clear(self) -> None:
+        """What the user was saying is forgotten."""
+        self._utterances.clear()
+        self._connection.emit("input_audio_buffer.cleared")
+
+    def _tell_words(self, utterance: int) -> None:
+        """An utterance whose words are known is an item; where the client commits, from its commit on."""
+        heard = self._utterances.get(utterance)
+        if heard is None or heard.text is None:
+            return
+        del self._utterances[utterance]
+        self._commits.clear()
+        emit = self._connection.emit
+        item_id = utterance_id(utterance)
+        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
+        transcribed = self._connection.session.audio.input.transcription is not None
+        content: Json = {"type": "input_audio", "transcript": heard.text if transcribed else None}
+        self._items.show(message_item(item_id, "user", [content]))
+        if not transcribed:
+            return
+        kind = "conversation.item.input_audio_transcription"
+        emit(f"{kind}.delta", item_id=item_id, content_index=0, delta=heard.text)
+        end_ms = heard.end_ms if heard.end_ms is not None else self._now_ms
+        usage = {"type": "duration", "seconds": max(0, end_ms - heard.start_ms) / _MS}
+        emit(f"{kind}.completed", item_id=item_id, content_index=0, transcript=heard.text, usage=usage)
+
+    def lose_words(self, error: Json) -> None:
+        """The recogniser failed: what was said is not known, and never will be."""
+        for utterance, heard in list(self._utterances.items()):
+            heard.lost = error
+            if heard.end_ms is not None and heard.text is None:
+                self._fail_words(utterance, error)
+
+    def _fail_words(self, utterance: int, error: Json) -> None:
+        del self._utterances[utterance]
+        emit = self._connection.emit
+        item_id = utterance_id(utterance)
+        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
+        self._items.show(message_item(item_id, "user", [{"type": "input_audio", "transcript": None}]))
+        emit(
+            "conversation.item.input_audio_transcription.failed",
+            item_id=item_id,
+            content_index=0,
+            error={name: error[name] for name in ("type", "code", "message", "param")},
+        )
+        self._items.delete(item_id)
