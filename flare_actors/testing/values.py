@@ -23,7 +23,8 @@ from flare_actors.conversation.notices import Notice
 from flare_actors.conversation.settings import Settings
 from flare_actors.ports import AudioOut
 from flare_actors.wire import flare
-from flare_actors.wire.flare_messages import CLIENT_MESSAGES, SERVER_MESSAGES
+from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
+from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
 from flare_actors.wire.strict import Length, Range
 
 __all__ = [

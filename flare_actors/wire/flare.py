@@ -1,7 +1,8 @@
 """The native protocol: bytes and text on a WebSocket <-> the values that a session speaks. Pure, for both ends.
 
-Text messages are JSON objects with a ``type``; binary messages are audio. `flare_messages` has the shapes, `docs/protocol.md`
-the story. A server reads strictly and says what is wrong; a client lets pass what a newer server may add.
+Text messages are JSON objects with a ``type``; binary messages are audio. `flare_client_messages` and `flare_server_messages`
+have the shapes, `docs/protocol.md` the story. A server reads strictly and says what is wrong; a client lets pass what a newer
+server may add.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from flare_actors.conversation.events import ClientEvent
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ClientError, LinkBroken
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage, ToolChoice, ToolSpec
-from flare_actors.wire import flare_messages as wire
+from flare_actors.wire import flare_client_messages as client
+from flare_actors.wire import flare_server_messages as server
 from flare_actors.wire import strict
+from flare_actors.wire.flare_client_messages import Ping, Resume, StartSession
 from flare_actors.wire.flare_items import item_of, shape_of
-from flare_actors.wire.flare_messages import ItemRole, Ping, Pong, Resume, StartSession
+from flare_actors.wire.flare_server_messages import Pong
+from flare_actors.wire.flare_shapes import Item, ItemRole
 
 __all__ = [
     "AUDIO_HEADER_BYTES",
@@ -58,8 +62,8 @@ FromServer: TypeAlias = Union[ServerMessage, Pong]
 
 _strictly = strict.make_converter(unknown_fields=False)
 _leniently = strict.make_converter(unknown_fields=True)
-_CLIENT_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in wire.CLIENT_MESSAGES.items()}
-_SERVER_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in wire.SERVER_MESSAGES.items()}
+_CLIENT_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in client.CLIENT_MESSAGES.items()}
+_SERVER_TYPES: Final[Mapping[object, str]] = {kind: name for name, kind in server.SERVER_MESSAGES.items()}
 
 
 def _to_json(message: object, name: str, *, skip_none: bool) -> str:
@@ -86,7 +90,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
 """What a client may choose, by its name on the wire; `silence_threshold_ms` has another unit besides."""
 
 
-def settings_asked(message: wire.StartSession | wire.UpdateSession) -> dict[str, object]:
+def settings_asked(message: client.StartSession | client.UpdateSession) -> dict[str, object]:
     """The settings that a client asks for, by the names of ``Settings``."""
     fields = _fields(message)
     asked = {_SETTINGS[name]: value for name, value in fields.items() if name in _SETTINGS and value is not None}
@@ -95,7 +99,7 @@ def settings_asked(message: wire.StartSession | wire.UpdateSession) -> dict[str,
     return asked
 
 
-def _update_of(message: events.SettingsChanged) -> wire.UpdateSession:
+def _update_of(message: events.SettingsChanged) -> client.UpdateSession:
     values = {change.name: change.value for change in message.changes}
     silence = values.pop("endpoint_s", None)
     body = {name: values.pop(field) for name, field in _SETTINGS.items() if name != "stt_mode" and field in values}
@@ -105,7 +109,7 @@ def _update_of(message: events.SettingsChanged) -> wire.UpdateSession:
         body["silence_threshold_ms"] = round(silence * 1000)
     if message.request_id is not None:
         body["request_id"] = message.request_id
-    return strict.structure(_strictly, wire.UpdateSession, body, where="update_session")
+    return strict.structure(_strictly, client.UpdateSession, body, where="update_session")
 
 
 def _in_force(settings: Settings) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def _in_force(settings: Settings) -> dict[str, Any]:
     return {**told, "silence_threshold_ms": max(1, round(settings.endpoint_s * 1000))}
 
 
-def _settings_told(shape: wire.SessionStarted | wire.SessionUpdated) -> Settings:
+def _settings_told(shape: server.SessionStarted | server.SessionUpdated) -> Settings:
     told: dict[str, Any] = {field: getattr(shape, name) for name, field in _SETTINGS.items() if name != "mode"}
     return Settings(**told, endpoint_s=shape.silence_threshold_ms / 1000)
 
@@ -137,31 +141,31 @@ def decode_client(data: str | bytes) -> FromClient:
     name = body.pop("type", None)
     if not isinstance(name, str):
         raise ClientError("missing_field", "every message needs a `type`, a string", field="type")
-    kind = wire.CLIENT_MESSAGES.get(name)
+    kind = client.CLIENT_MESSAGES.get(name)
     if kind is None:
-        near = strict.closest(name, wire.CLIENT_MESSAGES)
-        fix = f"did you mean {near!r}?" if near else f"known: {', '.join(wire.CLIENT_MESSAGES)}"
+        near = strict.closest(name, client.CLIENT_MESSAGES)
+        fix = f"did you mean {near!r}?" if near else f"known: {', '.join(client.CLIENT_MESSAGES)}"
         raise ClientError("unknown_message", f"unknown message type; {fix}", field="type")
     return _event_of(strict.structure(_strictly, kind, body, where=name))
 
 
 # What a client asks for, and its wire shape: the same fields under another name.
-_REQUESTS: Final[Mapping[type[ClientEvent], type[wire.Request]]] = {
-    events.ConversationStartRequested: wire.StartConversation,
-    events.ConversationEndRequested: wire.EndConversation,
-    events.SessionEndRequested: wire.EndSession,
-    events.TextReceived: wire.Text,
-    events.ToolResultReceived: wire.ToolResult,
-    events.InterruptRequested: wire.Interrupt,
-    events.CommitRequested: wire.Commit,
-    events.InputClearRequested: wire.ClearInput,
-    events.ResponseRequested: wire.Respond,
-    events.MuteRequested: wire.Mute,
-    events.PlaybackProgressed: wire.PlaybackProgress,
-    events.PlaybackCompleted: wire.AudioPlaybackCompleted,
-    events.ItemDeleteRequested: wire.DeleteItem,
-    events.ItemTruncateRequested: wire.TruncateItem,
-    events.ItemReadRequested: wire.ReadItem,
+_REQUESTS: Final[Mapping[type[ClientEvent], type[client.Request]]] = {
+    events.ConversationStartRequested: client.StartConversation,
+    events.ConversationEndRequested: client.EndConversation,
+    events.SessionEndRequested: client.EndSession,
+    events.TextReceived: client.Text,
+    events.ToolResultReceived: client.ToolResult,
+    events.InterruptRequested: client.Interrupt,
+    events.CommitRequested: client.Commit,
+    events.InputClearRequested: client.ClearInput,
+    events.ResponseRequested: client.Respond,
+    events.MuteRequested: client.Mute,
+    events.PlaybackProgressed: client.PlaybackProgress,
+    events.PlaybackCompleted: client.AudioPlaybackCompleted,
+    events.ItemDeleteRequested: client.DeleteItem,
+    events.ItemTruncateRequested: client.TruncateItem,
+    events.ItemReadRequested: client.ReadItem,
 }
 _ASKED_BACK: Final[Mapping[object, Callable[..., ClientEvent]]] = {shape: event for event, shape in _REQUESTS.items()}
 
@@ -170,19 +174,19 @@ def _event_of(shape: attrs.AttrsInstance) -> FromClient:
     match shape:
         case StartSession() | Ping():
             return shape
-        case wire.UpdateSession():
+        case client.UpdateSession():
             asked = changes(settings_asked(shape))
             return events.SettingsChanged(changes=asked, request_id=shape.request_id)
-        case wire.InsertItem():
-            item = item_of(wire.Item(id=shape.id or "", role=ItemRole(shape.role.value), text=shape.text))
+        case client.InsertItem():
+            item = item_of(Item(id=shape.id or "", role=ItemRole(shape.role.value), text=shape.text))
             return events.ItemInsertRequested(item=item, after=shape.after, request_id=shape.request_id)
-        case wire.OfferTools():
+        case client.OfferTools():
             return _offer_of(shape)
         case _:
             return _ASKED_BACK[type(shape)](**_fields(shape))
 
 
-def _offer_of(message: wire.OfferTools) -> events.ToolsOffered:
+def _offer_of(message: client.OfferTools) -> events.ToolsOffered:
     try:
         tools = tuple(ToolSpec(**_fields(each)) for each in message.tools)
     except ValueError as error:
@@ -204,17 +208,17 @@ def encode_client(message: FromClient) -> str | bytes:
             shape = _update_of(message)
         case events.ItemInsertRequested():
             known = shape_of(message.item)
-            shape = wire.InsertItem(
-                role=wire.Role(known.role.value),
+            shape = client.InsertItem(
+                role=client.Role(known.role.value),
                 text=known.text,
                 id=known.id or None,
                 after=message.after,
                 request_id=message.request_id,
             )
         case events.ToolsOffered():
-            tools = tuple(wire.OfferedTool(**_fields(each)) for each in message.tools)
+            tools = tuple(client.OfferedTool(**_fields(each)) for each in message.tools)
             choice = message.tool_choice
-            shape = wire.OfferTools(tools=tools, tool_choice=choice, request_id=message.request_id)
+            shape = client.OfferTools(tools=tools, tool_choice=choice, request_id=message.request_id)
         case _:
             kind = _REQUESTS[type(message)]
             shape = kind(**{field.name: getattr(message, field.name) for field in attrs.fields(kind)})
@@ -234,22 +238,22 @@ def encode_server(message: FromServer) -> str | bytes:
 
 # Notices whose wire shape has the same fields under another name.
 _RENAMED: Final[Mapping[type[notices.Notice], Callable[..., attrs.AttrsInstance]]] = {
-    notices.UserSpeechStarted: wire.SpeechStarted,
-    notices.UserSpeechStopped: wire.SpeechStopped,
-    notices.NothingHeard: wire.NothingHeard,
-    notices.TurnStarted: wire.TurnStarted,
-    notices.ResponseTextDelta: wire.ResponseTextDelta,
-    notices.ResponseTextDone: wire.ResponseTextDone,
-    notices.ToolCallRequested: wire.ToolCall,
-    notices.PlaybackCleared: wire.PlaybackClear,
-    notices.TurnEnded: wire.TurnEnded,
-    notices.TurnMetrics: wire.TurnMetrics,
-    notices.TurnUsage: wire.TurnUsage,
-    notices.InputCleared: wire.InputCleared,
-    notices.ErrorRaised: wire.Error,
-    notices.ItemDeleted: wire.ItemDeleted,
-    notices.ItemTruncated: wire.ItemTruncated,
-    notices.SessionEnded: wire.SessionEnded,
+    notices.UserSpeechStarted: server.SpeechStarted,
+    notices.UserSpeechStopped: server.SpeechStopped,
+    notices.NothingHeard: server.NothingHeard,
+    notices.TurnStarted: server.TurnStarted,
+    notices.ResponseTextDelta: server.ResponseTextDelta,
+    notices.ResponseTextDone: server.ResponseTextDone,
+    notices.ToolCallRequested: server.ToolCall,
+    notices.PlaybackCleared: server.PlaybackClear,
+    notices.TurnEnded: server.TurnEnded,
+    notices.TurnMetrics: server.TurnMetrics,
+    notices.TurnUsage: server.TurnUsage,
+    notices.InputCleared: server.InputCleared,
+    notices.ErrorRaised: server.Error,
+    notices.ItemDeleted: server.ItemDeleted,
+    notices.ItemTruncated: server.ItemTruncated,
+    notices.SessionEnded: server.SessionEnded,
 }
 _NAMED_BACK: Final[Mapping[object, Callable[..., notices.Notice]]] = {
     shape: notice for notice, shape in _RENAMED.items()
@@ -266,11 +270,11 @@ def _shape_of(message: notices.Notice | Pong) -> object:
             return message
         case notices.SessionStarted():
             own = {name: value for name, value in _fields(message).items() if name != "settings"}
-            return wire.SessionStarted(**own, **_in_force(message.settings))
+            return server.SessionStarted(**own, **_in_force(message.settings))
         case notices.SettingsUpdated():
-            return wire.SessionUpdated(**_in_force(message.settings))
+            return server.SessionUpdated(**_in_force(message.settings))
         case notices.StateChanged():
-            return wire.StateTransition(
+            return server.StateTransition(
                 old_state=message.old,
                 new_state=message.new,
                 timestamp=message.at,
@@ -278,14 +282,14 @@ def _shape_of(message: notices.Notice | Pong) -> object:
                 reason=message.reason,
             )
         case notices.HearingReady():
-            return wire.SttReady()
+            return server.SttReady()
         case notices.TranscriptReceived():
-            kind = wire.Transcript if message.final else wire.PartialTranscript
+            kind = server.Transcript if message.final else server.PartialTranscript
             return kind(utterance=message.utterance, text=message.text)
         case notices.ItemInserted():
-            return wire.ItemInserted(item=shape_of(message.item), after=message.after)
+            return server.ItemInserted(item=shape_of(message.item), after=message.after)
         case notices.ItemShown():
-            return wire.ItemShown(item=shape_of(message.item))
+            return server.ItemShown(item=shape_of(message.item))
         case _:
             return _RENAMED[type(message)](**_fields(message))
 
@@ -303,7 +307,7 @@ def decode_server(data: str | bytes) -> FromServer | None:
         name = body.pop("type", None)
         if not isinstance(name, str):
             raise LinkBroken("the server sent a message without a type")
-        kind = wire.SERVER_MESSAGES.get(name)
+        kind = server.SERVER_MESSAGES.get(name)
         return None if kind is None else _notice_of(strict.structure(_leniently, kind, body, where=name))
     except ClientError as error:
         raise LinkBroken(f"the server sent what it must not send: {error.message}") from None
@@ -324,24 +328,24 @@ def _notice_of(shape: attrs.AttrsInstance) -> notices.Notice | Pong:
     match shape:
         case Pong():
             return shape
-        case wire.SessionStarted():
+        case server.SessionStarted():
             names = attrs.fields_dict(notices.SessionStarted)
             own = {name: value for name, value in _fields(shape).items() if name in names}
             return notices.SessionStarted(**own, settings=_settings_told(shape))
-        case wire.SessionUpdated():
+        case server.SessionUpdated():
             return notices.SettingsUpdated(settings=_settings_told(shape))
-        case wire.StateTransition():
+        case server.StateTransition():
             return notices.StateChanged(
                 old=shape.old_state, new=shape.new_state, at=shape.timestamp, turn=shape.turn, reason=shape.reason
             )
-        case wire.SttReady():
+        case server.SttReady():
             return notices.HearingReady()
-        case wire.PartialTranscript() | wire.Transcript():
-            final = isinstance(shape, wire.Transcript)
+        case server.PartialTranscript() | server.Transcript():
+            final = isinstance(shape, server.Transcript)
             return notices.TranscriptReceived(utterance=shape.utterance, text=shape.text, final=final)
-        case wire.ItemInserted():
+        case server.ItemInserted():
             return notices.ItemInserted(item=item_of(shape.item), after=shape.after)
-        case wire.ItemShown():
+        case server.ItemShown():
             return notices.ItemShown(item=item_of(shape.item))
         case _:
             return _NAMED_BACK[type(shape)](**_fields(shape))

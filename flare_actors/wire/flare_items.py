@@ -8,8 +8,7 @@ from typing import Final
 import attrs
 
 from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, ToolCalled, ToolReturned, UserSaid
-from flare_actors.wire import flare_messages as wire
-from flare_actors.wire.flare_messages import ItemRole
+from flare_actors.wire.flare_shapes import Item, ItemRole
 
 __all__ = ["item_of", "shape_of"]
 
@@ -22,14 +21,14 @@ _ROLES: Final[Mapping[type[HistoryItem], ItemRole]] = {
 }
 
 
-def shape_of(item: HistoryItem) -> wire.Item:
+def shape_of(item: HistoryItem) -> Item:
     """As it goes over the wire."""
     role = _ROLES[type(item)]
     known = {field.name: getattr(item, field.name) for field in attrs.fields(type(item))}
-    return wire.Item(role=role, **known)
+    return Item(role=role, **known)
 
 
-def item_of(shape: wire.Item) -> HistoryItem:
+def item_of(shape: Item) -> HistoryItem:
     """As the history has it."""
     kind = next(kind for kind, role in _ROLES.items() if role is shape.role)
     return kind(**{field.name: getattr(shape, field.name) for field in attrs.fields(kind)})

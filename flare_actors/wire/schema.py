@@ -13,7 +13,9 @@ from typing import Final, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from flare_actors.wire.flare_messages import CLIENT_MESSAGES, MAX_TURN, SERVER_MESSAGES
+from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
+from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
+from flare_actors.wire.flare_shapes import MAX_TURN
 from flare_actors.wire.strict import Doc, Length, Range
 
 __all__ = ["SCHEMA_PATH", "choices", "json_schema", "tables"]

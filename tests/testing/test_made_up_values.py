@@ -19,7 +19,8 @@ from flare_actors.journal import event_from_json, event_to_json
 from flare_actors.ports import AudioIn, AudioOut
 from flare_actors.testing import values as kit
 from flare_actors.wire import flare
-from flare_actors.wire.flare_messages import CLIENT_MESSAGES, SERVER_MESSAGES
+from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
+from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
 from flare_actors.wire.strict import Length, Range
 
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import ClientError, LinkBroken
 from flare_actors.ports import AudioOut
 from flare_actors.wire import flare
-from flare_actors.wire.flare_messages import CLIENT_MESSAGES, SERVER_MESSAGES
+from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
+from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
 
 
 def refusal(data: str | bytes) -> ClientError | None:

@@ -15,7 +15,8 @@ from wire_shapes import FROM_CLIENT, FROM_SERVER, JSON
 from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import ClientError
 from flare_actors.wire import flare, schema
-from flare_actors.wire.flare_messages import CLIENT_MESSAGES, SERVER_MESSAGES
+from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
+from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
 
 SCHEMA = schema.json_schema()
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
