@@ -78,7 +78,9 @@ class WebSocketLink:
         self._output_format = AudioFormat(sample_rate=codec.output_rate)
         self._coming: deque[ClientMessage] = deque(codec.opening())
         self._heard_until = -math.inf
-        # Reader and writer both send, and one message may be several frames: they go out in the order they are made in.
+        # Reader and writer both send, and one message may be several frames: they go out in the order they are made in. So
+        # they are queued as they are made, and whoever may send sends what is there: two messages' frames at most.
+        self._frames: deque[Frame] = deque()
         self._sending = trio.Lock()
         self._ending: tuple[int, str] | None = None
 
@@ -114,8 +116,7 @@ class WebSocketLink:
             if received.error is not None and not self._allowance.spend():
                 await self._break(received.error)
             if received.replies:
-                async with self._sending:
-                    await self._write(received.replies)
+                await self._write(received.replies)
             self._coming.extend(self._in_pieces(received.messages))
         message = self._coming.popleft()
         if isinstance(message, AudioIn) and self._codec.keeps_audio:
@@ -139,8 +140,7 @@ class WebSocketLink:
     async def _break(self, error: ClientError) -> None:
         self._ending = (ClosingCode.POLICY, "too many malformed messages")
         last = flood(error)
-        async with self._sending:
-            await self._write(self._codec.fault(last))
+        await self._write(self._codec.fault(last))
         _log.info("malformed_flood", remote=self._websocket.remote, code=error.code)
         raise LinkBroken(last.message)
 
@@ -153,12 +153,13 @@ class WebSocketLink:
         """
         if isinstance(message, SessionEnded):
             self._ending = self._codec.ending(message.reason)
-        async with self._sending:
-            await self._write(self._codec.send(message))
+        await self._write(self._codec.send(message))
 
     async def _write(self, frames: Iterable[Frame]) -> None:
-        for frame in frames:
-            await self._websocket.send(frame)
+        self._frames.extend(frames)
+        async with self._sending:
+            while self._frames:
+                await self._websocket.send(self._frames.popleft())
 
     async def aclose(self) -> None:
         """Close with the code that says why. Idempotent; at once when cancelled, else within the server's ``close_s``."""

@@ -91,6 +91,7 @@ class Client:
         self.said: dict[str, dict[str, Any]] = {}
         """What the client sent, by event id."""
         self.heard: list[dict[str, Any]] = []
+        self.number = 0
 
     async def say(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "event_id": f"c{len(self.said)}", **fields}
@@ -115,6 +116,11 @@ class Client:
 
     def take(self, data: str) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(data)
+        number = int(event["event_id"].removeprefix("event_t"))
+        assert number > self.number, (
+            "events come in the order in which they are made: what one says, the next builds on"
+        )
+        self.number = number
         self.order.feed(event)
         models().validate_python(event)
         self.heard.append(event)
