@@ -193,6 +193,25 @@ async def test_what_was_said_can_be_cleared(clock) -> None:
         assert not client.all("input_audio_buffer.committed")
 
 
+@pytest.mark.parametrize("stops_by", ["a clear", "turning detection off"])
+async def test_speech_that_was_told_to_begin_is_told_to_stop(clock, stops_by) -> None:
+    async with realtime() as client:
+        await client.speak(tone(0.5, 24_000))
+        started = await client.wait("input_audio_buffer.speech_started")
+        if stops_by == "a clear":
+            await client.say("input_audio_buffer.clear")
+            stopped = await client.wait("input_audio_buffer.speech_stopped")
+            await client.wait("input_audio_buffer.cleared")
+        else:
+            await client.say("session.update", session={"audio": {"input": {"turn_detection": None}}})
+            await client.say("input_audio_buffer.commit")
+            stopped = await client.wait("input_audio_buffer.speech_stopped")
+            await client.say("session.update", session={"audio": {"input": {"turn_detection": {"type": "server_vad"}}}})
+        assert stopped["item_id"] == started["item_id"]
+        await client.ask()
+        assert (await client.wait("input_audio_buffer.speech_started"))["item_id"] != started["item_id"]
+
+
 async def test_out_of_band_nothing_enters_the_conversation(clock) -> None:
     used = agent()
     async with realtime(used) as client:

@@ -142,6 +142,17 @@ def _items_denied_though_told(client: Client) -> list[str]:
 @given(script=SCRIPTS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @example(script=[("speak", 1.2), ("silence", 0.7), ("wait", 0.5), ("speak", 1.2), ("silence", 0.7)])
+@example(script=[("speak", 0.5), {"type": "input_audio_buffer.clear"}, ("speak", 0.5)])
+@example(
+    script=[
+        {"type": "response.create"},
+        ("wait", 3.0),
+        {"type": "response.create"},
+        {"type": "input_audio_buffer.commit"},
+        {"type": "conversation.item.retrieve", "item_id": "turn_2"},
+        {"type": "conversation.item.retrieve", "item_id": "turn_2"},
+    ]
+)
 @example(script=[*UNHEARD, *_ask_for("turn_1")])
 @example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1")])
 def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:

@@ -25,6 +25,8 @@ class _Heard:
     """An utterance, from its first sound to its words."""
 
     start_ms: int
+    told: bool = False
+    """The client was told that it began, and is to be told that it is over."""
     end_ms: int | None = None
     text: str | None = None
     lost: Json | None = None
@@ -83,7 +85,7 @@ class Utterances:
         detection = self._connection.session.audio.input.turn_detection
         padding_ms = (detection.prefix_padding_ms if detection is not None else None) or 0
         start_ms = max(0, self._now_ms - padding_ms)
-        self._utterances[utterance] = _Heard(start_ms)
+        self._utterances[utterance] = _Heard(start_ms, told=self._detects)
         if self._detects:
             self._connection.emit(
                 "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=utterance_id(utterance)
@@ -94,13 +96,16 @@ class Utterances:
         heard = self._utterances.get(utterance)
         if heard is None:
             return
+        self._end(utterance, heard)
+        if heard.lost is not None:
+            self._fail_words(utterance, heard.lost)
+
+    def _end(self, utterance: int, heard: _Heard) -> None:
         heard.end_ms = self._now_ms
-        if self._detects:
+        if heard.told:
             self._connection.emit(
                 "input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=utterance_id(utterance)
             )
-        if heard.lost is not None:
-            self._fail_words(utterance, heard.lost)
 
     def take_words(self, utterance: int, text: str) -> None:
         """What was said is understood."""
@@ -118,6 +123,9 @@ class Utterances:
 
     def clear(self) -> None:
         """What the user was saying is forgotten."""
+        for utterance, heard in self._utterances.items():
+            if heard.end_ms is None:
+                self._end(utterance, heard)
         self._utterances.clear()
         self._connection.emit("input_audio_buffer.cleared")
 
