@@ -28,6 +28,7 @@ from flare_actors.ports import (
     ToolChoice,
     ToolSpec,
     Transcript,
+    Usage,
 )
 
 __all__ = [
@@ -137,8 +138,8 @@ class ScriptedRecognizer:
 
 _ANSWER: Final = "You said something, and I heard it. This is the scripted answer."
 
-Line: TypeAlias = Union[str, Sequence[Union[str, ToolCall]]]
-"""An answer: a text, or texts and tool calls in the order in which they come."""
+Line: TypeAlias = Union[str, Sequence[Union[str, ToolCall, Usage]]]
+"""An answer: a text, or texts, tool calls and what the request cost, in the order in which they come."""
 
 
 @attrs.define(kw_only=True)
@@ -197,7 +198,7 @@ class ScriptedLanguageModel:
             return self.script(messages)
         return self.script[min(len(self.requests), len(self.script)) - 1]
 
-    async def _run(self, parts: Iterable[str | ToolCall]) -> AsyncGenerator[ModelOutput, None]:
+    async def _run(self, parts: Iterable[str | ToolCall | Usage]) -> AsyncGenerator[ModelOutput, None]:
         await trio.sleep(self.first_token_s)
         first = True
         for part in parts:
@@ -209,7 +210,7 @@ class ScriptedLanguageModel:
                     yield ToolCallDelta(call=token.call, name=token.name, arguments=token.arguments)
                     yield token
                 else:
-                    yield TextDelta(text=token)
+                    yield TextDelta(text=token) if isinstance(token, str) else token
 
 
 @attrs.define(kw_only=True)

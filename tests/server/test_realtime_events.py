@@ -11,7 +11,7 @@ from realtime_kit import SILENCE, Client, agent, realtime
 
 from flare_actors.conversation.settings import Limits
 from flare_actors.conversation.states import Reason
-from flare_actors.ports import ToolCall
+from flare_actors.ports import ToolCall, Usage
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, tone
 from flare_actors.wire import g711
 
@@ -402,6 +402,26 @@ async def test_functions_are_the_client_s_to_carry_out_and_then_it_asks_for_the_
         await client.say("conversation.item.retrieve", item_id=done["output"][0]["id"])
         item = (await client.wait("conversation.item.retrieved"))["item"]
         assert (item["type"], item["name"]) == ("function_call", "get_weather")
+
+
+async def test_a_response_says_what_the_model_took_for_it_where_the_model_tells(clock) -> None:
+    call = ToolCall(call="c", name="get_weather", arguments="{}")
+    model = ScriptedLanguageModel(
+        script=[
+            [call, Usage(input_tokens=20, output_tokens=3)],
+            ["It is sunny.", Usage(input_tokens=30, output_tokens=4)],
+            "Nobody counts this.",
+        ]
+    )
+    async with realtime(attrs.evolve(agent(), language_model=model), session={"tools": [WEATHER]}) as client:
+        usages = []
+        await client.write("how is the weather?")
+        for _ in range(3):
+            await client.say("response.create", response={"output_modalities": ["text"]})
+            usages.append((await client.wait("response.done"))["response"]["usage"])
+        counts = [(each["input_tokens"], each["output_tokens"], each["total_tokens"]) for each in usages[:2]]
+        assert counts == [(20, 3, 23), (30, 4, 34)]
+        assert usages[2] is None
 
 
 async def test_a_call_without_a_result_is_told_to_the_model_as_failed(clock) -> None:
