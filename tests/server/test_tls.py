@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import ssl
 
 import pytest
@@ -52,6 +53,25 @@ async def test_a_conversation_over_tls(clock, authority, files) -> None:
             await client.say(events.SessionEndRequested())
             await client.hear_all()
             assert client.close_code == 1000
+
+
+async def test_openai_realtime_over_tls(clock, authority, files) -> None:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}
+    async with (
+        running(ssl_context=tls_context(*files)) as server,
+        connected(
+            server, path="/v1/realtime?model=m", ssl_context=trusting(authority), subprotocols=["realtime"]
+        ) as client,
+    ):
+        assert client.connection.subprotocol == "realtime"
+        await client.connection.send_message(json.dumps({"type": "conversation.item.create", "item": item}))
+        await client.connection.send_message(json.dumps({"type": "response.create"}))
+        events = [json.loads(await client.connection.get_message())]
+        while events[-1]["type"] != "response.done":
+            events.append(json.loads(await client.connection.get_message()))
+        assert events[0]["type"] == "session.created"
+        assert any(event["type"] == "response.output_audio.delta" for event in events)
+        assert events[-1]["response"]["status"] == "completed"
 
 
 async def test_a_close_code_arrives_over_tls_too(clock, authority, files) -> None:
