@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import trio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from realtime_kit import Client, agent, realtime
 
 from flare_actors.errors import LinkClosed
-from flare_actors.providers.scripted import tone
+from flare_actors.ports import Message, ToolCall
+from flare_actors.providers.scripted import Line, ScriptedLanguageModel, tone
 from flare_actors.wire.openai_realtime.errors import ITEM_CODES
 
 ITEMS = st.sampled_from(["turn_1", "turn_2", "utterance_1", "item_1", "mine", "nobody", "root"])
@@ -31,7 +34,14 @@ MESSAGES = st.builds(
 DETECTIONS = st.none() | st.fixed_dictionaries(
     {"type": st.just("server_vad"), "create_response": st.booleans(), "interrupt_response": st.booleans()}
 )
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "How is the weather?",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
 SESSIONS = st.one_of(
+    st.sampled_from([{"tools": [WEATHER]}, {"tools": [WEATHER], "tool_choice": "none"}, {"tools": []}]),
     st.builds(lambda kind: {"output_modalities": [kind]}, st.sampled_from(["text", "audio"])),
     st.builds(lambda found: {"audio": {"input": {"turn_detection": found}}}, DETECTIONS),
     st.builds(
@@ -61,6 +71,15 @@ WAIT = st.builds(lambda seconds: ("wait", seconds), st.sampled_from([0.0, 0.05, 
 HELLO = {"type": "conversation.item.create", "item": _message("user", "input_text", "hello", None)}
 UNHEARD = [HELLO, {"type": "response.create"}, ("wait", 0.05), {"type": "response.cancel"}, ("wait", 0.05)]
 """An answer that is stopped before a word of it is heard."""
+CALLING = [
+    {"type": "session.update", "session": {"tools": [WEATHER]}},
+    HELLO,
+    {"type": "response.create"},
+    ("wait", 0.05),
+]
+"""An answer that asks for a function of the client's."""
+RESULT = [("result", 0.0), {"type": "response.create"}, ("wait", 0.05)]
+"""The client has carried it out, and wants the rest."""
 ACTS = st.one_of(
     SPEECH,
     SILENCE,
@@ -80,9 +99,27 @@ ACTS = st.one_of(
 )
 
 
-SCRIPTS = st.lists(ACTS.map(lambda act: [act]) | st.just(UNHEARD), max_size=12).map(
+SCRIPTS = st.lists(ACTS.map(lambda act: [act]) | st.sampled_from([UNHEARD, CALLING, RESULT]), max_size=12).map(
     lambda parts: [act for part in parts for act in part]
 )
+
+
+def _model() -> ScriptedLanguageModel:
+    """Calls the client's function, where it is offered, amid its answer."""
+
+    def line(messages: Sequence[Message]) -> Line:
+        if messages and messages[-1].role == "tool":
+            return "It is sunny in Berlin."
+        return ["Let me see what they say. ", ToolCall(call="c", name="get_weather", arguments='{"city": "Berlin"}')]
+
+    return ScriptedLanguageModel(script=line)
+
+
+async def _bring_result(client: Client) -> None:
+    """Of the latest call; or of none."""
+    calls = [event["call_id"] for event in client.all("response.function_call_arguments.done")]
+    result = {"type": "function_call_output", "call_id": calls[-1] if calls else "none", "output": "sunny"}
+    await client.say("conversation.item.create", item=result)
 
 
 async def _act(client: Client, act: Any) -> None:
@@ -90,6 +127,9 @@ async def _act(client: Client, act: Any) -> None:
         await client.say(act["type"], **{name: value for name, value in act.items() if name != "type"})
         return
     what, seconds = act
+    if what == "result":
+        await _bring_result(client)
+        return
     if what == "wait":
         await trio.sleep(seconds)
         return
@@ -100,7 +140,7 @@ async def _act(client: Client, act: Any) -> None:
 
 
 async def _play(script: list[Any]) -> Client:
-    used = agent()
+    used = attrs.evolve(agent(), language_model=_model())
     async with realtime(used) as client:
         try:
             for act in script:
@@ -154,6 +194,7 @@ def _items_denied_though_told(client: Client) -> list[str]:
     ]
 )
 @example(script=[*UNHEARD, *_ask_for("turn_1")])
+@example(script=[*CALLING, *RESULT, ("wait", 3.0), ("result", 0.0)])
 @example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1")])
 def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:
     client = trio.run(_play, script, clock=trio.testing.MockClock(autojump_threshold=0))
