@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import trio
 import trio.testing
+from hypothesis import strategies as st
 
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import HeardAudio, Message, Phrase
@@ -24,6 +25,20 @@ T = TypeVar("T")
 ASK = (Message(role="user", content="Hello?"),)
 HANG = Fault(at=At.FIRST, act=Act.HANG)
 RAISE = Fault(at=At.FIRST, act=Act.RAISE)
+
+
+def faults(most: int) -> st.SearchStrategy[Fault | None]:
+    """One stream's fault, or none; in the middle: after as many as ``most`` items."""
+    return st.one_of(
+        st.none(),
+        st.builds(
+            Fault,
+            at=st.sampled_from([At.CONNECT, At.FIRST, At.MIDDLE, At.END, At.CLOSE]),
+            act=st.sampled_from([Act.HANG, Act.RAISE, Act.CRITICAL, Act.CRASH, Act.CRASH_GROUP, Act.SLOW]),
+            after=st.integers(1, most),
+            seconds=st.floats(0.1, 5),
+        ),
+    )
 
 
 def model(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from compose_kit import ASK, HANG, RAISE, answer, model, on_virtual_time, took
+from compose_kit import ASK, HANG, RAISE, answer, faults, model, on_virtual_time, took
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,20 +248,9 @@ async def test_a_hedged_fallback_that_loses_three_times_is_no_longer_waited_for(
 
 # --- Whatever the faults --------------------------------------------------------------------------------------------------
 
-faults = st.one_of(
-    st.none(),
-    st.builds(
-        Fault,
-        at=st.sampled_from([At.CONNECT, At.FIRST, At.MIDDLE, At.END, At.CLOSE]),
-        act=st.sampled_from([Act.HANG, Act.RAISE, Act.CRITICAL, Act.CRASH, Act.CRASH_GROUP, Act.SLOW]),
-        after=st.integers(1, 3),
-        seconds=st.floats(0.1, 5),
-    ),
-)
-
 
 @given(
-    several=st.lists(st.lists(faults, max_size=6), min_size=1, max_size=3),
+    several=st.lists(st.lists(faults(3), max_size=6), min_size=1, max_size=3),
     hedge_s=st.none() | st.floats(0.1, 3),
     pauses=st.lists(st.floats(0, 40), min_size=1, max_size=6),
     retries=st.integers(0, 2),

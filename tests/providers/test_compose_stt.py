@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from compose_kit import Spoken, ear, hear, on_virtual_time, took
+from compose_kit import Spoken, ear, faults, hear, on_virtual_time, took
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,20 +192,8 @@ async def test_a_source_that_breaks_is_nobodys_failure_but_its_own(autojump_cloc
                 pass
 
 
-faults = st.one_of(
-    st.none(),
-    st.builds(
-        Fault,
-        at=st.sampled_from([At.CONNECT, At.FIRST, At.MIDDLE, At.END, At.CLOSE]),
-        act=st.sampled_from([Act.HANG, Act.RAISE, Act.CRITICAL, Act.CRASH, Act.CRASH_GROUP, Act.SLOW]),
-        after=st.integers(1, 3),
-        seconds=st.floats(0.1, 5),
-    ),
-)
-
-
 @given(
-    several=st.lists(st.lists(faults, max_size=5), min_size=1, max_size=3),
+    several=st.lists(st.lists(faults(3), max_size=5), min_size=1, max_size=3),
     pauses=st.lists(st.floats(0, 40), min_size=1, max_size=4),
     retries=st.integers(0, 1),
 )

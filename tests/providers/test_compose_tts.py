@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from compose_kit import Written, on_virtual_time, say, took, voice
+from compose_kit import Written, faults, on_virtual_time, say, took, voice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,20 +153,8 @@ def test_what_is_skipped_and_what_is_given_make_the_whole(chunks, skipped):
     assert given_out == (rest if len(rest) >= slack else b"")
 
 
-faults = st.one_of(
-    st.none(),
-    st.builds(
-        Fault,
-        at=st.sampled_from([At.CONNECT, At.FIRST, At.MIDDLE, At.END, At.CLOSE]),
-        act=st.sampled_from([Act.HANG, Act.RAISE, Act.CRITICAL, Act.CRASH, Act.CRASH_GROUP, Act.SLOW]),
-        after=st.integers(1, 40),
-        seconds=st.floats(0.1, 5),
-    ),
-)
-
-
 @given(
-    several=st.lists(st.lists(faults, max_size=4), min_size=1, max_size=3),
+    several=st.lists(st.lists(faults(40), max_size=4), min_size=1, max_size=3),
     pauses=st.lists(st.floats(0, 40), min_size=1, max_size=3),
     gap_s=st.sampled_from([0.0, 0.5, 5.0]),
 )

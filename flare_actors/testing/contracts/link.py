@@ -14,6 +14,7 @@ from flare_actors.conversation.notices import HearingReady, TurnStarted
 from flare_actors.conversation.states import TurnKind
 from flare_actors.errors import LinkBroken, LinkClosed
 from flare_actors.ports import AudioIn, AudioOut, ClientLink, ClientMessage
+from flare_actors.testing.contracts.common import need
 from flare_actors.testing.contracts.rules import Broken, Rules
 from flare_actors.testing.link import MemoryClient, memory_link
 
@@ -96,19 +97,14 @@ async def check_client_link(
     await rules.judge()
 
 
-def _need(holds: bool, what: str) -> None:  # noqa: FBT001 - a condition, as in assert
-    if not holds:
-        raise Broken(what)
-
-
 async def _formats(link: ClientLink, far: FarEnd, release_s: float) -> None:
     del far, release_s
     for name in ("input_format", "output_format"):
         rate = getattr(link, name).sample_rate
-        _need(8_000 <= rate <= 48_000, f"{name} has {rate} Hz; give 8000 to 48000")
-        _need(getattr(link, name) == getattr(link, name), f"{name} changes; it is for the link's life")
+        need(8_000 <= rate <= 48_000, f"{name} has {rate} Hz; give 8000 to 48000")
+        need(getattr(link, name) == getattr(link, name), f"{name} changes; it is for the link's life")
     for name in ("realtime", "reports_playback"):
-        _need(isinstance(getattr(link, name), bool), f"{name} is no bool")
+        need(isinstance(getattr(link, name), bool), f"{name} is no bool")
 
 
 async def _order(link: ClientLink, far: FarEnd, release_s: float) -> None:
@@ -127,7 +123,7 @@ async def _order(link: ClientLink, far: FarEnd, release_s: float) -> None:
         while len(got) < len(sent):
             message = await link.receive()
             got.append(message)
-    _need(got == sent, f"the client sent {sent}, and received was {got}; nothing may be lost, doubled or overtaken")
+    need(got == sent, f"the client sent {sent}, and received was {got}; nothing may be lost, doubled or overtaken")
 
 
 async def _both_ways(link: ClientLink, far: FarEnd, release_s: float) -> None:
@@ -140,7 +136,7 @@ async def _both_ways(link: ClientLink, far: FarEnd, release_s: float) -> None:
             await link.send(AudioOut(turn=1, pcm=bytes(640)))
             await far.receive()
             await far.receive()
-        _need(not patience.cancelled_caught, "while receive waits nothing can be sent; they must not share a lock")
+        need(not patience.cancelled_caught, "while receive waits nothing can be sent; they must not share a lock")
         nursery.cancel_scope.cancel()
 
 
@@ -168,14 +164,14 @@ async def _receive_cancelled(link: ClientLink, far: FarEnd, release_s: float) ->
     for number in range(3):
         with trio.move_on_after(0.05) as scope:
             await link.receive()
-        _need(scope.cancelled_caught, "receive gave a message that nobody had sent")
+        need(scope.cancelled_caught, "receive gave a message that nobody had sent")
         with trio.move_on_after(release_s) as patience:
             message = await _passed_on(link, far, TextReceived(text=f"after {number}"))
-            _need(
+            need(
                 message == TextReceived(text=f"after {number}"),
                 f"after a cancelled receive the next one gave {message}; cancelling must lose nothing",
             )
-        _need(
+        need(
             not patience.cancelled_caught,
             "a cancelled receive took the next message with it; cancelling must lose nothing",
         )
@@ -203,14 +199,15 @@ async def _send_cancelled(link: ClientLink, far: FarEnd, release_s: float) -> No
                 scope.cancel()
                 with trio.CancelScope(shield=True):
                     await trio.lowlevel.checkpoint()
-                _need(trio.current_time() - began <= release_s, "a cancelled send held on")
+                need(trio.current_time() - began <= release_s, "a cancelled send held on")
 
             nursery.start_soon(flood)
             nursery.start_soon(stop)
-    _need(scope.cancelled_caught, "a send that waited swallowed its cancellation")
+    need(scope.cancelled_caught, "a send that waited swallowed its cancellation")
 
 
-async def _far_end_leaves(link: ClientLink, far: FarEnd, release_s: float) -> None:
+async def _is_told(link: ClientLink, ends: Callable[[], Awaitable[None]], release_s: float) -> bool:
+    """Does a receive that waits learn of an end within ``release_s`` seconds?"""
     async with trio.open_nursery() as nursery:
         gone = trio.Event()
 
@@ -222,11 +219,16 @@ async def _far_end_leaves(link: ClientLink, far: FarEnd, release_s: float) -> No
 
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        await far.hang_up()
+        await ends()
         with trio.move_on_after(release_s):
             await gone.wait()
         nursery.cancel_scope.cancel()
-    _need(gone.is_set(), "the client left, and receive did not raise LinkClosed or LinkBroken")
+    return gone.is_set()
+
+
+async def _far_end_leaves(link: ClientLink, far: FarEnd, release_s: float) -> None:
+    told = await _is_told(link, far.hang_up, release_s)
+    need(told, "the client left, and receive did not raise LinkClosed or LinkBroken")
     await _refuses(link, "the client had left")
 
 
@@ -254,22 +256,8 @@ async def _used_after_close(link: ClientLink, far: FarEnd, release_s: float) -> 
 
 async def _closed_amid_receive(link: ClientLink, far: FarEnd, release_s: float) -> None:
     del far
-    async with trio.open_nursery() as nursery:
-        gone = trio.Event()
-
-        async def wait() -> None:
-            try:
-                await link.receive()
-            except _GONE:
-                gone.set()
-
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        await link.aclose()
-        with trio.move_on_after(release_s):
-            await gone.wait()
-        nursery.cancel_scope.cancel()
-    _need(gone.is_set(), "aclose leaves a receive in another task waiting; wake it with LinkClosed")
+    told = await _is_told(link, link.aclose, release_s)
+    need(told, "aclose leaves a receive in another task waiting; wake it with LinkClosed")
 
 
 async def _close_cancelled(link: ClientLink, far: FarEnd, release_s: float) -> None:
@@ -277,7 +265,7 @@ async def _close_cancelled(link: ClientLink, far: FarEnd, release_s: float) -> N
     with trio.CancelScope() as scope:
         scope.cancel()
         await link.aclose()
-    _need(trio.current_time() - began <= release_s, "a cancelled aclose held on; close forcefully then")
+    need(trio.current_time() - began <= release_s, "a cancelled aclose held on; close forcefully then")
     await link.aclose()
     await _refuses(link, "a first aclose was cancelled, a second was not")
     with trio.move_on_after(release_s) as patience:
@@ -286,16 +274,16 @@ async def _close_cancelled(link: ClientLink, far: FarEnd, release_s: float) -> N
                 await far.receive()
         except Exception:  # noqa: BLE001, S110 - a far end may say it in its own way
             pass
-    _need(not patience.cancelled_caught, "the link was closed, and the client was never told")
+    need(not patience.cancelled_caught, "the link was closed, and the client was never told")
 
 
 async def _silent_client(link: ClientLink, far: FarEnd, release_s: float) -> None:
     """Empty audio is no reason to fail."""
     del release_s
     first = await _passed_on(link, far, InterruptRequested())
-    _need(first == InterruptRequested(), f"the client interrupted, and received was {first}")
+    need(first == InterruptRequested(), f"the client interrupted, and received was {first}")
     got = await _passed_on(link, far, AudioIn(b""), InterruptRequested())
-    _need(got == InterruptRequested(), f"empty audio was received as {got}; give it, or leave it out")
+    need(got == InterruptRequested(), f"empty audio was received as {got}; give it, or leave it out")
 
 
 _PROBES: Final[dict[str, Callable[[ClientLink, FarEnd, float], Awaitable[None]]]] = {
