@@ -271,10 +271,8 @@ class Draft(BareDraft):
         self.set(hearing=Hearing.STOPPED)
         self.wait(stt_retry=None)
 
-    def end_conversation(self, reason: Reason) -> None:
-        """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
-        self.interrupt(reason)
-        self.stop_hearing(reason)
+    def owe_nothing(self) -> None:
+        """Whatever the agent was going to say is not wanted any more."""
         self.set(
             says=(),
             answer_due=False,
@@ -283,8 +281,14 @@ class Draft(BareDraft):
             apology_due=False,
             report_due=False,
             detached=(),
-            prompted=False,
         )
+
+    def end_conversation(self, reason: Reason) -> None:
+        """To IDLE: the turn is cancelled, hearing stopped, a new conversation can start."""
+        self.interrupt(reason)
+        self.stop_hearing(reason)
+        self.owe_nothing()
+        self.set(prompted=False)
         self.go(State.IDLE, reason)
         if self.c.draining:
             self.end(Reason.SHUTDOWN)
@@ -298,17 +302,8 @@ class Draft(BareDraft):
         self.interrupt(reason)
         self.stop_hearing(reason)
         self.settle_all()
-        self.set(
-            settling=(),
-            says=(),
-            answer_due=False,
-            unanswered=False,
-            wish=None,
-            apology_due=False,
-            report_due=False,
-            detached=(),
-            ended=reason,
-        )
+        self.owe_nothing()
+        self.set(settling=(), ended=reason)
         self.go(State.ENDED, reason)
         self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
         self.tell(SessionEnded(reason=reason))
