@@ -8,30 +8,18 @@ after the other; states are changed from within handlers; the answer is written 
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import os
+import itertools
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-SILENCE = bytes(640)
-CHUNK = (0x0400).to_bytes(2, "little") * 320
-TOKENS = (
-    *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
-    *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
-)
+from harness_kit import CHUNK, SILENCE, TOKENS, feeder_alone_us, now, session_costs, tell, used
+
 at: dict[str, float] = {}
 arrived = asyncio.Event()
-
-
-def now() -> float:
-    """Milliseconds."""
-    return 1000 * time.perf_counter()
 
 
 @dataclass
@@ -205,78 +193,35 @@ async def first_audio(count: int) -> dict[str, list[float]]:
     return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
 
 
-async def _used(seconds: float) -> float:
-    started = time.process_time()
-    await asyncio.sleep(seconds)
-    return time.process_time() - started
-
-
 async def audio_in(count: int) -> dict[str, list[float]]:
     """Frames of 20 sessions; the feeder alone is taken off."""
     sessions, seconds, found = 20, 3.0, []
-    frames = 0
-
-    async def feeder(phase: float) -> None:
-        nonlocal frames
-        due = time.perf_counter() + phase * 0.02
-        while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            frames += 1
-
     for _ in range(count):
-        tasks = [asyncio.create_task(feeder(number / sessions)) for number in range(sessions)]
-        await asyncio.sleep(0.3)
-        frames = 0
-        took = await _used(seconds)
-        alone = 1e6 * took / frames
-        for task in tasks:
-            task.cancel()
+        alone = await feeder_alone_us(sessions, seconds)
         orchestrator = Orchestrator()
         talks = [await orchestrator.open(str(number), number / sessions) for number in range(sessions)]
         await asyncio.sleep(0.3)
         before = sum(talk.frames for talk in talks)
-        took = await _used(seconds)
+        took = await used(seconds)
         found.append(1e6 * took / (sum(talk.frames for talk in talks) - before) - alone)
         for talk in talks:
             await orchestrator.close(talk)
     return {"audio_in_us": found}
 
 
-def _rss_kib() -> float:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
-
-
 async def session_cost(count: int) -> dict[str, list[float]]:
     """Start, stop, memory, tasks."""
-    orchestrator = Orchestrator()
-    starts, stops = [], []
-    for number in range(count + 3):
-        began = now()
-        session = await orchestrator.open(str(number))
-        ready = now()
-        await orchestrator.close(session)
-        if number >= 3:
-            starts.append(ready - began)
-            stops.append(now() - ready)
-    many = 500
-    before, tasks = _rss_kib(), len(asyncio.all_tasks())
-    for number in range(many):
-        await orchestrator.open(f"many {number}")
-    return {
-        "start_ms": starts,
-        "stop_ms": stops,
-        "idle_session_kib": [(_rss_kib() - before) / many],
-        "tasks": [(len(asyncio.all_tasks()) - tasks) / many],
-    }
+    orchestrator, number = Orchestrator(), itertools.count()
+    costs, _ = await session_costs(
+        lambda: orchestrator.open(str(next(number))), orchestrator.close, count=count, many=500
+    )
+    return costs
 
 
 async def main() -> None:
     """One measure."""
     measures = {"first_audio": first_audio, "audio_in": audio_in, "session_cost": session_cost}
-    print(json.dumps(await measures[sys.argv[1]](int(sys.argv[2]))), flush=True)
-    os._exit(0)
+    tell(await measures[sys.argv[1]](int(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -10,35 +10,21 @@ artificial waits are off: endpointing delays 0, no false-interruption timer, no 
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
 import logging
-import os
 import sys
 import time
-from pathlib import Path
 
+from harness_kit import CHUNK, SILENCE, TOKENS, now, session_costs, tell
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm, stt, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice import io
 
 RATE = 16_000
-SILENCE = bytes(640)
-CHUNK = (0x0400).to_bytes(2, "little") * 320
-TOKENS = (
-    *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
-    *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
-)
 at: dict[str, float] = {}
 arrived = asyncio.Event()
 forever = True
 endless = False
-
-
-def now() -> float:
-    """Milliseconds."""
-    return 1000 * time.perf_counter()
 
 
 class Recognizer(stt.STT):
@@ -259,33 +245,10 @@ async def duplex(count: int, default: bool) -> dict[str, list[float]]:
     return {"duplex_sessions_per_core": found}
 
 
-def rss_kib() -> float:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
-
-
 async def session_cost(count: int, default: bool) -> dict[str, list[float]]:
-    starts, stops = [], []
-    for number in range(count + 3):
-        began = now()
-        session, _ = await start(default)
-        ready = now()
-        await session.aclose()
-        if number >= 3:
-            starts.append(ready - began)
-            stops.append(now() - ready)
-    many = 50
-    before, tasks = rss_kib(), len(asyncio.all_tasks())
-    talks = [await start(default) for _ in range(many)]
-    await asyncio.sleep(0.3)
-    found = {
-        "start_ms": starts,
-        "stop_ms": stops,
-        "idle_session_kib": [(rss_kib() - before) / many],
-        "tasks": [(len(asyncio.all_tasks()) - tasks) / many],
-    }
+    costs, talks = await session_costs(lambda: start(default), lambda talk: talk[0].aclose(), count=count, many=50)
     await asyncio.gather(*(session.aclose() for session, _ in talks))
-    return found
+    return costs
 
 
 async def main() -> None:
@@ -303,8 +266,7 @@ async def main() -> None:
                 "duplex": duplex,
                 "session_cost": session_cost,
             }[measure](count, default)
-    print(json.dumps(found), flush=True)
-    os._exit(0)
+    tell(found)
 
 
 class _nothing:

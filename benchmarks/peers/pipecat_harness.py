@@ -11,13 +11,10 @@ is off there too. Prints one line of JSON: METRIC -> values.
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import os
 import sys
 import time
-from pathlib import Path
 
+from harness_kit import CHUNK, SILENCE, TOKENS, feeder_alone_us, now, session_costs, tell, used
 from loguru import logger
 
 logger.remove()
@@ -50,20 +47,9 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 RATE = 16_000
-SILENCE = bytes(640)
-CHUNK = (0x0400).to_bytes(2, "little") * 320
-TOKENS = (
-    *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
-    *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
-)
 at: dict[str, float] = {}
 arrived = asyncio.Event()
 forever = True
-
-
-def now() -> float:
-    """Milliseconds."""
-    return 1000 * time.perf_counter()
 
 
 class Recognizer(STTService):
@@ -253,33 +239,10 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
     return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
 
 
-async def used(seconds: float) -> float:
-    started = time.process_time()
-    await asyncio.sleep(seconds)
-    return time.process_time() - started
-
-
 async def audio_in(count: int, default: bool, vad=None) -> dict[str, list[float]]:
     sessions, seconds, found = 20, 3.0, []
-    frames = 0
-
-    async def feeder(phase: float) -> None:
-        nonlocal frames
-        due = time.perf_counter() + phase * 0.02
-        while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            frames += 1
-            InputAudioRawFrame(SILENCE, RATE, 1)
-
     for _ in range(count):
-        tasks = [asyncio.create_task(feeder(number / sessions)) for number in range(sessions)]
-        await asyncio.sleep(0.3)
-        frames = 0
-        took = await used(seconds)
-        alone = 1e6 * took / frames
-        for task in tasks:
-            task.cancel()
+        alone = await feeder_alone_us(sessions, seconds, lambda: InputAudioRawFrame(SILENCE, RATE, 1))
         make = (lambda: vad()) if vad is not None else (lambda: None)
         talks = [await begun(default, number / sessions, on=True, vad=make()) for number in range(sessions)]
         await asyncio.sleep(0.5)
@@ -304,31 +267,9 @@ async def duplex(count: int, default: bool) -> dict[str, list[float]]:
     return {"duplex_sessions_per_core": found}
 
 
-def rss_kib() -> float:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
-
-
 async def session_cost(count: int, default: bool) -> dict[str, list[float]]:
-    starts, stops = [], []
-    for number in range(count + 3):
-        began = now()
-        talk = await begun(default)
-        ready = now()
-        await talk.stop()
-        if number >= 3:
-            starts.append(ready - began)
-            stops.append(now() - ready)
-    many = 30
-    before, tasks = rss_kib(), len(asyncio.all_tasks())
-    talks = [await begun(default) for _ in range(many)]
-    await asyncio.sleep(0.3)
-    return {
-        "start_ms": starts,
-        "stop_ms": stops,
-        "idle_session_kib": [(rss_kib() - before) / many],
-        "tasks": [(len(asyncio.all_tasks()) - tasks) / len(talks)],
-    }
+    costs, _ = await session_costs(lambda: begun(default), lambda talk: talk.stop(), count=count, many=30)
+    return costs
 
 
 async def main() -> None:
@@ -340,8 +281,7 @@ async def main() -> None:
     else:
         measures = {"first_audio": first_audio, "audio_in": audio_in, "duplex": duplex, "session_cost": session_cost}
         found = await measures[measure](count, default)
-    print(json.dumps(found), flush=True)
-    os._exit(0)
+    tell(found)
 
 
 if __name__ == "__main__":
