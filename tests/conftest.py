@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, settings
 # Every failure prints the one line (``@reproduce_failure``) that has it again.
 _COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", _COMMON, max_examples=40)
-settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
+settings.register_profile("ci", _COMMON, max_examples=150, derandomize=True)
 settings.register_profile("nightly", _COMMON, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
