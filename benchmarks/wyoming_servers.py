@@ -40,9 +40,10 @@ def whisper() -> Iterator[WyomingSttSettings]:
 
 
 @contextmanager
-def piper() -> Iterator[WyomingTtsSettings]:
-    """wyoming-piper with the voice of Joe."""
-    with _running("wyoming-piper", "--voice", VOICE, "--data-dir", str(folder() / "voices")) as uri:
+def piper(*, noise: bool = True) -> Iterator[WyomingTtsSettings]:
+    """wyoming-piper with the voice of Joe; without the noise that it draws for each phrase, it says the same each time."""
+    options = () if noise else ("--noise-scale", "0", "--noise-w-scale", "0")
+    with _running("wyoming-piper", "--voice", VOICE, "--data-dir", str(folder() / "voices"), *options) as uri:
         yield WyomingTtsSettings(uri=uri, voice=VOICE)
 
 

@@ -36,7 +36,8 @@ def whisper() -> Iterator[WyomingSttSettings]:
 
 @pytest.fixture(scope="module")
 def piper() -> Iterator[WyomingTtsSettings]:
-    with wyoming_servers.piper() as settings:
+    # With its noise it speaks otherwise each time, and the smallest whisper mishears some of that.
+    with wyoming_servers.piper(noise=False) as settings:
         yield settings
 
 
@@ -65,9 +66,7 @@ async def test_what_piper_speaks_whisper_understands(whisper, piper):
         *_, final = await heard(recognizer, pcm)
 
         assert final.final
-        # Piper draws its noise anew for every phrase, and the smallest whisper mishears some of it: one to three words of
-        # thirteen were seen. Audio of the wrong rate or order leaves none of them.
-        assert word_error_rate(" ".join(TEXT), final.text) <= 0.4
+        assert word_error_rate(" ".join(TEXT), final.text) <= 0.1
         assert await heard(recognizer, b"") == [Transcript(text="", final=True)]
         assert wyoming_servers.VOICE in await synthesizer.check()
 
