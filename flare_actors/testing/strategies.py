@@ -4,10 +4,13 @@
 stands ("the live turn's first audio", "the transcript that is due, or a late one"), so that they hit more often than they
 miss, and shrink well. ``play`` runs a script as an orchestrator would: deadlines pass in order, before whatever is later than
 they are.
+
+A strategy is made once: to make one of all events takes ten times as long as to draw from it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
@@ -104,34 +107,36 @@ def _said() -> st.SearchStrategy[str]:
     return st.one_of(words, st.just(""), st.just("   "))
 
 
-@st.composite
-def settings(draw: st.DrawFn) -> Settings:
+@functools.cache
+def settings() -> st.SearchStrategy[Settings]:
     """Any choice of what changes decisions; times are such that each of them can matter within a script."""
-    return Settings(
-        locale=draw(st.sampled_from(["en-US", "tr-TR"])),
-        stt_mode=draw(st.sampled_from(SttMode)),
-        input=draw(st.sampled_from([*[Input.AUDIO] * 7, Input.TEXT])),
-        turn_detection=draw(st.sampled_from([*[TurnDetection.AUTOMATIC] * 3, TurnDetection.MANUAL])),
-        auto_answer=draw(st.sampled_from([True, True, True, False])),
-        mute=draw(st.sampled_from([*[Mute.NEVER] * 4, *Mute])),
-        session_max_s=draw(st.sampled_from([None, None, None, 60.0])),
-        soft_endpoint_s=draw(st.sampled_from([0.2, 0.2, None])),
-        endpointing=draw(st.sampled_from(Endpointing)),
-        output=draw(st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT])),
-        welcome=draw(st.sampled_from([None, "Hello. How are you?"])),
-        apology=draw(st.sampled_from([None, "I am sorry."])),
-        barge_in=draw(st.sampled_from(BargeIn)),
-        reconnect_grace_s=draw(st.sampled_from([30.0, 5.0, 0.0])),
-        idle_prompt=draw(st.sampled_from([None, "Are you there?"])),
-        idle_prompt_s=draw(st.sampled_from([1.0, 30.0])),
-        idle_end_s=draw(st.sampled_from([300.0, None, 2.0])),
-        session_idle_s=draw(st.sampled_from([600.0, None, 2.0])),
-        timeouts=Timeouts(playback_report_s=draw(st.sampled_from([0.5, 2.0]))),
-        limits=Limits(
-            history_items=draw(st.sampled_from([2, 3, 200])),
-            say_queue=draw(st.sampled_from([1, 8])),
-            same_failures=draw(st.sampled_from([3, 3, 1])),
-            text_chars=draw(st.sampled_from([12, 8_000])),
+    return st.builds(
+        Settings,
+        locale=st.sampled_from(["en-US", "tr-TR"]),
+        stt_mode=st.sampled_from(SttMode),
+        input=st.sampled_from([*[Input.AUDIO] * 7, Input.TEXT]),
+        turn_detection=st.sampled_from([*[TurnDetection.AUTOMATIC] * 3, TurnDetection.MANUAL]),
+        auto_answer=st.sampled_from([True, True, True, False]),
+        mute=st.sampled_from([*[Mute.NEVER] * 4, *Mute]),
+        session_max_s=st.sampled_from([None, None, None, 60.0]),
+        soft_endpoint_s=st.sampled_from([0.2, 0.2, None]),
+        endpointing=st.sampled_from(Endpointing),
+        output=st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT]),
+        welcome=st.sampled_from([None, "Hello. How are you?"]),
+        apology=st.sampled_from([None, "I am sorry."]),
+        barge_in=st.sampled_from(BargeIn),
+        reconnect_grace_s=st.sampled_from([30.0, 5.0, 0.0]),
+        idle_prompt=st.sampled_from([None, "Are you there?"]),
+        idle_prompt_s=st.sampled_from([1.0, 30.0]),
+        idle_end_s=st.sampled_from([300.0, None, 2.0]),
+        session_idle_s=st.sampled_from([600.0, None, 2.0]),
+        timeouts=st.builds(Timeouts, playback_report_s=st.sampled_from([0.5, 2.0])),
+        limits=st.builds(
+            Limits,
+            history_items=st.sampled_from([2, 3, 200]),
+            say_queue=st.sampled_from([1, 8]),
+            same_failures=st.sampled_from([3, 3, 1]),
+            text_chars=st.sampled_from([12, 8_000]),
         ),
     )
 
@@ -256,6 +261,7 @@ _RARE: Final[tuple[ev.Event, ...]] = (
 )
 
 
+@functools.cache
 def moves() -> st.SearchStrategy[Move]:
     """What can happen next: mostly to the point, now and then late, early, twice or nonsense."""
     off, played = st.sampled_from(_OFF), st.sampled_from(_PLAYED)
@@ -309,6 +315,7 @@ def moves() -> st.SearchStrategy[Move]:
     return st.sampled_from([healthy] * 26 + [to_the_point] * 30 + [nonsense] * 3 + [rare]).flatmap(lambda kind: kind)
 
 
+@functools.cache
 def scripts(max_size: int = 40) -> st.SearchStrategy[Script]:
     """What happens in a session, which mostly somebody has joined and started, and when."""
     joined = [(0.0, Move(ev.ClientAttached())), (0.1, Move(ev.ConversationStartRequested()))]

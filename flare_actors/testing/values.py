@@ -7,6 +7,7 @@ better tool: it knows what may happen next.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -71,16 +72,19 @@ def values(kind: type[T]) -> st.SearchStrategy[T]:
     return cast("st.SearchStrategy[T]", _of(kind))
 
 
+@functools.cache
 def events() -> st.SearchStrategy[Event]:
     """Any event with any field."""
     return cast("st.SearchStrategy[Event]", _of(Event))
 
 
+@functools.cache
 def commands() -> st.SearchStrategy[Command]:
     """Any command with any field."""
     return cast("st.SearchStrategy[Command]", _of(Command))
 
 
+@functools.cache
 def notices() -> st.SearchStrategy[Notice]:
     """Any notice with any field."""
     return cast("st.SearchStrategy[Notice]", _of(Notice))
@@ -99,21 +103,25 @@ def pcm(max_size: int = 200) -> st.SearchStrategy[bytes]:
 # --- The native protocol -----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def client_texts() -> st.SearchStrategy[str]:
     """Every text message that a client of the native protocol may send, as it stands on the wire."""
     return _texts(CLIENT_MESSAGES)
 
 
+@functools.cache
 def server_texts() -> st.SearchStrategy[str]:
     """Every text message that a server of the native protocol may send, as it stands on the wire."""
     return _texts(SERVER_MESSAGES)
 
 
+@functools.cache
 def client_messages() -> st.SearchStrategy[flare.FromClient]:
     """Everything that a client may send, audio included, as the values that the codec takes and gives."""
     return _sendable(client_texts(), flare.decode_client).map(flare.decode_client) | pcm().map(flare.decode_client)
 
 
+@functools.cache
 def server_messages() -> st.SearchStrategy[flare.FromServer]:
     """Everything that a server may send, audio included, as the values that the codec takes and gives."""
     told = (
@@ -227,6 +235,7 @@ def _strings(length: Length) -> st.SearchStrategy[str]:
     return text if length.most > 200 else text | st.just("x" * length.most)
 
 
+@functools.cache
 def _objects(kind: type[attrs.AttrsInstance]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind, include_extras=True)
     given: dict[str, st.SearchStrategy[Any]] = {}
