@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import ClassVar
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from flare_actors.errors import ConfigError, ProviderError, UnsupportedLocale
 from flare_actors.ports import HeardAudio, Recognizer, Transcript
 from flare_actors.providers import _moonshine_api, moonshine
 from flare_actors.providers._moonshine_api import Decoded
+from flare_actors.providers._threads import Job
 from flare_actors.providers.moonshine import MoonshineRecognizer, MoonshineSettings
 
 STEP_S = 0.1
@@ -26,6 +28,7 @@ class FakeHandle:
     """Understands audio whose every piece holds one number: it answers with the numbers above zero, in order."""
 
     made: list[FakeHandle]
+    begun: threading.Event
     gate: threading.Event
     failure: ProviderError | None
 
@@ -37,6 +40,7 @@ class FakeHandle:
     def decode(self, pcm: bytes) -> Decoded:
         assert not self.closed
         self.decoded.append(pcm)
+        self.begun.set()
         assert self.gate.wait(10)
         if self.failure is not None:
             raise self.failure
@@ -47,15 +51,28 @@ class FakeHandle:
         self.closed = True
 
 
+class NotedJob(Job[Decoded]):
+    """A decode in the background, of which the test knows."""
+
+    started: ClassVar[list[NotedJob]] = []
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.started.append(self)
+
+
 @pytest.fixture
 def handles(monkeypatch) -> type[FakeHandle]:
     return fake_handles(monkeypatch)
 
 
 def fake_handles(monkeypatch) -> type[FakeHandle]:
-    kind = type("Handle", (FakeHandle,), {"made": [], "gate": threading.Event(), "failure": None})
+    events = {"begun": threading.Event(), "gate": threading.Event()}
+    kind = type("Handle", (FakeHandle,), {"made": [], "failure": None, **events})
     kind.gate.set()
     monkeypatch.setattr(moonshine, "Handle", kind)
+    monkeypatch.setattr(moonshine, "Job", NotedJob)
+    NotedJob.started = []
     return kind
 
 
@@ -82,9 +99,18 @@ async def live(pieces: Sequence[HeardAudio]) -> AsyncGenerator[HeardAudio]:
 
 
 async def settled() -> None:
-    for _ in range(25):  # A fake decode takes microseconds; on a busy machine its thread may have to wait for its turn.
-        await trio.to_thread.run_sync(lambda: None)
+    await trio.testing.wait_all_tasks_blocked()
+    while running := [each for each in NotedJob.started if not each.done]:
+        for each in running:
+            await each._done.wait()
         await trio.testing.wait_all_tasks_blocked()
+
+
+async def at_work(kind: type[FakeHandle]) -> None:
+    """A decode has begun, however long its thread had to wait for its turn; it goes on when the gate opens."""
+    with trio.fail_after(10):
+        while not kind.begun.is_set():
+            await trio.sleep(0.001)
 
 
 async def understand(
@@ -250,7 +276,7 @@ async def test_cancelling_a_decode_returns_at_once_and_its_thread_comes_home(han
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(understand, recognizer, live(spoken("123")))
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await at_work(handles)
         assert recognizer.limiter.borrowed_tokens == 1
         nursery.cancel_scope.cancel()
 
@@ -272,7 +298,7 @@ async def test_cancelling_while_it_decodes_ahead_leaves_nothing_behind(handles):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(understand, recognizer, endless())
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await at_work(handles)
         nursery.cancel_scope.cancel()
 
     assert recognizer.limiter.borrowed_tokens == 1
@@ -310,7 +336,7 @@ async def test_closing_frees_every_handle_and_those_at_work_when_they_are_done(h
     handles.gate.clear()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(understand, recognizer, live(spoken("123")))
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await at_work(handles)
         recognizer.close()
         assert sorted(each.closed for each in handles.made) == [False, True]
         handles.gate.set()
