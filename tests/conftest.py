@@ -4,6 +4,9 @@ A test says what it cannot do without: ``@pytest.mark.needs("chromium", "weights
 counted skip. With ``FLARE_ACTORS_REQUIRE_ALL=1`` (as ``.ci/run`` sets it) every skip is a failure: nothing goes untested
 without somebody noticing.
 
+Tests that walk the same lines over and over (properties, simulations, a cancellation at every step) are marked ``no_cover``:
+coverage does not trace them, which makes them more than twice as quick. It counts only what the other tests reach.
+
 ``HYPOTHESIS_PROFILE`` is ``quick`` (the default), ``ci`` or ``nightly``.
 """
 

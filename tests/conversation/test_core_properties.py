@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import pytest
 from healthy_world import World
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from flare_actors.conversation.states import TurnDetection
 from flare_actors.testing.invariants import ConversationChecker, check_value
 from flare_actors.testing.strategies import Script, Step, conversations, pass_time, play, scripts, settings
 from flare_actors.testing.values import events
+
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
 RESTING = {State.LISTENING, State.IDLE, State.ENDED}
 

@@ -34,6 +34,8 @@ from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecog
 from flare_actors.session import open_session
 from flare_actors.testing import EventLog, memory_link, scripted_agent
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 # Every step in CI; in between they are so alike that every seventh will do.
 STRIDE = 7 if QUICK else 1
 PARTS = 1 if QUICK else 4

@@ -49,6 +49,8 @@ from flare_actors.testing import (
     scripted_agent,
 )
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 TRIED = {"nightly": 10_000, "ci": 5}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
 """Cancelled talks per fault."""
 

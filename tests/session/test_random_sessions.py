@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import hypothesis.strategies as st
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from session_kit import SILENCE, Talk, talking
@@ -48,6 +49,8 @@ from flare_actors.testing import (
     memory_link,
     scripted_agent,
 )
+
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
 S = State
 

@@ -13,6 +13,8 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import BargeIn, Output
 from flare_actors.testing.machines import ConversationMachine, SessionMachine
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 TestConversation = ConversationMachine.TestCase
 TestConversation.settings = settings(stateful_step_count=60)
 

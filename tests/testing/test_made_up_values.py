@@ -23,6 +23,8 @@ from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
 from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
 from flare_actors.wire.strict import Length, Range
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 T = TypeVar("T")
 
 MANY = hypothesis_settings(

@@ -22,6 +22,8 @@ from flare_actors.testing.simulation import (
     simulate,
 )
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 TURNS = 2_000
 
 
