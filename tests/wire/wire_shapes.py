@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from enum import Enum
 from typing import Annotated, Union, get_args, get_origin, get_type_hints
@@ -56,6 +57,7 @@ def _plain(kind: object, marks: list[object]) -> st.SearchStrategy[object]:
     return message(kind)
 
 
+@functools.cache
 def message(kind: type[attrs.AttrsInstance]) -> st.SearchStrategy[object]:
     """Instances of a message class."""
     hints = get_type_hints(kind, include_extras=True)
@@ -135,6 +137,7 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
 FROM_CLIENT = st.one_of(*EVENTS.values(), st.builds(AudioIn, PCM), message(flare.StartSession), message(flare.Ping))
 
 
+@functools.cache
 def notice(kind: type) -> st.SearchStrategy[object]:
     """A notice as the core makes it, with numbers as they occur."""
     by_name: dict[str, st.SearchStrategy[object]] = {
