@@ -42,7 +42,7 @@ PARTS = 1 if QUICK else 4
 """All these steps are shared between test processes."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _forgetful() -> Generator[None, None, None]:
     with everything_before_is_forgotten():
         yield

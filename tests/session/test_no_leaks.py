@@ -55,7 +55,7 @@ TRIED = {"nightly": 10_000, "ci": 5}.get(os.environ.get("HYPOTHESIS_PROFILE", ""
 """Cancelled talks per fault."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _forgetful() -> Generator[None, None, None]:
     with everything_before_is_forgotten():
         yield
