@@ -275,7 +275,8 @@ async def test_a_lost_utterance_is_told_as_a_failed_transcription(clock) -> None
 
     from flare_actors.testing import Act, At, Fault, FaultyRecognizer
 
-    broken = FaultyRecognizer(inner=ScriptedRecognizer(), faults=[Fault(at=At.FIRST, act=Act.RAISE)])
+    # It fails after its first words: failing as the user begins, it could be told of before the user or after.
+    broken = FaultyRecognizer(inner=ScriptedRecognizer(partials=True), faults=[Fault(at=At.MIDDLE, act=Act.RAISE)])
     async with realtime(attrs.evolve(agent(), recognizer=broken)) as client:
         await client.ask()
         assert (await client.wait_error())["code"] == "stt_failed"
