@@ -67,33 +67,17 @@ class OpenAITranscription(HttpProvider):
         """Nobody can tell: it depends on the server's model."""
         return ALL_LOCALES
 
-    async def recognize(self, pcm: bytes, *, locale: str) -> str:
-        """The words of a stretch of audio: the engine as it is, for adapters that make a stream of it.
-
-        Args:
-            pcm: PCM16 mono at ``sample_rate``, whole samples; without any there are no words, and nobody is asked.
-            locale: BCP 47 tag of what is spoken.
+    @asynccontextmanager
+    async def transcribe(
+        self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
+    ) -> AsyncGenerator[AsyncIterator[Transcript]]:
+        """Understand one utterance; see ``ports.Recognizer``. Nothing is sent before it has ended, nor if it has no audio.
 
         Raises:
             ProviderError: no connection, a refusal, a broken or foreign answer; critical if only a change of the settings can
                 help.
 
         Cancellation: at once; it closes the connection.
-        """
-        text = ""
-        async with aclosing(self._decode(pcm, locale)) as growing:
-            async for transcript in growing:
-                text = transcript.text
-        return text
-
-    @asynccontextmanager
-    async def transcribe(
-        self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
-    ) -> AsyncGenerator[AsyncIterator[Transcript]]:
-        """Understand one utterance; see ``ports.Recognizer``. Nothing is sent before it has ended.
-
-        Raises:
-            ProviderError: as ``recognize``.
         """
         await self._api.open()
         async with aclosing(self._results(audio, locale, partials=mode is SttMode.STREAMING)) as results:
@@ -177,7 +161,13 @@ class OpenAITranscription(HttpProvider):
 async def open_openai_transcription(
     settings: OpenAITranscriptionSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAITranscription]:
-    """A recogniser behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
+    """A recogniser behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet.
+
+    Raises:
+        ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; the connections are closed.
+    """
     async with opened(OpenAITranscription(settings, api_key=api_key)) as recognizer:
         yield recognizer
 

@@ -44,8 +44,6 @@ class FlareCodec:
         self._start = start
         self._ever_talked = False
         self._talking = False
-        self.dropped_messages = 0
-        """Audio messages that came outside a conversation."""
 
     @property
     def input_rate(self) -> int:
@@ -86,7 +84,6 @@ class FlareCodec:
             case ConversationEndRequested():
                 self._talking = False
             case AudioIn() if not self._talking:
-                self.dropped_messages += 1
                 if not self._ever_talked:  # else it was on its way when the conversation ended
                     self._ever_talked = True  # explained once
                     raise ClientError(
