@@ -17,7 +17,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, overload
 
 import attrs
 import trio
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from flare_actors._signatures import Parameter  # It loads cattrs: only for those who have tools.
 
 __all__ = ["Offer", "Tool", "as_tools", "tool"]
-
-F = TypeVar("F", bound=Callable[..., object])
 
 THREADS: Final = 32
 """Functions that are not async and run at a time, of all sessions together; more wait, within their own time."""
@@ -122,6 +120,8 @@ class Tool:
         Raises:
             TypeError: the result has no JSON form.
             Exception: what the function raises.
+
+        Cancellation: an async function's is its own; one that runs in a thread is left to itself there.
         """
         if _is_async(self.function):
             result = await self.function(**arguments)  # type: ignore[misc] # it was asked whether it can be awaited

@@ -130,7 +130,13 @@ class AnthropicMessages(HttpProvider):
 async def open_anthropic(
     settings: AnthropicSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[AnthropicMessages]:
-    """A model behind a messages API; its connections are closed on leaving. Nothing is sent yet."""
+    """A model behind a messages API; its connections are closed on leaving. Nothing is sent yet.
+
+    Raises:
+        ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; the connections are closed.
+    """
     async with opened(AnthropicMessages(settings, api_key=api_key)) as model:
         yield model
 

@@ -68,6 +68,8 @@ async def open_cartesia(
 
     Raises:
         ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or CartesiaSettings()
     key = api_key or read_key("tts", settings)

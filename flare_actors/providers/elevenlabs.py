@@ -63,6 +63,8 @@ async def open_elevenlabs(
 
     Raises:
         ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or ElevenLabsSettings()
     key = api_key or read_key("tts", settings)

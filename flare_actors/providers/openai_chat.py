@@ -128,7 +128,13 @@ class OpenAIChat(HttpProvider):
 async def open_openai(
     settings: OpenAISettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAIChat]:
-    """A model behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
+    """A model behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet.
+
+    Raises:
+        ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; the connections are closed.
+    """
     async with opened(OpenAIChat(settings, api_key=api_key)) as chat:
         yield chat
 

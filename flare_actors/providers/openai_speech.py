@@ -124,7 +124,13 @@ class OpenAISpeech(HttpProvider):
 async def open_openai_speech(
     settings: OpenAISpeechSettings | None = None, *, api_key: str | None = None
 ) -> AsyncGenerator[OpenAISpeech]:
-    """A voice behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet."""
+    """A voice behind an OpenAI-compatible API; its connections are closed on leaving. Nothing is sent yet.
+
+    Raises:
+        ConfigError: the variable or file that should hold the key does not.
+
+    Cancellation: at any await in the block; the connections are closed.
+    """
     async with opened(OpenAISpeech(settings, api_key=api_key)) as synthesizer:
         yield synthesizer
 

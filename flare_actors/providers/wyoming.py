@@ -201,7 +201,13 @@ class _Sending:
 
 @asynccontextmanager
 async def open_wyoming_recognizer(settings: WyomingSttSettings | None = None) -> AsyncGenerator[WyomingRecognizer]:
-    """A recogniser behind a Wyoming server, which was asked what it is if it is there."""
+    """A recogniser behind a Wyoming server, which was asked what it is if it is there.
+
+    Raises:
+        ProviderError: what answers is not such a server, or has no such model.
+
+    Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
+    """
     recognizer = WyomingRecognizer(settings)
     await recognizer.open()
     yield recognizer
@@ -348,7 +354,13 @@ class _Speaking:
 
 @asynccontextmanager
 async def open_wyoming_synthesizer(settings: WyomingTtsSettings | None = None) -> AsyncGenerator[WyomingSpeech]:
-    """A voice behind a Wyoming server, which was asked what it is if it is there."""
+    """A voice behind a Wyoming server, which was asked what it is if it is there.
+
+    Raises:
+        ProviderError: what answers is not such a server, or has no such voice.
+
+    Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
+    """
     synthesizer = WyomingSpeech(settings)
     await synthesizer.open()
     yield synthesizer

@@ -93,6 +93,8 @@ class ScriptedClient:
         wait_step: waits until the session has taken a step (an observer can tell); default: it is looked at often.
 
     All methods but ``connect`` raise LinkClosed when the session has closed the link.
+
+    Cancellation: at any wait; what is being said ends there, in the middle of a word if need be, and the link stays as it is.
     """
 
     def __init__(

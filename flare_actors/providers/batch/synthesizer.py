@@ -24,6 +24,8 @@ async def speak_phrases(
         phrases: one turn's.
         speak: gives the PCM16 of a text, sentence by sentence (or however it is cut).
         sample_rate: Hz of that.
+
+    Cancellation: as ``speak`` obeys it, which is closed; nothing more is spoken.
     """
     async for phrase in phrases:
         async with aclosing(speak(phrase.text)) as parts:

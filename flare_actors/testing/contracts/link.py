@@ -81,6 +81,8 @@ async def check_client_link(
 
     Raises:
         ContractBroken: rules were broken; it lists them.
+
+    Cancellation: as soon as the link lets go of what it is asked for.
     """
     rules = Rules("the client link", patience_s, release_s)
     for name, probe in _PROBES.items():

@@ -69,6 +69,8 @@ async def check_synthesizer(
     Raises:
         ContractBroken: rules were broken; it lists them.
         ValueError: ``most`` is less than 1.
+
+    Cancellation: as soon as the engine lets go of the stream that it is asked for.
     """
     rules = Rules("the synthesizer", patience_s, release_s, most)
     async with open_made(make) as engine:
