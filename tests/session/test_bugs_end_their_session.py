@@ -11,6 +11,7 @@ import trio
 from session_kit import open_streams
 from trio.testing import MockClock
 
+from flare_actors.actors.tree import Tree
 from flare_actors.conversation.commands import Command, FlushPlayback, Notify, StartReply, StartStt
 from flare_actors.conversation.events import ConversationStartRequested, Event, InterruptRequested, TextReceived
 from flare_actors.conversation.model import Conversation
@@ -112,9 +113,9 @@ async def test_a_bug_on_its_way_out_does_not_give_way_to_a_cancellation(autojump
 async def test_a_bug_in_carrying_out_a_command_does_the_same(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
-    perform = Session._perform
+    perform = Tree._perform
 
-    def buggy(self: Session, command: Command) -> None:
+    def buggy(self: Tree, command: Command) -> None:
         if (
             isinstance(command, kind)
             and self.conversation.turns > 0
@@ -123,7 +124,7 @@ async def test_a_bug_in_carrying_out_a_command_does_the_same(
             raise Bug(kind.__name__)
         perform(self, command)
 
-    monkeypatch.setattr(Session, "_perform", buggy)
+    monkeypatch.setattr(Tree, "_perform", buggy)
     agent = scripted_agent(settings=Settings(welcome="Hello there, this is a welcome that takes its time."))
     client, link = memory_link()
     async with trio.open_nursery() as nursery:
