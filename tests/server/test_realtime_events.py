@@ -7,6 +7,7 @@ import json
 
 import attrs
 import pytest
+import trio
 from realtime_kit import SILENCE, Client, agent, realtime
 
 from flare_actors.conversation.settings import Limits
@@ -423,6 +424,40 @@ async def test_a_response_says_what_the_model_took_for_it_where_the_model_tells(
         counts = [(each["input_tokens"], each["output_tokens"], each["total_tokens"]) for each in usages[:2]]
         assert counts == [(20, 3, 23), (30, 4, 34)]
         assert usages[2] is None
+
+
+async def test_what_is_said_after_a_function_s_result_is_an_item_that_can_be_read_and_cut(clock) -> None:
+    call = ToolCall(call="c", name="get_weather", arguments="{}")
+    model = ScriptedLanguageModel(script=[["Let me see. ", call], "It is sunny today."])
+    async with realtime(attrs.evolve(agent(), language_model=model), session={"tools": [WEATHER]}) as client:
+        await client.write("how is the weather?")
+        await client.say("response.create")
+        first, called = (await client.wait("response.done"))["response"]["output"]
+        await client.say("conversation.item.retrieve", item_id=called["id"])
+        assert (await client.wait("conversation.item.retrieved"))["item"] == called
+        result = {"type": "function_call_output", "call_id": called["call_id"], "output": "sunny", "id": "mine"}
+        await client.say("conversation.item.create", item=result)
+        await client.say("conversation.item.retrieve", item_id="mine")
+        assert (await client.wait("conversation.item.retrieved"))["item"]["output"] == "sunny"
+        await client.say("response.create")
+        item_id = (await client.wait("response.output_audio.delta"))["item_id"]
+        assert item_id != first["id"]
+        await client.say("conversation.item.retrieve", item_id=item_id)
+        assert (await client.wait("conversation.item.retrieved"))["item"]["id"] == item_id
+        before = [each for each in client.all("response.output_audio.delta") if each["item_id"] == first["id"]]
+        before_s = sum(len(base64.b64decode(each["delta"])) for each in before) / 48_000
+        # The first three words take 11 letters, at 15 a second; what is told before the function counts.
+        end_ms = round(1000 * (0.75 - before_s))
+        await trio.sleep(1.0)
+        await client.say("conversation.item.truncate", item_id=item_id, audio_end_ms=end_ms)
+        truncated = await client.wait("conversation.item.truncated")
+        assert (truncated["item_id"], truncated["audio_end_ms"]) == (item_id, end_ms)
+        details = (await client.wait("response.done"))["response"]["status_details"]
+        assert details == {"type": "cancelled", "reason": "client_cancelled"}
+        await trio.sleep(0.1)
+        await client.say("conversation.item.retrieve", item_id=first["id"])
+        heard = (await client.wait("conversation.item.retrieved"))["item"]["content"][0]["transcript"]
+        assert heard == "Let me see."
 
 
 async def test_a_call_without_a_result_is_told_to_the_model_as_failed(clock) -> None:

@@ -15,7 +15,6 @@ import attrs
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
-from flare_actors.conversation.items import turn_id
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import ClientError
@@ -157,9 +156,8 @@ class RealtimeCodec:
             case wire.ConversationItemDelete():
                 return (ev.ItemDeleteRequested(item_id=event.item_id, request_id=ask()),)
             case wire.ConversationItemTruncate():
-                self._turns.cut_short()
-                end_s = event.audio_end_ms / _MS
-                return (ev.ItemTruncateRequested(item_id=event.item_id, end_s=end_s, request_id=ask()),)
+                cut_id, end_s = self._turns.cut(event.item_id, event.audio_end_ms / _MS)
+                return (ev.ItemTruncateRequested(item_id=cut_id, end_s=end_s, request_id=ask()),)
             case wire.ResponseCreate():
                 return self._turns.respond(event.response or wire.ResponseParams(), name, event_id)
             case wire.ResponseCancel():
@@ -203,7 +201,8 @@ class RealtimeCodec:
             case told.TurnEnded():
                 self._turns.end(message.turn, message.reason)
                 if not message.heard:
-                    self._items.suspect(turn_id(message.turn))
+                    for item_id in self._turns.messages(message.turn):
+                        self._items.suspect(item_id)
             case told.PlaybackCleared():
                 self._turns.end(message.turn, message.reason)
             case told.ToolCallRequested():
@@ -244,7 +243,7 @@ class RealtimeCodec:
         self._turns.answered(notice.request_id)
         if asked is None and notice.code == "nothing_committed":
             asked = self._utterances.refuse_commit()
-        if asked is not None and notice.code == "item_not_found" and self._items.tell_unheard(asked):
+        if asked is not None and notice.code == "item_not_found" and self._items.answer(asked):
             return
         error = notice_error(notice, asked.event_id if asked else None, asked.name if asked else None)
         if notice.turn is not None and notice.code in _FAILED:

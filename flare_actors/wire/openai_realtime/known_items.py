@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from flare_actors.conversation import notices as told
@@ -13,6 +14,8 @@ from flare_actors.wire.openai_realtime.session_config import Json
 __all__ = ["KnownItems"]
 
 _MS: Final = 1000
+_MOST_CUTS: Final = 16
+"""Cuts of which the session has not told yet."""
 
 
 class KnownItems:
@@ -29,6 +32,10 @@ class KnownItems:
         self._order: list[str] = []
         self._unheard: set[str] = set()
         """Of these, answers of which nothing was heard, as far as is known: the history may have given them up."""
+        self._kept: dict[str, Json] = {}
+        """Of these, such as the history has not, or not yet, or not under that name: as the client was told of them."""
+        self._cuts: OrderedDict[tuple[str, float], tuple[str, float]] = OrderedDict()
+        """Where the history is asked to cut a turn: where the client has cut a later message of it."""
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._order
@@ -66,6 +73,7 @@ class KnownItems:
             case told.ItemDeleted(item_id=item_id):
                 self.delete(item_id)
             case told.ItemTruncated(item_id=item_id, end_s=end_s):
+                item_id, end_s = self._cuts.pop((item_id, end_s), (item_id, end_s))
                 self.suspect(item_id)
                 emit("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=round(end_s * _MS))
 
@@ -74,15 +82,32 @@ class KnownItems:
         if item_id in self._order:
             self._unheard.add(item_id)
 
-    def tell_unheard(self, asked: Asked) -> bool:
-        """Answer for an item of which the history has nothing any more, if the client was told of it.
+    def keep(self, item: Json) -> None:
+        """The history will not answer for that item, or not yet."""
+        if item["id"] in self._order:
+            self._kept[str(item["id"])] = item
 
-        The history gives up what nobody has heard as soon as the model is asked again. To the client it is an item like any
-        other, until it has it deleted.
+    def cut(self, item_id: str, end_s: float, *, turn: str, turn_end_s: float) -> None:
+        """The cut of that message is asked for as one of its whole turn; it is told as that of the message."""
+        self._cuts[turn, turn_end_s] = item_id, end_s
+        if len(self._cuts) > _MOST_CUTS:
+            self._cuts.popitem(last=False)
+
+    def answer(self, asked: Asked) -> bool:
+        """Answer for an item that the history has not, if the client was told of it.
+
+        The history gives up what nobody has heard as soon as the model is asked again; to the client it is an item like any
+        other, until it has it deleted. And it enters a turn as one item, and its calls when it is over: such can be read as
+        they were told, but not taken out by themselves.
         """
         item_id = asked.item_id
-        if item_id is None or item_id not in self._unheard:
+        if item_id is None or (item_id in self._kept and asked.name == "conversation.item.delete"):
             return False
+        if item_id not in self._unheard:
+            if asked.name != "conversation.item.retrieve" or item_id not in self._kept:
+                return False
+            self._connection.emit("conversation.item.retrieved", item=self._kept[item_id])
+            return True
         match asked.name:
             case "conversation.item.retrieve":
                 self.tell(told.ItemShown(item=AgentSaid(id=item_id, text="", interrupted=True)))
@@ -99,5 +124,6 @@ class KnownItems:
 
     def _leave(self, item_id: str) -> None:
         self._unheard.discard(item_id)
+        self._kept.pop(item_id, None)
         if item_id in self._order:
             self._order.remove(item_id)

@@ -71,6 +71,8 @@ class ResponseWriter:
     """Enters an item into the conversation's order; gives the one before it."""
     name: Callable[[], str]
     """Names a new message."""
+    keep: Callable[[Json], None] = lambda _item: None
+    """Takes an item of the conversation as the client was told of it; again when it is whole."""
     metadata: Json | None = None
     audio_format: Json
     max_output_tokens: str | int = "inf"
@@ -135,10 +137,12 @@ class ResponseWriter:
         self.emit("response.output_item.added", response_id=self.id, output_index=len(self._items), item=item)
         if self.conversation_id is not None:
             previous = self.previous(str(item["id"]))
+            self.keep(item)
             self.emit("conversation.item.added", previous_item_id=previous, item=item)
 
     def _done(self, item: Json) -> None:
         if self.conversation_id is not None:
+            self.keep(item)
             self.emit("conversation.item.done", previous_item_id=self.previous(str(item["id"])), item=item)
         self.emit("response.output_item.done", response_id=self.id, output_index=len(self._items), item=item)
         self._items = [*self._items, item]

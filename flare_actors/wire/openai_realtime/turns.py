@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from flare_actors.audio import bytes_to_seconds
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
 from flare_actors.conversation.items import turn_id
@@ -16,7 +17,7 @@ from flare_actors.errors import ClientError
 from flare_actors.ports import AudioOut, ClientMessage
 from flare_actors.wire.openai_realtime import client_events as wire
 from flare_actors.wire.openai_realtime import session_config as config
-from flare_actors.wire.openai_realtime.audio import AudioWriter
+from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioWriter
 from flare_actors.wire.openai_realtime.connection import Connection
 from flare_actors.wire.openai_realtime.known_items import KnownItems
 from flare_actors.wire.openai_realtime.requests import metadata, response_request
@@ -50,6 +51,10 @@ class Turns:
         """Its calls, and what the client has made of them so far."""
         self._messages: dict[int, int] = {}
         """How many messages a turn has had."""
+        self._later: dict[str, tuple[int, float]] = {}
+        """Later messages of a turn: which turn, and how much of its audio came before."""
+        self._told_bytes = 0
+        """Of the latest turn's audio."""
         self._output = Output.AUDIO
         """What the latest turn comes as."""
         self._asides: set[int] = set()
@@ -106,9 +111,14 @@ class Turns:
         self._clearing = True
         return messages
 
-    def cut_short(self) -> None:
-        """The client has stopped playing: if that ends the active response, it is the client's doing."""
-        self._cancelled |= self._response is not None
+    def cut(self, item_id: str, end_s: float) -> tuple[str, float]:
+        """The client has stopped playing an item there: which item the history has for it, and where that is to be cut."""
+        self._cancelled |= self._response is not None  # If that ends the active response, it is the client's doing.
+        if item_id not in self._later:
+            return item_id, end_s
+        turn, before_s = self._later[item_id]
+        self._items.cut(item_id, end_s, turn=turn_id(turn), turn_end_s=before_s + end_s)
+        return turn_id(turn), before_s + end_s
 
     # --- Functions of the client's ------------------------------------------------------------------------------------
 
@@ -127,7 +137,9 @@ class Turns:
             raise ClientError("missing_field", "item.output is required and missing", field="item.output")
         self._calls[call_id] = item.output
         item_id = item.id or f"result_{call_id}"
-        self._items.show(function_item(item_id, "function_call_output", call_id, output=item.output))
+        shown = function_item(item_id, "function_call_output", call_id, output=item.output)
+        self._items.show(shown)
+        self._items.keep(shown)
 
     def _go_on(self, turn: int, request_id: str) -> tuple[ClientMessage, ...]:
         """The client has the results, and wants the rest of the answer: it is another response."""
@@ -160,6 +172,7 @@ class Turns:
         if notice.aside:
             self._asides.add(notice.turn)
         self._output = notice.output
+        self._told_bytes = 0
         self._begin(notice.turn, notice.request_id)
 
     def _begin(self, turn: int, request_id: str | None) -> None:
@@ -178,6 +191,7 @@ class Turns:
             conversation_id=None if turn in self._asides else f"conv_{token}",
             previous=self._items.previous,
             name=lambda: self._name_message(turn),
+            keep=lambda item: None if item["id"] == turn_id(turn) else self._items.keep(item),
             metadata=asked.metadata if asked is not None else None,
             audio_format=config.format_object(session.audio.output.format),
             max_output_tokens=session.max_output_tokens,
@@ -187,7 +201,16 @@ class Turns:
     def _name_message(self, turn: int) -> str:
         """The first message of a turn has the name that the history has for it."""
         count = self._messages[turn] = self._messages.get(turn, 0) + 1
-        return turn_id(turn) if count == 1 else f"{turn_id(turn)}_{count}"
+        if count == 1:
+            return turn_id(turn)
+        name = f"{turn_id(turn)}_{count}"
+        self._later = {known: place for known, place in self._later.items() if known in self._items}
+        self._later[name] = turn, bytes_to_seconds(self._told_bytes, SAMPLE_RATE)
+        return name
+
+    def messages(self, turn: int) -> list[str]:
+        """The names of what the agent has said in a turn."""
+        return [turn_id(turn), *(name for name, (number, _) in self._later.items() if number == turn)]
 
     def text(self, message: told.ResponseTextDelta) -> None:
         """The answer grows."""
@@ -204,6 +227,7 @@ class Turns:
             data = self._writer.write(message.turn, message.pcm, self._connection.session.audio.output.format.type)
             if data:
                 response.audio(data)
+            self._told_bytes += len(message.pcm)
         elif self._calling == message.turn and self._held_bytes < _HELD_BYTES:
             self._held.append(message)
             self._held_bytes += len(message.pcm)
