@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -18,8 +19,10 @@ def test_all_that_works_is_said_with_its_times_and_exit_0(run, scripted):
     assert [line.split()[:3] for line in out.splitlines()] == [
         [stage, "scripted", "works"] for stage in ("vad", "tts", "stt", "llm")
     ]
-    assert "final transcript in 0.05 s; understood 2 words in" in out
-    assert "first token in 0.00 s; answered in 2 pieces" in out
+    heard = re.search(r"final transcript in (\d+\.\d\d) s; understood 2 words in", out)
+    assert heard is not None
+    assert float(heard[1]) >= 0.05, "the scripted recogniser takes its time, and a busy machine takes more"
+    assert re.search(r"first token in \d+\.\d\d s; answered in 2 pieces", out)
 
 
 def test_a_server_that_is_not_there_is_exit_1_with_a_fix_and_its_fallback_is_asked_too(run, scripted):
