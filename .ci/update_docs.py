@@ -1,6 +1,6 @@
-"""Write the generated parts of the docs anew: the settings' reference, and the state diagram from the table.
+"""Write the generated parts of the docs anew: the settings' reference, the protocols' tables, the diagram from the table.
 
-tests/config/test_config_docs.py and tests/conversation/test_table_and_diagram.py say when it is needed.
+The tests of each say when it is needed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flare_actors.config.describe import markdown
 from flare_actors.conversation.diagram import mermaid
+from flare_actors.wire import schema
 from flare_actors.wire.openai_realtime import docs as realtime
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -25,5 +26,7 @@ def write(page: str, part: str, text: str) -> None:
 
 if __name__ == "__main__":
     write("configuration.md", "reference", markdown())
+    for side in ("client", "server"):
+        write("protocol.md", side, f"{schema.tables(side).strip()}\n")
     write("openai-realtime.md", "events", f"\n{realtime.tables()}\n")
     write("design.md", "diagram", f"```mermaid\n{mermaid()}```\n")

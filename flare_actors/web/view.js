@@ -173,7 +173,13 @@ export function describeSession(started) {
     ["Session", `${started.session_id.slice(0, 8)}…`],
     ["Language", started.locale],
     ["Transcripts", readable(started.stt_mode)],
-    ["End of speech after", `${started.silence_threshold_ms} ms of silence`],
+    ["End of speech after", endOfSpeech(started)],
     ["Sound", `${started.input_sample_rate / 1000} kHz in, ${started.output_sample_rate / 1000} kHz out`],
   ];
+}
+
+function endOfSpeech({ turn_detection, endpointing, silence_threshold_ms }) {
+  if (turn_detection === "manual") return "the client's commit";
+  const silence = `${silence_threshold_ms} ms of silence`;
+  return endpointing === "adaptive" ? `about ${silence}, as the words suggest` : silence;
 }

@@ -83,6 +83,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "input": "input",
     "output": "output",
     "turn_detection": "turn_detection",
+    "endpointing": "endpointing",
     "auto_answer": "auto_answer",
     "barge_in": "barge_in",
     "mute": "mute",

@@ -14,7 +14,7 @@ from typing import Annotated, Final, TypeAlias
 import attrs
 
 from flare_actors.conversation import states
-from flare_actors.conversation.states import BargeIn, Input, Output, SttMode, TurnDetection
+from flare_actors.conversation.states import BargeIn, Endpointing, Input, Output, SttMode, TurnDetection
 from flare_actors.wire.flare_shapes import PingId, Turn
 from flare_actors.wire.strict import Doc, Length, Range
 
@@ -177,6 +177,7 @@ class UpdateSession(Request):
     output: Annotated[Output, Doc("`text`: answers are not spoken, from the next one on")] | None = None
     silence_threshold_ms: Annotated[SilenceMs, Doc("silence that ends an utterance, in milliseconds")] | None = None
     turn_detection: Annotated[TurnDetection, Doc("`manual`: only `commit` ends an utterance")] | None = None
+    endpointing: Annotated[Endpointing, Doc("whether the silence adapts to the words and the speaker")] | None = None
     auto_answer: Annotated[bool, Doc("false: the client asks for each answer with `respond`")] | None = None
     barge_in: Annotated[BargeIn, Doc("whether speech may interrupt the agent")] | None = None
     mute: Annotated[states.Mute, Doc("while what the user is not heard, besides the message `mute`")] | None = None

@@ -8,7 +8,17 @@ from typing import Annotated, Final, TypeAlias
 import attrs
 
 from flare_actors.conversation import states
-from flare_actors.conversation.states import BargeIn, Input, Output, Reason, State, SttMode, TurnDetection, TurnKind
+from flare_actors.conversation.states import (
+    BargeIn,
+    Endpointing,
+    Input,
+    Output,
+    Reason,
+    State,
+    SttMode,
+    TurnDetection,
+    TurnKind,
+)
 from flare_actors.wire.flare_shapes import Item, PingId, Seconds, Turn
 from flare_actors.wire.strict import Doc, Length, Range
 
@@ -25,6 +35,7 @@ class _SettingsInForce:
     output: Annotated[Output, Doc("whether answers are spoken")]
     silence_threshold_ms: Annotated[int, Range(1, 10_000), Doc("silence that ends an utterance, in milliseconds")]
     turn_detection: Annotated[TurnDetection, Doc("what ends an utterance: silence, or `commit` only")]
+    endpointing: Annotated[Endpointing, Doc("whether that silence adapts to the words and the speaker")]
     auto_answer: Annotated[bool, Doc("false: the client asks for each answer with `respond`")]
     barge_in: Annotated[BargeIn, Doc("whether speech interrupts the agent")]
     mute: Annotated[states.Mute, Doc("while what the user is not heard")]

@@ -276,6 +276,8 @@ class FakeServer:
                     "stt_mode": "streaming",
                     "output": message.get("output", "audio"),
                     "silence_threshold_ms": 480,
+                    "turn_detection": "automatic",
+                    "endpointing": "adaptive",
                     "input_sample_rate": message["input_sample_rate"],
                     "output_sample_rate": message["output_sample_rate"],
                 }

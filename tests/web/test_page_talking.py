@@ -37,7 +37,7 @@ def test_start_opens_a_session_and_a_conversation(open_page: OpenPage, server: F
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(page.locator(".node.lit")).to_have_text("listening")
     expect(page.locator(".diagram")).to_have_attribute("aria-label", "State diagram. Now: listening.")
-    expect(page.get_by_text("480 ms of silence")).to_be_visible()
+    expect(page.get_by_text("about 480 ms of silence, as the words suggest")).to_be_visible()
 
 
 def test_the_microphone_arrives_as_pcm_at_the_announced_rate(open_page: OpenPage, server: FakeServer) -> None:

@@ -171,6 +171,7 @@ def test_a_client_lets_pass_what_a_newer_server_adds() -> None:
 
 
 SETTINGS = {
+    "endpointing",
     "locale",
     "stt_mode",
     "input",

@@ -108,6 +108,7 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
                 "input": st.sampled_from(["audio", "text"]),
                 "output": st.sampled_from(["audio", "text"]),
                 "turn_detection": st.sampled_from(["automatic", "manual"]),
+                "endpointing": st.sampled_from(["fixed", "adaptive"]),
                 "auto_answer": st.booleans(),
                 "barge_in": st.sampled_from(["off", "full", "guarded"]),
                 "mute": st.sampled_from(["never", "always", "welcome", "speaking"]),
