@@ -12,10 +12,13 @@ coverage does not trace them, which makes them more than twice as quick. It coun
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -79,13 +82,45 @@ _COMPONENTS: dict[str, Callable[[], str | None]] = {
 }
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    _skip_without_components(item)
+    with _tracing_of(item):
+        return (yield)
+
+
+def _skip_without_components(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for component in mark.args:
             if component not in _COMPONENTS:
                 pytest.fail(f"needs({component!r}): known components are {', '.join(_COMPONENTS)}", pytrace=False)
             if reason := _COMPONENTS[component]():
                 pytest.skip(reason)
+
+
+@contextlib.contextmanager
+def _tracing_of(item: pytest.Item) -> Generator[None, None, None]:
+    """``no_cover`` for a test's fixtures too, and in xdist's processes.
+
+    There, below the coverage that pytest-cov pauses, is the one of any subprocess (``patch`` in pyproject.toml), which goes on.
+    """
+    if item.get_closest_marker("no_cover") is None:
+        yield
+        return
+    trace, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type] # that is how it is switched off
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
+        threading.settrace(in_threads)  # type: ignore[arg-type]
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with _tracing_of(item):
+        return (yield)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

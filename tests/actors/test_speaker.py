@@ -242,6 +242,7 @@ CHUNKS = st.lists(
 )
 
 
+@pytest.mark.no_cover  # see conftest.py
 @given(chunks=CHUNKS, realtime=st.booleans(), pace=st.sampled_from([0.0, 0.5, 1.5]))
 def test_however_audio_comes_all_of_it_leaves_once_in_order_and_in_time(
     chunks: list[tuple[int, float]], realtime: bool, pace: float
@@ -283,6 +284,7 @@ def test_however_audio_comes_all_of_it_leaves_once_in_order_and_in_time(
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+@pytest.mark.no_cover  # see conftest.py
 @given(chunks=CHUNKS, flush_after=st.floats(0, 4), pace=st.sampled_from([0.0, 0.5, 1.5]))
 def test_a_flush_at_any_moment_tells_no_more_than_left_and_no_more_than_time_has_passed(
     chunks: list[tuple[int, float]], flush_after: float, pace: float

@@ -24,6 +24,8 @@ from flare_actors.conversation.table import ACTIVE, TRANSITIONS
 from flare_actors.testing.invariants import check_value
 from flare_actors.testing.strategies import Move, pass_time
 
+pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+
 MOST_STATES = {"nightly": 100_000, "ci": 6_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 2_500)
 
 SETTINGS = Settings(

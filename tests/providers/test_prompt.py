@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ def conversations(draw) -> list[Message]:
     return instructions + turns
 
 
+@pytest.mark.no_cover  # see conftest.py
 @given(conversations(), st.sampled_from([64, 432, 944, 4_000]), st.booleans())
 def test_what_the_model_is_shown_fits_and_ends_with_what_the_user_said(messages, budget, with_examples):
     shown = fit(messages, budget=budget, examples=EXAMPLES if with_examples else ())
