@@ -82,7 +82,7 @@ _COMPONENTS: dict[str, Callable[[], str | None]] = {
 }
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     _skip_without_components(item)
     with _tracing_of(item):
