@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType
 
@@ -243,10 +243,14 @@ _OF_A_SESSION = (
 )
 
 
-def _descriptors() -> list[str]:
-    """What the process has open, by number; [] where the system does not tell."""
+def _descriptors() -> dict[str, str]:
+    """What the process has open, number -> what it is; {} where the system does not tell."""
     folder = next((each for each in (Path("/proc/self/fd"), Path("/dev/fd")) if each.is_dir()), None)
-    return sorted(each.name for each in folder.iterdir()) if folder is not None else []
+    found = {}
+    for each in folder.iterdir() if folder is not None else ():
+        with suppress(FileNotFoundError):  # the one with which they are read is closed by now
+            found[each.name] = str(each.readlink()) if each.is_symlink() else ""
+    return found
 
 
 @contextmanager

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def server() -> Iterator[FakeServer]:
     with fake_server() as running:
         yield running
+        print(running.story())  # noqa: T201 - shown beside a failure only
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,7 @@ class Peer:
         self.pcm = bytearray()
         self.sizes: list[int] = []  # of the audio messages
         self.closed = False
+        self._closing: trio.Event | None = None
         self._out: trio.MemorySendChannel[str | bytes | int]
         self._out, self.outgoing = trio.open_memory_channel[str | bytes | int](
             1000
@@ -90,13 +91,24 @@ class Peer:
         self._server.wait_until(lambda: len(self.of(kind)) >= count, f"{count} x {kind}; came: {self.messages}")
         return self.of(kind)[count - 1]
 
+    async def finish(self) -> None:
+        """Wait for the page's goodbye, where ours is under way.
+
+        To close the connection before the page has sent its last audio resets it, and takes from the page what it has not read.
+        """
+        if self._closing is not None:
+            with trio.move_on_after(PATIENCE_S):
+                await self._closing.wait()
+
     def _put(self, item: str | bytes | int) -> None:
         self._server.run(self._out.send_nowait, item)
 
     async def write(self) -> None:
         async for item in self.outgoing:
             if isinstance(item, int):
+                self._closing = trio.Event()
                 await self._socket.aclose(item)
+                self._closing.set()
             else:
                 await self._socket.send_message(item)
 
@@ -165,6 +177,15 @@ class FakeServer:
             peer.wait_for("start_session")
         return peer
 
+    def story(self) -> str:
+        """What came of each of the page's WebSockets, for the reader of a failure."""
+        lines = []
+        for number, peer in enumerate(self.peers, 1):
+            kinds = ", ".join(message["type"] for message in list(peer.messages))
+            waiting = peer.outgoing.statistics().current_buffer_used
+            lines.append(f"WebSocket {number}: closed: {peer.closed}; not sent: {waiting}; {len(peer.pcm)} B; {kinds}")
+        return "\n".join(lines) or "no WebSocket"
+
     # --- in the server's thread -------------------------------------------------------------------------------------
 
     def note(self) -> None:
@@ -229,6 +250,7 @@ class FakeServer:
             except ConnectionClosed:
                 peer.closed = True
                 self.note()
+                await peer.finish()
                 nursery.cancel_scope.cancel()
 
     async def _page(self, stream: trio.SocketStream, parser: h11.Connection, target: str) -> None:
