@@ -8,16 +8,25 @@ stream, whose deadline is moved as the stream goes on. Sessions use them, and so
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypedDict, TypeVar
 
 import trio
 
 from flare_actors.errors import Part, ProviderError, ProviderTimeout
+from flare_actors.ports import (
+    LanguageModel,
+    Message,
+    ModelOutput,
+    ToolChoice,
+    ToolSpec,
+    takes_max_tokens,
+    takes_tools,
+)
 
-__all__ = ["Guarded", "Patience", "expect", "port_guard"]
+__all__ = ["Guarded", "Patience", "ask_model", "expect", "port_guard"]
 
 T = TypeVar("T")
 
@@ -68,6 +77,49 @@ def _translate(stage: Part, exc: BaseException) -> ProviderError:
     if isinstance(exc, ProviderError):
         return exc
     return ProviderError(stage, f"{stage} provider raised {type(exc).__name__}")
+
+
+class _Options(TypedDict, total=False):
+    """What a model is asked with only where somebody wants it."""
+
+    tools: Sequence[ToolSpec]
+    tool_choice: ToolChoice
+    max_tokens: int
+
+
+def ask_model(
+    model: LanguageModel,
+    messages: Sequence[Message],
+    *,
+    locale: str,
+    tools: Sequence[ToolSpec] = (),
+    tool_choice: ToolChoice = "auto",
+    max_tokens: int | None = None,
+) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
+    """``model.generate``, with what is wanted and no other arguments: a model may leave out what it does not know.
+
+    Raises:
+        ProviderError: it has left out what is wanted.
+    """
+    options: _Options = {}
+    if max_tokens is not None:
+        if not takes_max_tokens(model):
+            raise ProviderError(
+                "llm",
+                f"{type(model).__name__} takes no limit of tokens; give its generate() the argument max_tokens "
+                "(ports.LanguageModel), or set none (answer_tokens)",
+            )
+        options["max_tokens"] = max_tokens
+    if tools:
+        if not takes_tools(model):
+            raise ProviderError(
+                "llm",
+                f"{type(model).__name__} takes no tools; give its generate() the arguments tools and tool_choice "
+                "(ports.LanguageModel), or offer none",
+                critical=True,
+            )
+        options |= {"tools": tools, "tool_choice": tool_choice}
+    return model.generate(messages, locale=locale, **options)
 
 
 class Guarded(Generic[T]):

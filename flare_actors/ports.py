@@ -35,6 +35,7 @@ __all__ = [
     "ClientMessage",
     "HeardAudio",
     "LanguageModel",
+    "LimitReached",
     "Locales",
     "Message",
     "ModelOutput",
@@ -54,6 +55,7 @@ __all__ = [
     "VoiceActivity",
     "VoiceDetector",
     "locale_supported",
+    "takes_max_tokens",
     "takes_tools",
 ]
 
@@ -222,7 +224,12 @@ class Usage:
     output_tokens: int
 
 
-ModelOutput: TypeAlias = Union[TextDelta, ToolCallDelta, ToolCall, Usage]
+@attrs.frozen(kw_only=True)
+class LimitReached:
+    """The answer ends here because it may not have more tokens: the model had not finished. At most once, before its end."""
+
+
+ModelOutput: TypeAlias = Union[TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached]
 
 
 @runtime_checkable
@@ -236,6 +243,7 @@ class LanguageModel(Protocol):
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """Answer the last message.
 
@@ -246,6 +254,8 @@ class LanguageModel(Protocol):
             tools: what the model may call. A model that knows no tools leaves this argument and the next one out: it is
                 given them only where there are tools to be offered, and then fails, once, with a message that says why.
             tool_choice: whether it may, must or must not call one; given with tools only.
+            max_tokens: the longest answer, where somebody has asked for a limit; the model's own limit, if it has a lower
+                one, stays in force. A model may leave this argument out as well: it then fails where it is asked so.
 
         Gives the answer's text as it is written, and each call as soon as it is whole, then ends. Who asked carries the
         calls out, and asks again with their results.
@@ -258,8 +268,17 @@ class LanguageModel(Protocol):
 
 def takes_tools(model: LanguageModel) -> bool:
     """Whether a model's ``generate`` has the argument ``tools``: models that were written without may leave it out."""
+    return _takes(model, "tools")
+
+
+def takes_max_tokens(model: LanguageModel) -> bool:
+    """Whether a model's ``generate`` has the argument ``max_tokens``, which may be left out, too."""
+    return _takes(model, "max_tokens")
+
+
+def _takes(model: LanguageModel, argument: str) -> bool:
     parameters = inspect.signature(model.generate).parameters
-    return "tools" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return argument in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
 
 # --- Speaking ------------------------------------------------------------------------------------------------------------

@@ -5,31 +5,32 @@ The model is read at full speed, bounded by the answer's length; only audio back
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from flare_actors.actors.tools import carry_out, offered
+from flare_actors.conversation.calls import AnswerRest
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.events import LanguageModelFailed, UsageReported
 from flare_actors.conversation.states import Output
 from flare_actors.errors import ProviderError
-from flare_actors.guard import Guarded, Patience, expect
+from flare_actors.guard import Guarded, Patience, ask_model, expect
 from flare_actors.ports import (
+    LimitReached,
     Message,
     ModelOutput,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     ToolChoice,
-    ToolSpec,
     Usage,
-    takes_tools,
 )
 from flare_actors.tools import Tool
 
 if TYPE_CHECKING:
     from flare_actors.actors.reply import Reply
+    from flare_actors.agent import Agent
 
 __all__ = ["write_answer", "write_text"]
 
@@ -40,11 +41,33 @@ async def write_text(reply: Reply, text: str) -> None:
     reply.finish_text()
 
 
-def _instructions(agents: str, command: StartReply) -> str:
-    """The agent's own, with those for this answer after them or in their place."""
-    if command.instructions is None:
-        return agents
-    return command.instructions if command.replace else "\n\n".join(filter(None, (agents, command.instructions)))
+class _Terms:
+    """How the model is asked, in this answer; a client that returns results may have it asked otherwise from there on."""
+
+    def __init__(self, agent: Agent, command: StartReply) -> None:
+        self._agent = agent
+        self.max_tokens = command.max_tokens
+        self.tools = offered(agent.tools, command.tools)
+        self.choice: ToolChoice = command.tool_choice
+        self._instruct(command)
+
+    def _instruct(self, asked: StartReply | AnswerRest) -> None:
+        own = () if asked.instructions is not None and asked.replace else (self._agent.instructions,)
+        text = "\n\n".join(filter(None, (*own, asked.instructions)))
+        self.instructions = [Message(role="system", content=text)] if text else []
+
+    def go_on(self, rest: AnswerRest | None) -> None:
+        """Tools were carried out: what was required was done, and the model must be able to answer."""
+        self.choice = "auto"
+        if rest is None:
+            return
+        self.choice = rest.tool_choice or self.choice
+        if rest.instructions is not None:
+            self._instruct(rest)
+        if rest.tools is not None:
+            self.tools = offered(self._agent.tools, rest.tools)
+        if rest.max_tokens is not None:
+            self.max_tokens = rest.max_tokens or None
 
 
 async def write_answer(reply: Reply) -> None:
@@ -54,27 +77,25 @@ async def write_answer(reply: Reply) -> None:
     is told to the orchestrator; what was written before stays. Cancellation closes the model's stream, and ends the tools.
     """
     command = reply.command
-    instructions = _instructions(reply.agent.instructions, command)
-    messages = [Message(role="system", content=instructions)] if instructions else []
-    messages += [
+    terms = _Terms(reply.agent, command)
+    messages = [
         Message(role=each.role, content=each.content, calls=each.calls, call=each.call, failed=each.failed)
         for each in command.messages
     ]
-    tools = offered(reply.agent.tools, command.tools)
-    steps = reply.settings.limits.tool_steps if tools else 0
-    choice: ToolChoice = command.tool_choice
+    steps = reply.settings.limits.tool_steps if terms.tools else 0
     try:
         for step in range(steps + 1):
-            request = _Request(reply, messages, tools, "none" if step == steps else choice)
-            text, calls = await request.write()
+            if step == steps:
+                terms.choice = "none"
+            text, calls = await _Request(reply, messages, terms).write()
             if not calls or step == steps:
                 break
             reply.end_step()
-            named, results = await carry_out(reply, calls, tools, step=step)
+            named, results = await carry_out(reply, calls, terms.tools, step=step)
             if reply.closed:
                 return  # A tool swallowed its cancellation: nobody asks for its sake.
             messages = [*messages, Message(role="assistant", content=text, calls=tuple(named)), *results]
-            choice = "auto"  # What was required was done; it must be able to answer.
+            terms.go_on(reply.take_rest())
     except ProviderError as error:
         reply.fault(error)
         if command.output is Output.TEXT:
@@ -86,17 +107,12 @@ async def write_answer(reply: Reply) -> None:
 class _Request:
     """One request to the model, of which an answer with tools needs several."""
 
-    def __init__(
-        self,
-        reply: Reply,
-        messages: Sequence[Message],
-        tools: Mapping[str, Tool | ToolSpec],
-        choice: ToolChoice,
-    ) -> None:
+    def __init__(self, reply: Reply, messages: Sequence[Message], terms: _Terms) -> None:
         self._reply = reply
-        self._messages = messages
-        self._tools = [each.spec if isinstance(each, Tool) else each for each in tools.values()]
-        self._choice: ToolChoice = choice
+        self._messages = [*terms.instructions, *messages]
+        self._tools = [each.spec if isinstance(each, Tool) else each for each in terms.tools.values()]
+        self._choice: ToolChoice = terms.choice
+        self._max_tokens = terms.max_tokens
 
     async def write(self) -> tuple[str, list[ToolCall]]:
         """Hand on the text as it comes; gives all of it, and the calls.
@@ -105,12 +121,13 @@ class _Request:
             ProviderError: the model failed.
         """
         reply, timeouts = self._reply, self._reply.settings.timeouts
+        reply.limited = False
         text: list[str] = []
         calls: list[ToolCall] = []
         with Patience("llm") as patience:
             patience.until(timeouts.connect_s, "connect")
             async with Guarded[ModelOutput](
-                "llm", self._ask, gives=(TextDelta, ToolCallDelta, ToolCall, Usage)
+                "llm", self._ask, gives=(TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached)
             ) as outputs:
                 patience.until(timeouts.llm_first_s, "first token")
                 first = True
@@ -119,6 +136,9 @@ class _Request:
                         return "", []  # The provider swallowed its cancellation: its output is refused.
                     if isinstance(output, Usage):
                         _tell_usage(reply, output)
+                        continue
+                    if isinstance(output, LimitReached):
+                        reply.limited = True
                         continue
                     if first:
                         first = False
@@ -140,17 +160,14 @@ class _Request:
         return "".join(text), calls
 
     def _ask(self) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
-        model, locale = self._reply.agent.language_model, self._reply.command.locale
-        if not self._tools:
-            return model.generate(self._messages, locale=locale)
-        if not takes_tools(model):
-            raise ProviderError(
-                "llm",
-                f"{type(model).__name__} takes no tools; give its generate() the arguments tools and tool_choice "
-                "(ports.LanguageModel), or offer none",
-                critical=True,
-            )
-        return model.generate(self._messages, locale=locale, tools=self._tools, tool_choice=self._choice)
+        return ask_model(
+            self._reply.agent.language_model,
+            self._messages,
+            locale=self._reply.command.locale,
+            tools=self._tools,
+            tool_choice=self._choice,
+            max_tokens=self._max_tokens,
+        )
 
 
 def _is_call(call: ToolCall) -> bool:

@@ -15,6 +15,7 @@ from flare_actors.actors.speaker import Speaker
 from flare_actors.actors.tools import DetachedTools
 from flare_actors.actors.tts import speak
 from flare_actors.agent import Agent
+from flare_actors.conversation.calls import AnswerRest
 from flare_actors.conversation.commands import ReturnToolResult, StartReply
 from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady
 from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
@@ -77,6 +78,9 @@ class Reply:
         self._results: dict[str, ReturnToolResult] = {}
         self._filled = False
         self._step_begins = False
+        self._rest: AnswerRest | None = None
+        self.limited = False
+        """The model had more to say than it may."""
         self.closed = False
         """Cancelled: whatever still comes of it is refused."""
         self.ended = trio.Event()
@@ -122,7 +126,8 @@ class Reply:
                 await write_answer(self)
             if not self.closed:
                 # A canceled scope and a finished generation must not both be told: no checkpoint stands between.
-                self.tell(GenerationFinished(turn=self.turn, audio_s=self.speaker.finish(self.turn)))
+                audio_s = self.speaker.finish(self.turn)
+                self.tell(GenerationFinished(turn=self.turn, audio_s=audio_s, limited=self.limited))
 
     # --- For the tools ----------------------------------------------------------------------------------------------------
 
@@ -145,12 +150,18 @@ class Reply:
         wanted = self._expected.get(result.call)
         if wanted is not None and not wanted.is_set():
             self._results[result.call] = result
+            self._rest = result.rest or self._rest
             wanted.set()
 
     def take_result(self, call: str) -> ReturnToolResult | None:
         """The result, if it came in time."""
         del self._expected[call]
         return self._results.pop(call, None)
+
+    def take_rest(self) -> AnswerRest | None:
+        """What the client has said, with its results, to be different from here on."""
+        rest, self._rest = self._rest, None
+        return rest
 
     async def fill(self, text: str, after_s: float) -> None:
         """Say something when a tool takes long, unless the agent has something to say anyway; once in a turn."""
@@ -194,6 +205,7 @@ class Reply:
                 text = f" {text}"
         room = self.settings.limits.answer_chars - self._chars
         enough = len(text) >= room
+        self.limited |= enough
         text = text[:room]
         if text:
             self._chars += len(text)

@@ -21,6 +21,7 @@ from flare_actors.guard import Guarded, Patience, port_guard
 from flare_actors.ports import (
     HeardAudio,
     LanguageModel,
+    LimitReached,
     Message,
     ModelOutput,
     Phrase,
@@ -250,7 +251,7 @@ async def _ask_llm(engine: object, locale: str, voice: _Voice, times: _Times) ->
     stream = Guarded[ModelOutput](
         "llm",
         lambda: model.generate(QUESTION, locale=locale),
-        gives=(TextDelta, ToolCallDelta, ToolCall, Usage),
+        gives=(TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached),
     )
     async with stream as outputs:
         times.connect_s = trio.current_time() - started

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["CUT_OFF", "IN_BACKGROUND", "ToolCall", "ToolChoice", "ToolSpec", "ToolUse"]
+__all__ = ["CUT_OFF", "IN_BACKGROUND", "AnswerRest", "ToolCall", "ToolChoice", "ToolSpec", "ToolUse"]
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required"]
 """Whether the model may call tools as it likes, must not, or must call at least one. (To have it call a certain one, offer
@@ -55,6 +55,22 @@ class ToolSpec:
         """``parameters`` as an object, a new one each time."""
         schema: dict[str, Any] = json.loads(self.parameters)
         return {"type": "object", **schema}
+
+
+@attrs.frozen(kw_only=True)
+class AnswerRest:
+    """What is different in an answer from the results of its tools on; None: as before."""
+
+    instructions: str | None = attrs.field(default=None, repr=False)
+    """After the agent's own."""
+    replace: bool = False
+    """... in place of the agent's own."""
+    max_tokens: int | None = None
+    """The longest rest, in the model's tokens; 0: as long as the model likes."""
+    tools: tuple[ToolSpec, ...] | None = None
+    """What the client can carry out."""
+    tool_choice: ToolChoice | None = None
+    """Of the next request to the model."""
 
 
 @attrs.frozen(kw_only=True)

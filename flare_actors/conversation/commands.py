@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, Union
 
 import attrs
 
-from flare_actors.conversation.calls import ToolCall, ToolChoice, ToolSpec
+from flare_actors.conversation.calls import AnswerRest, ToolCall, ToolChoice, ToolSpec
 from flare_actors.conversation.notices import Notice
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason, SttMode, TurnKind
@@ -135,6 +135,8 @@ class StartReply:
     """For this answer alone, after the agent's own."""
     replace: bool = False
     """... in place of the agent's own."""
+    max_tokens: int | None = None
+    """The longest answer, in the model's tokens; None: the model's own limit."""
     held: bool = False
     """Nothing of it leaves for the client before ReleaseReply."""
 
@@ -162,6 +164,7 @@ class ReturnToolResult:
     call: str
     output: str = attrs.field(repr=False)
     failed: bool = False
+    rest: AnswerRest | None = None
 
 
 @attrs.frozen(kw_only=True)

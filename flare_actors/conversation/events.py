@@ -285,6 +285,8 @@ class GenerationFinished(Fact):
     turn: int
     audio_s: float
     """Audio generated in all; 0 where nothing was to be spoken or the synthesizer gave nothing."""
+    limited: bool = False
+    """The model had more to say than it may: a limit of tokens or of characters has ended the answer."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -109,6 +109,9 @@ class Wish:
     instructions: str | None = attrs.field(default=None, repr=False)
     replace: bool = False
     output: Output | None = None
+    max_tokens: int | None = None
+    tools: tuple[ToolSpec, ...] | None = None
+    tool_choice: ToolChoice | None = None
     items: tuple[HistoryItem, ...] | None = None
     aside: bool = False
     request_id: str | None = None
@@ -147,6 +150,8 @@ class Turn:
     """By the pacing clock, all audio up to here has been played; 0 while some is still to be played."""
     tokens: tuple[int, int] | None = None
     """Read and written by the model, where nobody has been told of them yet: it is generated ahead."""
+    limited: bool = False
+    """The model had more to say than it may."""
     llm_failed: bool = False
     tts_failed: bool = False
     marks: Marks = Marks()

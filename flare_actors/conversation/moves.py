@@ -213,7 +213,7 @@ class Draft(BareDraft):
         if text and not turn.aside:
             self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s or 0.0))
         self.record_reports()
-        self.tell(TurnEnded(turn=turn.number, reason=None, heard=text))
+        self.tell(TurnEnded(turn=turn.number, reason=None, heard=text, limited=turn.limited))
         self.listen()
 
     # --- Failures and ends -----------------------------------------------------------------------------------------------

@@ -175,6 +175,8 @@ class TurnEnded:
     reason: Reason | None
     """None: it was said to its end."""
     heard: str = attrs.field(repr=False)
+    limited: bool = False
+    """The model had more to say: a limit of tokens or of characters has ended the answer."""
 
 
 @attrs.frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import ClearInput, CommitUtterance, OpenListener
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.events import (
@@ -25,6 +26,7 @@ from flare_actors.conversation.events import (
     TextReceived,
     TransportFailed,
 )
+from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.model import Hearing, Marks, Wish
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import InputCleared
@@ -152,22 +154,55 @@ def on_response_requested(d: Draft, e: ResponseRequested) -> None:
     elif d.c.turn is not None or d.c.wish is not None:
         turn = d.c.turn.number if d.c.turn is not None else None
         d.complain("already_answering", "an answer is on its way already; interrupt it, or wait for its end", turn=turn)
-    elif e.instructions is not None and len(e.instructions) > d.c.settings.limits.text_chars:
-        limit = d.c.settings.limits.text_chars
-        d.complain(
-            "text_too_long", f"the instructions have {len(e.instructions)} characters; at most {limit} are taken"
-        )
-    else:
+    elif takes_instructions(d, e.instructions) and takes_tools(d, e.tools) and _takes_items(d, e.items):
         wish = Wish(
             instructions=e.instructions,
             replace=e.replace,
             output=e.output,
+            max_tokens=e.max_tokens,
+            tools=e.tools,
+            tool_choice=e.tool_choice,
             items=e.items,
             aside=e.aside,
             request_id=e.request_id,
         )
         d.set(wish=wish, answer_due=True, asked=Marks(asked=d.at))
         d.use_floor()
+
+
+def takes_instructions(d: Draft, instructions: str | None) -> bool:
+    """May an answer have these of its own? If not, the client is told why."""
+    limit = d.c.settings.limits.text_chars
+    if instructions is None or len(instructions) <= limit:
+        return True
+    d.complain("text_too_long", f"the instructions have {len(instructions)} characters; at most {limit} are taken")
+    return False
+
+
+def takes_tools(d: Draft, tools: tuple[ToolSpec, ...] | None) -> bool:
+    """May the client offer these? If not, it is told why."""
+    most = d.c.settings.limits.tools
+    names = [tool.name for tool in tools or ()]
+    if len(names) > most:
+        d.complain("too_many_tools", f"{len(names)} tools were offered; at most {most} are taken, and now none was")
+    elif len(set(names)) < len(names):
+        d.complain("duplicate_tool", "two tools have the same name; give each its own, now none was taken")
+    else:
+        return True
+    return False
+
+
+def _takes_items(d: Draft, items: tuple[HistoryItem, ...] | None) -> bool:
+    """What is answered in place of the history is bounded as the history is."""
+    limits = d.c.settings.limits
+    longest = max((len(item.text) for item in items or ()), default=0)
+    if len(items or ()) > limits.history_items:
+        d.complain("too_many_items", f"{len(items or ())} items were given; at most {limits.history_items} are taken")
+    elif longest > limits.text_chars:
+        d.complain("text_too_long", f"an item has {longest} characters; at most {limits.text_chars} are taken")
+    else:
+        return True
+    return False
 
 
 def on_input_clear(d: Draft, _: InputClearRequested) -> None:

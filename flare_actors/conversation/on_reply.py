@@ -115,8 +115,9 @@ def on_generation_finished(d: Draft, e: GenerationFinished) -> None:
     if turn is None:
         return
     if is_held(d, e.turn):
-        progress(d, evolve(turn, generated_s=e.audio_s))
+        progress(d, evolve(turn, generated_s=e.audio_s, limited=e.limited))
         return
+    d.set(turn=evolve(turn, limited=e.limited))
     d.generated(e.audio_s)
     if d.c.turn is not None:
         _finish_when_paced(d)

@@ -12,19 +12,14 @@ from flare_actors.conversation.commands import ReturnToolResult
 from flare_actors.conversation.events import ToolFinished, ToolResultReceived, ToolsOffered, ToolStarted
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import ToolCallRequested
+from flare_actors.conversation.on_client import takes_instructions, takes_tools
 from flare_actors.conversation.on_reply import is_held, live, progress
 from flare_actors.conversation.table import ACTIVE
 from flare_actors.conversation.values import evolve
 
 
 def on_tools_offered(d: Draft, e: ToolsOffered) -> None:
-    most = d.c.settings.limits.tools
-    names = [tool.name for tool in e.tools]
-    if len(names) > most:
-        d.complain("too_many_tools", f"{len(names)} tools were offered; at most {most} are taken, and now none was")
-    elif len(set(names)) < len(names):
-        d.complain("duplicate_tool", "two tools have the same name; give each its own, now none was taken")
-    else:
+    if takes_tools(d, e.tools):
         d.set(client_tools=e.tools, tool_choice=e.tool_choice)
 
 
@@ -99,4 +94,7 @@ def on_tool_result(d: Draft, e: ToolResultReceived) -> None:
         d.drop()  # Its turn is over, its time was up, or it was answered already.
         return
     most = d.c.settings.limits.tool_chars
-    d.emit(ReturnToolResult(turn=turn.number, call=e.call, output=e.output[:most], failed=e.failed))
+    rest = e.rest
+    if rest is not None and not (takes_instructions(d, rest.instructions) and takes_tools(d, rest.tools)):
+        rest = None
+    d.emit(ReturnToolResult(turn=turn.number, call=e.call, output=e.output[:most], failed=e.failed, rest=rest))

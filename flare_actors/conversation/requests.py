@@ -9,7 +9,7 @@ from typing import TypeAlias, Union
 
 import attrs
 
-from flare_actors.conversation.calls import ToolChoice, ToolSpec
+from flare_actors.conversation.calls import AnswerRest, ToolChoice, ToolSpec
 from flare_actors.conversation.changes import Change
 from flare_actors.conversation.items import HistoryItem
 from flare_actors.conversation.states import Output, Reason, Wait
@@ -107,6 +107,8 @@ class ToolResultReceived(Request):
     call: str
     output: str = attrs.field(repr=False)
     failed: bool = False
+    rest: AnswerRest | None = None
+    """What is different in the rest of the answer; of several results the latest that has it counts."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -134,6 +136,12 @@ class ResponseRequested(Request):
     """... in place of the agent's own."""
     output: Output | None = None
     """For this answer alone; None: as the settings say."""
+    max_tokens: int | None = None
+    """The longest answer in the model's tokens, in place of ``answer_tokens``; 0: as long as the model likes."""
+    tools: tuple[ToolSpec, ...] | None = None
+    """For this answer alone, in place of those that the client offers; None: those."""
+    tool_choice: ToolChoice | None = None
+    """For this answer alone; None: as the client has chosen for all."""
     items: tuple[HistoryItem, ...] | None = attrs.field(default=None, repr=False)
     """What is answered, in place of the history; None: the history."""
     aside: bool = False

@@ -120,6 +120,8 @@ class Settings:
     mute: Mute = Mute.NEVER
     instructions: str | None = attrs.field(default=None, repr=False)
     """The system message, in place of the agent's own; None: the agent's."""
+    answer_tokens: int | None = attrs.field(default=None, validator=_optional_positive)
+    """The longest answer in the model's tokens, where the model's own limit is not shorter; None: only that one."""
     welcome: str | None = None
     """Spoken when a conversation starts; None: the agent waits for the user."""
     apology: str | None = None

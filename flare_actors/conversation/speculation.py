@@ -40,8 +40,9 @@ def answer_request(
             messages=build_messages(history if wish.items is None else wish.items, go_on=True),
             instructions=wish.instructions or settings.instructions,
             replace=wish.replace or (wish.instructions is None and settings.instructions is not None),
-            tools=d.c.client_tools,
-            tool_choice=d.c.tool_choice,
+            tools=d.c.client_tools if wish.tools is None else wish.tools,
+            tool_choice=wish.tool_choice or d.c.tool_choice,
+            max_tokens=settings.answer_tokens if wish.max_tokens is None else wish.max_tokens or None,
         )
     return StartReply(
         turn=turn,
@@ -53,6 +54,7 @@ def answer_request(
         replace=settings.instructions is not None,
         tools=d.c.client_tools,
         tool_choice=d.c.tool_choice,
+        max_tokens=settings.answer_tokens,
         held=held,
     )
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, Union
 import attrs
 
 from flare_actors.errors import ProviderError
-from flare_actors.ports import TextDelta, ToolCall, ToolCallDelta, Usage
+from flare_actors.ports import LimitReached, TextDelta, ToolCall, ToolCallDelta, Usage
 from flare_actors.providers._sse import EventReader, error_code, read_json
 
 __all__ = [
@@ -32,6 +32,8 @@ class Finished:
 
     end_of_stream: bool
     """Nothing comes after it, not even counts."""
+    limited: bool = False
+    """It would have been longer, had it been allowed more tokens."""
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +97,10 @@ class CallReader:
         if call is not None:
             yield attrs.evolve(call, arguments=call.arguments.strip() or "{}")
 
+    def forget(self) -> None:
+        """The answer was cut off in the call that was under way: nobody knows what was to be in it."""
+        self._call = None
+
 
 class AnswerReader:
     """An answer out of the bytes of its stream: text and calls as they come; how it ended, in fields."""
@@ -109,7 +115,7 @@ class AnswerReader:
         self.usage: Usage | None = None
         """The latest count: some servers count along, and the last count is the count."""
 
-    def feed(self, chunk: bytes) -> Iterator[TextDelta | ToolCall | ToolCallDelta | ErrorEvent]:
+    def feed(self, chunk: bytes) -> Iterator[TextDelta | ToolCall | ToolCallDelta | LimitReached | ErrorEvent]:
         """What is known with this chunk.
 
         Raises:
@@ -123,8 +129,11 @@ class AnswerReader:
                     yield from self._calls.feed(output)
                 case Usage():
                     self.usage = output
-                case Finished(end_of_stream=end):
+                case Finished(end_of_stream=end, limited=limited):
                     self.finished, self.done = True, self.done or end
+                    if limited:
+                        self._calls.forget()
+                        yield LimitReached()
                     yield from self._calls.finish()
 
 
@@ -167,7 +176,7 @@ def _read_choice(choice: object) -> Iterator[StreamOutput]:
     for call in calls:
         yield _read_call(call)
     if choice.get("finish_reason") is not None:
-        yield Finished(end_of_stream=False)
+        yield Finished(end_of_stream=False, limited=choice["finish_reason"] == "length")
 
 
 def _read_call(call: object) -> CallPart:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from flare_actors.errors import ProviderError
-from flare_actors.ports import Message, TextDelta, ToolCall, ToolCallDelta, ToolChoice, ToolSpec, Usage
+from flare_actors.ports import LimitReached, Message, TextDelta, ToolCall, ToolCallDelta, ToolChoice, ToolSpec, Usage
 from flare_actors.providers._sse import EventReader, error_code, read_json
 
 __all__ = ["MessagesReader", "write_messages", "write_tools"]
@@ -38,7 +38,7 @@ class MessagesReader:
         """The latest count; cached input counts like any other."""
         return Usage(input_tokens=self._given, output_tokens=self._written) if self._counted else None
 
-    def feed(self, chunk: bytes) -> Iterator[TextDelta | ToolCall | ToolCallDelta]:
+    def feed(self, chunk: bytes) -> Iterator[TextDelta | ToolCall | ToolCallDelta | LimitReached]:
         """What is known with this chunk.
 
         Raises:
@@ -47,7 +47,7 @@ class MessagesReader:
         for data in self._events.feed(chunk):
             yield from self._read(read_json("llm", data, "message"))
 
-    def _read(self, event: Mapping[str, Any]) -> Iterator[TextDelta | ToolCall | ToolCallDelta]:
+    def _read(self, event: Mapping[str, Any]) -> Iterator[TextDelta | ToolCall | ToolCallDelta | LimitReached]:
         match event:
             case {"type": "message_start", "message": Mapping() as message}:
                 self._count(message.get("usage"))
@@ -59,6 +59,10 @@ class MessagesReader:
                 yield from self._finish()
             case {"type": "message_delta"}:
                 self._count(event.get("usage"))
+                match event:
+                    case {"delta": {"stop_reason": "max_tokens"}}:
+                        self._call = None  # Cut off within a call: nobody knows what was to be in it.
+                        yield LimitReached()
             case {"type": "message_stop"}:
                 yield from self._finish()
                 self.done = True

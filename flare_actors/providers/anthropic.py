@@ -71,6 +71,7 @@ class AnthropicMessages(HttpProvider):
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         """Answer the last message; see ``ports.LanguageModel``. ``Usage`` comes last.
 
@@ -79,6 +80,7 @@ class AnthropicMessages(HttpProvider):
             locale: not used; the model follows the language of the messages.
             tools: what it may call.
             tool_choice: whether it may, must or must not.
+            max_tokens: the longest answer, if the settings have no lower limit.
 
         Raises:
             ProviderError: no connection, a refusal, a broken or foreign stream; critical if only a change of the settings
@@ -88,7 +90,9 @@ class AnthropicMessages(HttpProvider):
         """
         del locale
         await self._api.open()
-        async with aclosing(self._results(self._body(messages) | write_tools(tools, tool_choice))) as results:
+        async with aclosing(
+            self._results(self._body(messages, max_tokens) | write_tools(tools, tool_choice))
+        ) as results:
             yield results
 
     async def _results(self, body: Mapping[str, object]) -> AsyncGenerator[ModelOutput]:
@@ -110,13 +114,13 @@ class AnthropicMessages(HttpProvider):
         finally:
             await answer.aclose(drain=reader.done)
 
-    def _body(self, messages: Sequence[Message]) -> dict[str, object]:
+    def _body(self, messages: Sequence[Message], max_tokens: int | None) -> dict[str, object]:
         settings = self.settings
         instructions, turns = write_messages(messages)
         body: dict[str, object] = {
             "model": settings.model,
             "messages": turns,
-            "max_tokens": settings.max_tokens,
+            "max_tokens": min(settings.max_tokens, max_tokens or settings.max_tokens),
             "stream": True,
         }
         if instructions:

@@ -97,13 +97,16 @@ class LlamaLocal:
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         """Answer the last message; see ``ports.LanguageModel`` and ``OpenAIChat.generate``.
 
         Tools are for models that were trained to call them; SmolLM2-135M, the demo brain, was not.
         """
         prompt = self._prompt(messages, tools)
-        async with self._chat.generate(prompt, locale=locale, tools=tools, tool_choice=tool_choice) as outputs:
+        async with self._chat.generate(
+            prompt, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
+        ) as outputs:
             yield outputs
 
     async def prepare(self, instructions: str, *, slots: int | None = None) -> None:
@@ -120,7 +123,7 @@ class LlamaLocal:
         messages = [Message(role="system", content=instructions)] if instructions else []
         prompt = self._prompt([*messages, Message(role="user", content="Hello.")])
         for slot in range(self.settings.slots if slots is None else slots):
-            async with self._chat.generate(prompt, locale="en", extra={"id_slot": slot, "max_tokens": 1}) as outputs:
+            async with self._chat.generate(prompt, locale="en", max_tokens=1, extra={"id_slot": slot}) as outputs:
                 async for _ in outputs:
                     pass
 

@@ -64,6 +64,7 @@ class OpenAIChat(HttpProvider):
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         """Answer the last message; see ``ports.LanguageModel``. ``Usage`` comes last, where the server counts.
@@ -73,6 +74,7 @@ class OpenAIChat(HttpProvider):
             locale: not used; the model follows the language of the messages.
             tools: what it may call. Not every server and model knows tools; some refuse the request then.
             tool_choice: whether it may, must or must not.
+            max_tokens: the longest answer, if the settings have no lower limit.
             extra: more fields of this request's body, over those of the settings.
 
         Raises:
@@ -83,7 +85,7 @@ class OpenAIChat(HttpProvider):
         """
         del locale
         await self._api.open()
-        body = self._body(messages) | _offer(tools, tool_choice) | dict(extra or {})
+        body = self._body(messages, max_tokens) | _offer(tools, tool_choice) | dict(extra or {})
         async with aclosing(self._results(body)) as results:
             yield results
 
@@ -108,7 +110,7 @@ class OpenAIChat(HttpProvider):
         finally:
             await answer.aclose(drain=reader.done)
 
-    def _body(self, messages: Sequence[Message]) -> dict[str, object]:
+    def _body(self, messages: Sequence[Message], max_tokens: int | None) -> dict[str, object]:
         settings = self.settings
         body: dict[str, object] = {
             "model": settings.model,
@@ -119,8 +121,8 @@ class OpenAIChat(HttpProvider):
             body["stream_options"] = {"include_usage": True}
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
-        if settings.max_tokens:
-            body["max_tokens"] = settings.max_tokens
+        if limits := [most for most in (settings.max_tokens, max_tokens) if most]:
+            body["max_tokens"] = min(limits)
         return body | dict(settings.extra)
 
 

@@ -17,6 +17,7 @@ from flare_actors.audio import BYTES_PER_SAMPLE, bytes_to_seconds, level_db, sec
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports import (
     HeardAudio,
+    LimitReached,
     Locales,
     Message,
     ModelOutput,
@@ -164,6 +165,8 @@ class ScriptedLanguageModel:
     """What was asked so far, for assertions."""
     offers: list[tuple[str, ...]] = attrs.field(factory=list, init=False, repr=False)
     """The tools that were offered with each request: their names; none where they must not be called."""
+    limits: list[int | None] = attrs.field(factory=list, init=False, repr=False)
+    """How many tokens each answer might have."""
     open_streams: int = attrs.field(default=0, init=False)
 
     @asynccontextmanager
@@ -174,17 +177,19 @@ class ScriptedLanguageModel:
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AsyncIterator[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
         del locale
         offered = () if tool_choice == "none" else tuple(each.name for each in tools)
         self.requests.append(tuple(messages))
         self.offers.append(offered)
+        self.limits.append(max_tokens)
         line = self._line(messages, offered)
         self.open_streams += 1
         try:
             await trio.lowlevel.checkpoint()
-            async with aclosing(self._run([line] if isinstance(line, str) else line)) as outputs:
+            async with aclosing(self._run([line] if isinstance(line, str) else line, max_tokens)) as outputs:
                 yield outputs
         finally:
             self.open_streams -= 1
@@ -198,14 +203,19 @@ class ScriptedLanguageModel:
             return self.script(messages)
         return self.script[min(len(self.requests), len(self.script)) - 1]
 
-    async def _run(self, parts: Iterable[str | ToolCall | Usage]) -> AsyncGenerator[ModelOutput, None]:
+    async def _run(
+        self, parts: Iterable[str | ToolCall | Usage], max_tokens: int | None
+    ) -> AsyncGenerator[ModelOutput, None]:
         await trio.sleep(self.first_token_s)
-        first = True
+        first, written = True, 0
         for part in parts:
             for token in split_tokens(part) if isinstance(part, str) else [part]:
                 if not first and self.gap_s:
                     await trio.sleep(self.gap_s)
                 first = False
+                if isinstance(token, str) and (written := written + 1) > (max_tokens or written):
+                    yield LimitReached()
+                    return
                 if isinstance(token, ToolCall):
                     yield ToolCallDelta(call=token.call, name=token.name, arguments=token.arguments)
                     yield token

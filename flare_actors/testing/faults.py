@@ -240,9 +240,12 @@ class FaultyLanguageModel(_Faulty):
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
-        inner = self.inner.generate(messages, locale=locale, tools=tools, tool_choice=tool_choice)
+        inner = self.inner.generate(
+            messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
+        )
         return self._open("llm", inner, self._next_fault())
 
 

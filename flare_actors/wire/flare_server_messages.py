@@ -168,6 +168,9 @@ class TurnEnded:
     heard: Annotated[str, Doc("what entered the history: after an interruption, the part that was played")] = (
         attrs.field(repr=False)
     )
+    limited: Annotated[bool, Doc("the model had more to say: a limit of tokens or of characters ended the answer")] = (
+        False
+    )
 
 
 @attrs.frozen(kw_only=True)

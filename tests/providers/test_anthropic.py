@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flare_actors.errors import ProviderError
-from flare_actors.ports import LanguageModel, Message, TextDelta, ToolCall, ToolCallDelta, ToolSpec, Usage
+from flare_actors.ports import LanguageModel, LimitReached, Message, TextDelta, ToolCall, ToolCallDelta, ToolSpec, Usage
 from flare_actors.providers._messages_events import MAX_ARGUMENT_CHARS, MAX_BLOCKS, MessagesReader, write_messages
 from flare_actors.providers.anthropic import AnthropicMessages, AnthropicSettings, open_anthropic
 from flare_actors.providers.llama_local import LlamaSettings, open_llama_local
@@ -253,3 +253,25 @@ async def test_a_real_llama_cpp_server_answers_in_both_shapes_and_takes_tools_an
                     assert usage.input_tokens > 0
                     assert parts
                     assert all(isinstance(each, TextDelta) for each in parts)
+
+
+def test_an_answer_that_had_to_end_says_so_and_a_call_that_was_cut_off_is_none():
+    events = sse(
+        {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "t1", "name": "now", "input": {}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"zo'}},
+        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    )
+    outputs = list(MessagesReader().feed("".join(events).encode()))
+    assert [each for each in outputs if not isinstance(each, ToolCallDelta)] == [LimitReached()]
+
+
+async def test_the_lower_one_of_two_limits_is_sent():
+    async with (
+        listening(*[MESSAGES.good()] * 2) as server,
+        MESSAGES.open(server.url, max_tokens=9) as model,
+    ):
+        for most in (5, 20):
+            async with model.generate(ASK, locale="en", max_tokens=most) as outputs:
+                assert [each async for each in outputs]
+    assert [json.loads(each.body)["max_tokens"] for each in server.exchanges] == [5, 9]

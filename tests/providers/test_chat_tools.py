@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_openai_chat import ASK, DONE, STOP, event, serving
 
 from flare_actors.errors import ProviderError
-from flare_actors.ports import Message, TextDelta, ToolCall, ToolCallDelta, ToolSpec
+from flare_actors.ports import LimitReached, Message, TextDelta, ToolCall, ToolCallDelta, ToolSpec
 from flare_actors.providers._chat_events import MAX_ARGUMENT_CHARS, MAX_CALLS, AnswerReader
 from flare_actors.providers._prompt import fit, tokens_at_most, tokens_of_tools
 from flare_actors.providers.scripted import ScriptedLanguageModel
@@ -209,3 +209,18 @@ def test_a_small_model_is_shown_no_result_without_its_call():
 def test_tools_cost_room_in_the_prompt():
     assert tokens_of_tools([]) == 0
     assert tokens_of_tools([WEATHER, WEATHER]) == 2 * tokens_of_tools([WEATHER]) > 40
+
+
+def test_an_answer_that_had_to_end_says_so_and_a_call_that_was_cut_off_is_none():
+    begun = piece(index=0, id="c1", name="now", arguments='{"zone": "C')
+    assert read(begun, event(finish_reason="length"))[1:] == [LimitReached()]
+
+
+@pytest.mark.parametrize(("own", "asked", "sent"), [(300, 9, 9), (5, 9, 5), (0, 9, 9), (7, None, 7)])
+async def test_the_lower_one_of_two_limits_is_sent(own, asked, sent):
+    async with (
+        serving(script(event("Hi."), STOP, DONE), max_tokens=own) as (chat, server),
+        chat.generate(ASK, locale="en", max_tokens=asked) as outputs,
+    ):
+        assert [each async for each in outputs]
+    assert json.loads(server.exchanges[0].body)["max_tokens"] == sent

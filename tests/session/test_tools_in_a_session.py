@@ -12,9 +12,9 @@ from session_kit import Talk, listening, talking
 from flare_actors import ToolError, tool
 from flare_actors.conversation import Limits, Output, Settings, State, Timeouts
 from flare_actors.conversation import events as ev
-from flare_actors.conversation.calls import IN_BACKGROUND, ToolSpec
-from flare_actors.conversation.items import ToolReturned
-from flare_actors.conversation.notices import HearingReady, ResponseTextDone, ToolCallRequested, TurnEnded
+from flare_actors.conversation.calls import IN_BACKGROUND, AnswerRest, ToolSpec
+from flare_actors.conversation.items import ToolReturned, UserSaid
+from flare_actors.conversation.notices import ErrorRaised, HearingReady, ResponseTextDone, ToolCallRequested, TurnEnded
 from flare_actors.conversation.states import Reason
 from flare_actors.errors import ProviderError
 from flare_actors.ports import Message, ToolCall
@@ -462,3 +462,76 @@ async def test_a_model_that_fails_after_its_tools_is_a_failed_answer(autojump_cl
     async with listening(scripted_agent(answers=script, tools=[note], settings=TEXT)) as talk:
         assert (await ask(talk)).reason is Reason.ERROR_RECOVERY
         assert not talk.client.all(ResponseTextDone)
+
+
+async def test_an_answer_has_as_many_tokens_as_it_may_and_says_that_there_was_more(autojump_clock):
+    agent = scripted_agent(answers=["One two three four five six."], settings=TEXT)
+    async with listening(agent) as talk:
+        talk.session.update(answer_tokens=3)
+        cut = await ask(talk)
+        assert cut.limited
+        assert cut.reason is None
+        await talk.client.send(ev.ResponseRequested(max_tokens=5))
+        assert len((await talk.wait_turns(2)).heard) > len(cut.heard)
+        await talk.client.send(ev.ResponseRequested(max_tokens=0))
+        whole = await talk.wait_turns(3)
+        assert (whole.heard, whole.limited) == ("One two three four five six.", False)
+        assert agent.language_model.limits == [3, 5, None]
+
+
+async def test_a_model_that_knows_no_limit_fails_where_it_is_asked_for_one(autojump_clock):
+    class Old:
+        def generate(self, messages, *, locale):
+            return ScriptedLanguageModel(script=["Hello."]).generate(messages, locale=locale)
+
+    async with listening(scripted_agent(language_model=Old(), settings=TEXT)) as talk:
+        assert (await ask(talk)).heard == "Hello."
+        await talk.client.send(ev.ResponseRequested(max_tokens=5))
+        assert (await talk.wait_turns(2)).reason is Reason.ERROR_RECOVERY
+        assert "Old takes no limit of tokens" in str(talk.log.faults[-1][1])
+        assert talk.session.ended is None
+
+
+async def test_a_response_has_tools_of_its_own_and_the_next_one_those_of_the_session(autojump_clock):
+    agent = scripted_agent(answers=["Yes."], settings=TEXT)
+    async with listening(agent) as talk:
+        await talk.client.send(ev.ToolsOffered(tools=(ToolSpec(name="a"), ToolSpec(name="b"))))
+        own = (ToolSpec(name="c"),)
+        for turn, asked in enumerate(
+            (
+                ev.ResponseRequested(tools=own),
+                ev.ResponseRequested(tools=()),
+                ev.ResponseRequested(tool_choice="none"),
+                ev.ResponseRequested(),
+            ),
+            1,
+        ):
+            await talk.client.send(asked)
+            await talk.wait_turns(turn)
+        assert agent.language_model.offers == [("c",), (), (), ("a", "b")]
+        await talk.client.send(ev.ResponseRequested(tools=own * 2, request_id="r"))
+        assert (await talk.client.wait_for(ErrorRaised)).request_id == "r"
+
+
+async def test_the_rest_of_an_answer_may_be_asked_for_otherwise_when_the_results_are_there(autojump_clock):
+    agent = scripted_agent(answers=[[call("a")], "One two three four."], settings=TEXT, instructions="Agent.")
+    async with listening(agent) as talk:
+        await talk.client.send(ev.ToolsOffered(tools=(ToolSpec(name="a"),), tool_choice="required"))
+        await talk.client.send(ev.TextReceived(text="go"))
+        asked = await talk.client.wait_for(ToolCallRequested)
+        rest = AnswerRest(instructions="Rest.", max_tokens=2, tools=(ToolSpec(name="b"),))
+        await talk.client.send(ev.ToolResultReceived(call=asked.call, output="A", rest=rest))
+        assert (await talk.wait_turns(1)).limited
+        assert agent.language_model.offers == [("a",), ("b",)]
+        assert agent.language_model.limits == [None, 2]
+        assert last_request(talk)[0] == Message(role="system", content="Agent.\n\nRest.")
+
+
+async def test_what_is_answered_in_place_of_the_history_is_bounded_as_the_history_is(autojump_clock):
+    settings = Settings(output=Output.TEXT, limits=Limits(history_items=2, text_chars=5))
+    async with listening(scripted_agent(settings=settings)) as talk:
+        for items in (("a", "b", "c"), ("123456",)):
+            said = tuple(UserSaid(text=text) for text in items)
+            await talk.client.send(ev.ResponseRequested(aside=True, items=said))
+        await talk.client.wait_for(ErrorRaised, count=2)
+        assert [error.code for error in talk.client.all(ErrorRaised)] == ["too_many_items", "text_too_long"]

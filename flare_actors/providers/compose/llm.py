@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import get_args
 
@@ -11,7 +11,7 @@ import trio
 
 from flare_actors.conversation.calls import ToolChoice, ToolSpec
 from flare_actors.errors import ProviderError
-from flare_actors.guard import Guarded, Patience
+from flare_actors.guard import Guarded, Patience, ask_model
 from flare_actors.ports import LanguageModel, Message, ModelOutput, Usage
 from flare_actors.providers.compose.candidates import Candidate, Candidates
 from flare_actors.providers.compose.relay import Relay
@@ -36,6 +36,7 @@ class ComposedModel:
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """Answer the last message, by whichever model can. A call of a tool is output like any other.
 
@@ -44,7 +45,13 @@ class ComposedModel:
 
         Cancellation: at once; every model that was asked is left.
         """
-        return Relay[ModelOutput](_Race(self._candidates, messages, locale, tools, tool_choice).run)
+
+        def ask(model: LanguageModel) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
+            return ask_model(
+                model, messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
+            )
+
+        return Relay[ModelOutput](_Race(self._candidates, locale, ask).run)
 
 
 class _Race:
@@ -53,16 +60,12 @@ class _Race:
     def __init__(
         self,
         candidates: Candidates[LanguageModel],
-        messages: Sequence[Message],
         locale: str,
-        tools: Sequence[ToolSpec],
-        tool_choice: ToolChoice,
+        ask: Callable[[LanguageModel], AbstractAsyncContextManager[AsyncIterator[ModelOutput]]],
     ) -> None:
         self._candidates = candidates
-        self._messages = messages
         self._locale = locale
-        self._tools = tools
-        self._tool_choice: ToolChoice = tool_choice
+        self._ask = ask
         self._relay: Relay[ModelOutput]
         self._running: dict[Candidate[LanguageModel], trio.CancelScope] = {}
         self._winner: Candidate[LanguageModel] | None = None
@@ -142,11 +145,6 @@ class _Race:
             async with Guarded[ModelOutput]("llm", lambda: self._ask(model), gives=get_args(ModelOutput)) as outputs:
                 yield _Timely(outputs, patience, attempts.first_s, attempts.gap_s)
                 patience.until(attempts.connect_s, "close")
-
-    def _ask(self, model: LanguageModel) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
-        if not self._tools:  # a model that knows no tools need not know the words
-            return model.generate(self._messages, locale=self._locale)
-        return model.generate(self._messages, locale=self._locale, tools=self._tools, tool_choice=self._tool_choice)
 
 
 class _Timely:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from flare_actors.ports import LanguageModel, Message, ModelOutput, TextDelta, Usage
+from flare_actors.ports import LanguageModel, LimitReached, Message, ModelOutput, TextDelta, Usage
 from flare_actors.testing.contracts.common import after_close, need, only_fails_properly
 from flare_actors.testing.contracts.rules import Make, Rules, open_made
 from flare_actors.testing.contracts.streams import Scene, follow_stream_rules
@@ -20,7 +20,10 @@ _QUESTION: Final = (
 
 def _judge_answer(items: list[ModelOutput]) -> None:
     for item in items:
-        need(isinstance(item, TextDelta | Usage), f"it gave {type(item).__name__} instead of TextDelta or Usage")
+        need(
+            isinstance(item, TextDelta | Usage | LimitReached),
+            f"it gave {type(item).__name__} instead of TextDelta, Usage or LimitReached",
+        )
         if isinstance(item, TextDelta):
             need(item.text != "", "it gave a TextDelta of no text; leave it out")
     need(any(isinstance(item, TextDelta) for item in items), "it answered a question with nothing")
