@@ -251,6 +251,8 @@ async def test_a_real_llama_cpp_server_answers_in_both_shapes_and_takes_tools_an
                     assert isinstance(usage, Usage)
                     assert 0 < usage.output_tokens <= 8
                     assert usage.input_tokens > 0
+                    *parts, end = parts
+                    assert end == LimitReached()
                     assert parts
                     assert all(isinstance(each, TextDelta) for each in parts)
 
