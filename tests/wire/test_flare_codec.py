@@ -254,7 +254,7 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "response_text_done": {"turn", "text"},
         "tool_call": {"turn", "call", "name", "arguments", "timeout_s", "batch"},
         "playback_clear": {"turn", "reason"},
-        "turn_ended": {"turn", "reason", "heard"},
+        "turn_ended": {"turn", "reason", "heard", "limited"},
         "turn_metrics": {
             "turn",
             "endpoint_wait_s",
