@@ -74,8 +74,10 @@ class CallReader:
         Raises:
             ProviderError: it belongs to no call, or there is no end of them.
         """
-        # A new index or a new id is a new call: servers that send whole calls may number all of them 0.
-        other = part.index != self._index or (part.call not in ("", self._id) and part.name != "")
+        # A new index or a new id is a new call: servers that send whole calls may number all of them 0, or give no ids either.
+        other = part.index != self._index or (
+            part.name != "" and (part.call != self._id if part.call else self._is_whole())
+        )
         if self._call is None or other:
             yield from self.finish()
             if not part.name:
@@ -90,6 +92,13 @@ class CallReader:
         if len(self._call.arguments) > MAX_ARGUMENT_CHARS:
             raise ProviderError("llm", f"the answer holds a tool call with more than {MAX_ARGUMENT_CHARS} characters")
         yield ToolCallDelta(call=call.call, name=call.name, arguments=part.arguments)
+
+    def _is_whole(self) -> bool:
+        """The arguments are there to their end: whoever begins another call now does not go on with this one."""
+        try:
+            return self._call is not None and isinstance(json.loads(self._call.arguments), Mapping)
+        except (ValueError, RecursionError):
+            return False
 
     def finish(self) -> Iterator[ToolCall]:
         """The call that was under way: nothing more comes of it."""
@@ -155,8 +164,7 @@ def read_event(data: str) -> Iterator[StreamOutput]:
         raise _foreign("'choices'")
     for choice in choices[:1]:
         yield from _read_choice(choice)
-    if counts := chunk.get("usage"):
-        yield _read_usage(counts)
+    yield from _read_usage(chunk.get("usage"))
 
 
 def _read_choice(choice: object) -> Iterator[StreamOutput]:
@@ -165,11 +173,12 @@ def _read_choice(choice: object) -> Iterator[StreamOutput]:
     delta = choice.get("delta") or {}
     if not isinstance(delta, Mapping):
         raise _foreign("'delta'")
-    content = delta.get("content")
-    if content is not None and not isinstance(content, str):
-        raise _foreign("'content'")
-    if content:
-        yield TextDelta(text=content)
+    for name in ("content", "refusal"):  # A refusal is what the model says instead of an answer.
+        content = delta.get(name)
+        if content is not None and not isinstance(content, str):
+            raise _foreign(f"'{name}'")
+        if content:
+            yield TextDelta(text=content)
     calls = delta.get("tool_calls") or []
     if not isinstance(calls, list):
         raise _foreign("'tool_calls'")
@@ -192,12 +201,12 @@ def _read_call(call: object) -> CallPart:
     raise _foreign("'tool_calls'")
 
 
-def _read_usage(counts: object) -> Usage:
+def _read_usage(counts: object) -> Iterator[Usage]:
+    """Counts, if they are any: an answer is not worse for being counted otherwise."""
     if isinstance(counts, Mapping):
         given, written = counts.get("prompt_tokens"), counts.get("completion_tokens")
         if isinstance(given, int) and isinstance(written, int):
-            return Usage(input_tokens=given, output_tokens=written)
-    raise _foreign("'usage'")
+            yield Usage(input_tokens=given, output_tokens=written)
 
 
 def _foreign(what: str) -> ProviderError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from flare_actors.errors import ProviderError, Stage
+from flare_actors.providers._again import pause_s
 from flare_actors.providers._http_settings import HttpSettings
 from flare_actors.providers._key import read_key
 from flare_actors.providers._sse import error_code
@@ -32,8 +32,6 @@ __all__ = ["Answer", "HttpApi", "HttpProvider", "bearer", "opened", "short"]
 # Overloaded or restarting: worth a second try before anybody heard anything. 429 without a wait is a burst limit, 529 is
 # Anthropic's "overloaded".
 RETRYABLE: Final = frozenset({429, 500, 502, 503, 504, 529})
-TRIES: Final = 2  # More tries, and other reasons for them, are for whoever asks the provider (``compose.Attempts``).
-RETRY_S: Final = (0.05, 0.25)  # jittered, so that sessions that failed together do not come back together
 # A server that names a longer wait is taken at its word: the turn fails now, which is better than a silent second try.
 MAX_RETRY_AFTER_S: Final = 1.0
 MAX_ERROR_BYTES: Final = 65_536
@@ -75,7 +73,7 @@ class HttpApi:
         self.stage: Stage = stage
         self.url = settings.base_url.rstrip("/")
         self._settings = settings
-        self._key = api_key or read_key(stage, settings)
+        self._key = read_key(stage, settings, api_key)
         self._key_header = key_header
         self._more = dict(headers or {})
         self._client: httpx2.AsyncClient | None = None
@@ -128,12 +126,12 @@ class HttpApi:
 
         client = await self._opened()
         request = client.build_request(method, f"{self.url}{path}", headers=self._headers(), **content)
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(self._settings.retries + 1)):
             try:
                 response = await client.send(request, stream=True)
             except httpx2.TransportError as error:
-                if left:
-                    await trio.sleep(random.uniform(*RETRY_S))  # noqa: S311 - not a secret
+                if left and not isinstance(error, httpx2.TimeoutException):
+                    await trio.sleep(pause_s())
                     continue
                 raise self.error(self._lost(error)) from None
             if response.status_code == 200:
@@ -155,8 +153,11 @@ class HttpApi:
             case 401 | 403:
                 has = "the API key" if self._key else "requests without an API key (api_key_env)"
                 return self.error(f" refuses {has} ({status}{code})", critical=True)
+            case 402:
+                return self.error(f" wants to be paid ({status}{code})", critical=True)
             case 404:
-                what = f" knows no model {self._settings.model!r}, or base_url is wrong ({status}{code})"
+                wrong = "wrong" if urlsplit(self.url).path else "wrong: most APIs are below /v1"
+                what = f" knows no model {self._settings.model!r}, or base_url is {wrong} ({status}{code})"
                 return self.error(what, critical=True)
             case 429:
                 wait_s = _asked_s(response)
@@ -174,7 +175,11 @@ class HttpApi:
 
         if isinstance(error, httpx2.ConnectTimeout):
             return f": no connection within {self._settings.connect_s:g} s"
+        if isinstance(error, httpx2.ProxyError):
+            return ": the proxy of the environment (HTTPS_PROXY) does not let us through; NO_PROXY names exceptions"
         if isinstance(error, httpx2.ConnectError):
+            if _certificate(error):
+                return ": its certificate is not trusted; is base_url right? SSL_CERT_FILE names another list of authorities"
             return ": no connection; is the server running, and base_url right?"
         return f": the connection was lost before an answer ({type(error).__name__})"
 
@@ -182,7 +187,11 @@ class HttpApi:
         if self._client is None:
             async with self._opening:
                 if self._client is None:
-                    self._client = await trio.to_thread.run_sync(self._make_client, abandon_on_cancel=True)
+                    try:
+                        self._client = await trio.to_thread.run_sync(self._make_client, abandon_on_cancel=True)
+                    except (ImportError, OSError, ValueError) as error:
+                        what = "the environment's proxy (HTTPS_PROXY, ALL_PROXY) or SSL_CERT_FILE is of no use"
+                        raise self.error(f": {what} ({type(error).__name__})", critical=True) from None
         return self._client
 
     def _make_client(self) -> httpx2.AsyncClient:
@@ -323,6 +332,14 @@ async def _let_end(steps: AsyncIterator[object], grace_s: float = 0) -> None:
             pass  # it broke while nobody was interested any more
 
 
+def _certificate(error: BaseException | None) -> bool:
+    import ssl
+
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def short(text: str) -> str:
     """A foreign word for a message: printable, and not long."""
     return "".join(c for c in text[:64] if c.isprintable())
@@ -341,7 +358,7 @@ def _wait_s(response: httpx2.Response) -> float:
     if response.status_code not in RETRYABLE:
         return math.inf
     asked_s = _asked_s(response)
-    return random.uniform(*RETRY_S) if asked_s is None else asked_s  # noqa: S311 - not a secret
+    return pause_s() if asked_s is None else asked_s
 
 
 def _asked_s(response: httpx2.Response) -> float | None:

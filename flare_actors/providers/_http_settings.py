@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -10,6 +11,16 @@ from flare_actors.providers._key import KeySettings
 
 __all__ = ["HttpSettings", "check_url"]
 
+ENDPOINTS: Final = (
+    "/chat/completions",
+    "/completions",
+    "/messages",
+    "/audio/transcriptions",
+    "/audio/speech",
+    "/models",
+)
+"""What is added to ``base_url``; documentation of services often shows the two together."""
+
 
 def check_url(_: object, __: object, value: str) -> None:
     """Refuse, as an attrs validator of ``base_url``, what cannot be the address of an API; it is never quoted.
@@ -17,11 +28,19 @@ def check_url(_: object, __: object, value: str) -> None:
     Raises:
         ValueError: it cannot, or it holds a secret.
     """
-    url = urlsplit(value)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0 and value.isprintable()
+    except ValueError:  # a port that is none, half an IPv6 address
+        good = False
+    if not good:
         raise ValueError("must be an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
     if url.username or url.password:
         raise ValueError("must hold no user name or password; use api_key_env")
+    if url.query or url.fragment:
+        raise ValueError("must end with its path, e.g. in '/v1': nothing can come after a '?' or a '#'")
+    if url.path.rstrip("/").endswith(ENDPOINTS):
+        raise ValueError("must end before the name of the request, e.g. in '/v1': that is added to it")
 
 
 @attrs.frozen(kw_only=True)

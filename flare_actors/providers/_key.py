@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 from flare_actors.errors import ConfigError, Stage
+from flare_actors.providers._again import RetrySettings
 
-__all__ = ["KeySettings", "check_name", "read_key"]
+__all__ = ["KeySettings", "check_key", "check_name", "read_key"]
+
+# What an HTTP header can carry; a quotation mark, a line break or a letter with an accent comes from somewhere else.
+KEY: Final = re.compile(r"[!-~]+")
 
 
 def check_name(_: object, __: object, value: str | None) -> None:
@@ -23,7 +29,7 @@ def check_name(_: object, __: object, value: str | None) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class KeySettings:
+class KeySettings(RetrySettings):
     """Settings that say where a key is; the base of those that need one."""
 
     api_key_env: str | None = attrs.field(default=None, validator=check_name)
@@ -32,13 +38,20 @@ class KeySettings:
     """The file that holds the key; comes before the variable."""
 
 
-def read_key(stage: Stage, settings: KeySettings) -> str | None:
+def read_key(stage: Stage, settings: KeySettings, given: str | None = None) -> str | None:
     """Read the key; None if neither place is named.
 
+    Args:
+        stage: whose it is, for messages.
+        settings: where it is.
+        given: the key itself, from an embedder that has it.
+
     Raises:
-        ConfigError: it is not where the settings say.
+        ConfigError: it is not where the settings say, or is no key.
     """
     where = f"[providers.{stage}]"
+    if given:
+        return check_key(given, f"{where} api_key")
     if settings.api_key_file is not None:
         file = settings.api_key_file
         try:
@@ -48,7 +61,7 @@ def read_key(stage: Stage, settings: KeySettings) -> str | None:
             raise ConfigError(f"{where} api_key_file: cannot read {file}: {reason}") from None
         if not key:
             raise ConfigError(f"{where} api_key_file: {file} is empty; write the key into it")
-        return key
+        return check_key(key, f"{where} api_key_file: {file}")
     if settings.api_key_env is not None:
         key = os.environ.get(settings.api_key_env, "").strip()
         if not key:
@@ -56,5 +69,16 @@ def read_key(stage: Stage, settings: KeySettings) -> str | None:
                 f"{where} api_key_env: the environment variable {settings.api_key_env} is not set; "
                 "export it before you start"
             )
-        return key
+        return check_key(key, f"{where} api_key_env: the environment variable {settings.api_key_env}")
     return None
+
+
+def check_key(key: str, where: str) -> str:
+    """A key that can be sent.
+
+    Raises:
+        ConfigError: no service has such a key; it is not quoted.
+    """
+    if not KEY.fullmatch(key):
+        raise ConfigError(f"{where} must hold the key and nothing else: one line of ASCII without spaces")
+    return key

@@ -30,6 +30,7 @@ class EventReader:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
+        self._begun = False
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """The events that are complete with this chunk.
@@ -48,6 +49,8 @@ class EventReader:
             raise ProviderError(self._stage, "the event stream holds an event without end")
 
     def _end_line(self, line: bytes) -> Iterator[str]:
+        if not self._begun:
+            self._begun, line = True, line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
         if not line:
             if self._data:
                 yield b"\n".join(self._data).decode("utf-8", "replace")
@@ -70,7 +73,7 @@ def read_json(stage: Stage, data: str, what: str) -> Mapping[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProviderError(stage, "the event stream holds something that is no JSON") from None
     if not isinstance(value, Mapping):
         raise ProviderError(stage, f"the event stream holds an event that is not a {what}'s")

@@ -13,6 +13,7 @@ import trio
 from flare_actors.audio import BYTES_PER_SAMPLE
 from flare_actors.errors import ProviderError, Stage, UnsupportedLocale
 from flare_actors.ports import locale_supported
+from flare_actors.providers._again import pause_s
 from flare_actors.providers._http import short
 from flare_actors.providers._sse import error_code
 from flare_actors.providers._wyoming_codec import Decoder, Event, WyomingError, encode
@@ -30,6 +31,8 @@ class WyomingSettings(Protocol):
     def uri(self) -> str: ...
     @property
     def connect_s(self) -> float: ...
+    @property
+    def retries(self) -> int: ...
 
 
 def check_uri(_: object, __: attrs.Attribute[str], value: str) -> None:
@@ -38,8 +41,8 @@ def check_uri(_: object, __: attrs.Attribute[str], value: str) -> None:
     Raises:
         ValueError: it is no ``tcp://HOST:PORT``.
     """
-    url = urlsplit(value)
     try:
+        url = urlsplit(value)
         good = url.scheme == "tcp" and url.hostname and url.port and not url.path
     except ValueError:
         good = False
@@ -204,13 +207,18 @@ class WyomingServer:
         url = urlsplit(self._settings.uri)
         assert url.hostname is not None
         assert url.port is not None
-        try:
-            with trio.move_on_after(self._settings.connect_s):
-                return Connection(self._stage, self._name, await trio.open_tcp_stream(url.hostname, url.port))
-        except OSError:
-            message = f"{self._name}: no connection; is the server running, and uri right?"
-            raise ProviderError(self._stage, message) from None
-        raise ProviderError(self._stage, f"{self._name}: no connection within {self._settings.connect_s:g} s")
+        for left in reversed(range(self._settings.retries + 1)):
+            try:
+                with trio.move_on_after(self._settings.connect_s):
+                    return Connection(self._stage, self._name, await trio.open_tcp_stream(url.hostname, url.port))
+            except OSError:
+                if left:
+                    await trio.sleep(pause_s())
+                    continue
+                message = f"{self._name}: no connection; is the server running, and uri right?"
+                raise ProviderError(self._stage, message) from None
+            raise ProviderError(self._stage, f"{self._name}: no connection within {self._settings.connect_s:g} s")
+        raise AssertionError("the last try raises or returns")
 
     async def _describe(self, connection: Connection) -> Program:
         with trio.move_on_after(DESCRIBE_S):

@@ -65,8 +65,8 @@ async def open_assemblyai(
     Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or AssemblyAISettings()
-    key = api_key or read_key("stt", settings)
-    dialler = Dialler("stt", settings.url, {"Authorization": key} if key else {})
+    key = read_key("stt", settings, api_key)
+    dialler = Dialler("stt", settings.url, {"Authorization": key} if key else {}, retries=settings.retries)
     await dialler.open()
     query = {
         "speech_model": settings.model,

@@ -72,9 +72,9 @@ async def open_cartesia(
     Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or CartesiaSettings()
-    key = api_key or read_key("tts", settings)
+    key = read_key("tts", settings, api_key)
     headers = {"Cartesia-Version": VERSION} | ({"Authorization": f"Bearer {key}"} if key else {})
-    dialler = Dialler("tts", settings.url, headers)
+    dialler = Dialler("tts", settings.url, headers, retries=settings.retries)
     await dialler.open()
     values = {"model": settings.model, "voice": settings.voice, "sample_rate": settings.sample_rate}
     yield WebSocketSynthesizer(PROTOCOL, dialler, {}, values, sample_rate=settings.sample_rate)

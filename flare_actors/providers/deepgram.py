@@ -63,8 +63,8 @@ async def open_deepgram(
     Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or DeepgramSettings()
-    key = api_key or read_key("stt", settings)
-    dialler = Dialler("stt", settings.url, {"Authorization": f"Token {key}"} if key else {})
+    key = read_key("stt", settings, api_key)
+    dialler = Dialler("stt", settings.url, {"Authorization": f"Token {key}"} if key else {}, retries=settings.retries)
     await dialler.open()
     query = {
         "model": settings.model,

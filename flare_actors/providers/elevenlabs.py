@@ -67,9 +67,9 @@ async def open_elevenlabs(
     Cancellation: at any await in the block; there is nothing to close but the streams' own connections.
     """
     settings = settings or ElevenLabsSettings()
-    key = api_key or read_key("tts", settings)
+    key = read_key("tts", settings, api_key)
     url = f"{settings.url.rstrip('/')}/v1/text-to-speech/{settings.voice}/stream-input"
-    dialler = Dialler("tts", url, {"xi-api-key": key} if key else {})
+    dialler = Dialler("tts", url, {"xi-api-key": key} if key else {}, retries=settings.retries)
     await dialler.open()
     query = {
         "model_id": settings.model,

@@ -17,6 +17,7 @@ import attrs
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError
 from flare_actors.ports import HeardAudio, Locales, Phrase, SpeechAudio, Transcript
+from flare_actors.providers._again import RetrySettings
 from flare_actors.providers._beside import beside
 from flare_actors.providers._pcm import PcmReader
 from flare_actors.providers._wyoming_codec import Event
@@ -39,7 +40,7 @@ MAX_TEXT: Final = 1 << 16
 
 
 @attrs.frozen(kw_only=True)
-class WyomingSttSettings:
+class WyomingSttSettings(RetrySettings):
     """Where the recogniser is."""
 
     uri: str = attrs.field(default="tcp://127.0.0.1:10300", validator=check_uri)
@@ -51,7 +52,7 @@ class WyomingSttSettings:
 
 
 @attrs.frozen(kw_only=True)
-class WyomingTtsSettings:
+class WyomingTtsSettings(RetrySettings):
     """Where the synthesizer is, and which voice speaks."""
 
     uri: str = attrs.field(default="tcp://127.0.0.1:10200", validator=check_uri)

@@ -33,7 +33,8 @@ hedge_s = 0.4
 [[providers.llm.fallback]]
 use = "openai"
 base_url = "http://127.0.0.1:2/v1"
-attempts = { retries = 1 }
+retries = 0
+attempts = { gap_s = 9 }
 
 [[providers.llm.fallback]]
 use = "scripted"
@@ -56,7 +57,8 @@ def test_a_provider_has_its_attempts_its_fallbacks_and_their_switching(read):
     assert [each.use for each in llm.all] == ["openai", "openai", "scripted"]
     assert str(llm) == "openai, else openai, else scripted"
     assert llm.attempts == Attempts(first_s=1.5)
-    assert llm.fallback[0].attempts == Attempts(retries=1)
+    assert llm.fallback[0].attempts == Attempts(gap_s=9)
+    assert (llm.settings.retries, llm.fallback[0].settings.retries) == (1, 0)
     assert llm.fallback[1].attempts is None
     assert llm.fallback[1].settings.script == ("From the script.",)
     assert llm.switching == Switching(hedge_s=0.4)

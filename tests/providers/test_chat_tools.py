@@ -116,6 +116,16 @@ def test_calls_do_not_depend_on_how_their_arguments_are_cut(arguments, size):
             id="every index is 0",
         ),
         pytest.param(
+            [piece(index=0, name="f", arguments="{}"), piece(index=0, name="f", arguments='{"x":1}')],
+            [("call1", "f", "{}"), ("call2", "f", '{"x":1}')],
+            id="every index is 0, and no ids",
+        ),
+        pytest.param(
+            [piece(name="f", arguments='{"x'), piece(name="f", arguments='":1}')],
+            [("call1", "f", '{"x":1}')],
+            id="the name with every piece, and nothing else",
+        ),
+        pytest.param(
             [piece(id="a", name="f", arguments="{}"), piece(id="b", name="g", arguments="{}")],
             [("a", "f", "{}"), ("b", "g", "{}")],
             id="no index",

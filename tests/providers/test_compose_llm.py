@@ -246,6 +246,16 @@ async def test_a_hedged_fallback_that_loses_three_times_is_no_longer_waited_for(
     assert waits == [0.5, 0.5, 0.5, 0, 0]
 
 
+async def test_one_that_was_asked_later_and_not_waited_for_has_lost_nothing(autojump_clock):
+    first, second = model("First.", first_token_s=0.6), model("Second.", first_token_s=1)
+    third = model("Third.")
+    async with fallback([first, second, third], switching=Switching(hedge_s=0.5)) as any_of_them:
+        for _ in range(5):
+            assert await answer(any_of_them) == "First."
+        first.always, second.inner.first_token_s = RAISE, 0.1
+        assert await answer(any_of_them) == "Second.", "as good as it was"
+
+
 # --- Whatever the faults --------------------------------------------------------------------------------------------------
 
 
@@ -262,8 +272,8 @@ def test_an_answer_is_one_models_own_or_an_error_in_bounded_time_and_nothing_sta
 
     async def run() -> None:
         models = [model(f"{name}: {text}", faults=each) for name, each in zip("abc", several, strict=False)]
-        attempts = Attempts(retries=retries)
-        async with fallback(models, attempts=attempts, switching=Switching(hedge_s=hedge_s)) as any_of_them:
+        asked = [with_retries(each, retries=retries) for each in models]
+        async with fallback(asked, switching=Switching(hedge_s=hedge_s)) as any_of_them:
             for pause in pauses:
                 heard = ""
                 started = trio.current_time()

@@ -200,7 +200,7 @@ async def test_a_source_that_breaks_is_nobodys_failure_but_its_own(autojump_cloc
 def test_an_utterance_is_understood_wholly_by_one_of_them_or_fails_in_bounded_time(several, pauses, retries):
     async def run() -> None:
         ears = [ear(f"said to {name}", partials=True, faults=each) for name, each in zip("abc", several, strict=False)]
-        async with fallback(ears, attempts=Attempts(retries=retries)) as any_of_them:
+        async with fallback([with_retries(each, retries=retries) for each in ears]) as any_of_them:
             for pause in pauses:
                 started = trio.current_time()
                 try:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 @pytest.fixture
 def soon(monkeypatch):
     """The second try comes at once."""
-    monkeypatch.setattr("flare_actors.providers._http.RETRY_S", (0.0, 0.0))
+    monkeypatch.setattr("flare_actors.providers._again.RETRY_S", (0.0, 0.0))
 
 
 async def refused(kind: Kind, *scripts: Answer) -> ProviderError:
@@ -62,6 +62,7 @@ async def test_a_good_server_gets_what_it_wants_and_its_connection_is_kept(kind)
         (400, "refuses the request (400 bad)", False),
         (401, "refuses the API key (401", True),
         (403, "refuses the API key (403", True),
+        (402, "wants to be paid (402", True),
         (404, "knows no model 'm', or base_url is wrong (404", True),
         (429, "limits our rate or quota (429", False),
         (302, "redirects (302)", True),

@@ -5,18 +5,25 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import ssl
 import traceback
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
+import httpx2
 import pytest
 import trio
+import trustme
+from http_kinds import said
 from http_stub import Answer, Exchange, Server, listening, script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ConfigError, ProviderError
 from flare_actors.ports import LanguageModel, Message, ModelOutput, TextDelta, Usage
+from flare_actors.providers.deepgram import DeepgramSettings, open_deepgram
 from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings, open_openai
 
 KEY = "sk-canary-KEY"
@@ -164,6 +171,27 @@ async def test_counts_with_every_token_are_told_once():
         assert sum(isinstance(each, Usage) for each in await ask(chat)) == 1
 
 
+@pytest.mark.parametrize("counts", ['{"prompt_tokens": 3}', '{"prompt_tokens": null, "completion_tokens": "2"}', "7"])
+async def test_counts_that_make_no_sense_do_not_spoil_an_answer(counts):
+    async with serving(script(event("Hi."), STOP, f'data: {{"choices": [], "usage": {counts}}}\n\n', DONE)) as (
+        chat,
+        _,
+    ):
+        assert await ask(chat) == [TextDelta(text="Hi.")]
+
+
+async def test_a_refusal_is_what_the_model_says():
+    refusal = 'data: {"choices": [{"delta": {"content": null, "refusal": "I cannot help with that."}}]}\n\n'
+    async with serving(script(refusal, STOP, DONE)) as (chat, _):
+        assert text(await ask(chat)) == "I cannot help with that."
+
+
+async def test_a_stream_may_be_written_in_the_ways_that_the_standard_allows():
+    parts = "\ufeff" + event("Hi.").replace("data: ", "data:"), event(finish_reason="length").replace("\n", "\r\n")
+    async with serving(script(*parts)) as (chat, _):
+        assert text(await ask(chat)) == "Hi."
+
+
 async def test_a_server_that_ends_without_saying_done_has_still_answered():
     async with serving(script(event("Hi."), STOP)) as (chat, _):
         assert text(await ask(chat)) == "Hi."
@@ -221,7 +249,6 @@ async def test_a_refusal_that_never_ends_is_read_only_so_far():
         ('data: {"choices": ["canary"]}\n\n', "'choices[0]'"),
         ('data: {"choices": [{"delta": "canary"}]}\n\n', "'delta'"),
         ('data: {"choices": [{"delta": {"content": ["canary"]}}]}\n\n', "'content'"),
-        ('data: {"choices": [], "usage": {"prompt_tokens": "canary"}}\n\n', "'usage'"),
         (f"data: {complaint(code='overloaded')}\n\n", "failed while answering overloaded"),
         (f"data: {complaint(code=7)}\n\n", "failed while answering"),
         ("data: " + "x" * 3_000_000, "an event without end"),
@@ -295,6 +322,31 @@ async def test_trying_again_has_an_end():
     assert len(server.exchanges) == 2
 
 
+@pytest.mark.parametrize("retries", [0, 2])
+async def test_it_is_asked_as_often_as_the_settings_say(retries):
+    async with serving(script("{}", status=503), retries=retries) as (chat, server):
+        with pytest.raises(ProviderError, match="503"):
+            await ask(chat)
+
+    assert len(server.exchanges) == 1 + retries
+
+
+async def test_a_connection_that_took_too_long_is_not_waited_for_twice(monkeypatch):
+    asked = []
+
+    async def send(request, *, stream):
+        asked.append(request)
+        raise httpx2.ConnectTimeout("canary")
+
+    async with serving(retries=3) as (chat, _):
+        await chat.open()
+        monkeypatch.setattr(chat._api._client, "send", send)
+        with pytest.raises(ProviderError, match="no connection within 5 s"):
+            await ask(chat)
+
+    assert len(asked) == 1
+
+
 async def test_a_wrong_key_is_not_tried_again():
     async with serving(script("{}", status=401)) as (chat, server):
         with pytest.raises(ProviderError):
@@ -306,7 +358,21 @@ async def test_a_wrong_key_is_not_tried_again():
 # --- Settings --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:11434", "ftp://x/v1", "http://", "https://user:sk-canary@host/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:11434",
+        "ftp://x/v1",
+        "http://",
+        "https://user:sk-canary@host/v1",
+        "http://host:99999/v1",
+        "http://host:x/v1",
+        "http://[::1/v1",
+        "http://ho\nst/v1",
+        "https://host/v1?key=sk-canary",
+        "https://host/v1/chat/completions",
+    ],
+)
 def test_a_url_that_cannot_work_is_refused_without_being_quoted(url):
     with pytest.raises(ValueError, match="must") as caught:
         OpenAISettings(base_url=url)
@@ -344,6 +410,87 @@ def test_a_missing_key_says_where_it_should_be(monkeypatch, tmp_path):
     ):
         with pytest.raises(ConfigError, match=says):
             OpenAIChat(wrong)
+
+
+@pytest.mark.parametrize("key", ["sk-canary sk-canary", "sk-canary\nmore", "sk-c\xe4nary", "\u201csk-canary\u201d"])
+def test_a_key_that_no_header_can_carry_is_told_and_not_shown(key, monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_KEY", key)
+    (tmp_path / "key").write_text(key, encoding="utf-8")
+
+    for where in ({"api_key_env": "MY_KEY"}, {"api_key_file": tmp_path / "key"}):
+        with pytest.raises(ConfigError, match="the key and nothing else") as caught:
+            OpenAIChat(OpenAISettings(**where))
+        assert "nary" not in str(caught.value)
+    with pytest.raises(ConfigError, match="api_key must hold the key and nothing else"):
+        OpenAIChat(api_key=key)
+
+
+async def test_a_redirect_does_not_take_the_key_to_another_host():
+    async def elsewhere(exchange: Exchange) -> None:
+        await exchange.head(307, "text/html", f"location: {other.url}/chat/completions")
+        await exchange.end()
+
+    async with listening(script(event("Hi."), STOP, DONE)) as other, serving(elsewhere) as (chat, _):
+        with pytest.raises(ProviderError, match=r"redirects \(307\)"):
+            await ask(chat)
+        assert not other.exchanges
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+async def test_what_is_not_found_may_be_below_v1(path):
+    async with (
+        listening(script("{}", status=404)) as server,
+        open_openai(OpenAISettings(base_url=server.url.removesuffix("/v1") + path)) as chat,
+    ):
+        with pytest.raises(ProviderError, match="knows no model") as caught:
+            await ask(chat)
+
+    assert ("below /v1" in str(caught.value)) is not bool(path)
+
+
+async def test_a_server_on_this_machine_may_be_named_in_any_way():
+    for host in ("localhost", "[::1]", "127.0.0.1"):
+        async with serving(script(event("Hi."), STOP, DONE)) as (_, server):
+            url = server.url.replace("127.0.0.1", host) + "/"
+            async with open_openai(OpenAISettings(base_url=url)) as chat:
+                if host == "[::1]":  # nobody listens there, and that is told as usual
+                    with pytest.raises(ProviderError, match="is the server running"):
+                        await ask(chat)
+                else:
+                    assert text(await ask(chat)) == "Hi."
+
+
+async def test_a_proxy_that_cannot_be_one_is_told(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "canary://127.0.0.1:9")
+    with pytest.raises(ProviderError, match="the environment's proxy") as caught:
+        async with open_openai(OpenAISettings(base_url="https://llm.example.com/v1")):
+            pass
+    assert caught.value.critical
+    assert "canary" not in str(caught.value)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_told():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def serve(stream: trio.SSLStream) -> None:
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError:
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_ssl_over_tcp, serve, 0, context, host="127.0.0.1"))
+        url = f"https://127.0.0.1:{listener.transport_listener.socket.getsockname()[1]}"
+        async with open_openai(OpenAISettings(base_url=url, retries=0)) as chat:
+            with pytest.raises(ProviderError, match="its certificate is not trusted"):
+                await ask(chat)
+        async with open_deepgram(DeepgramSettings(url=url.replace("http", "ws")), api_key=KEY) as ear:
+            with pytest.raises(ProviderError, match="its certificate is not trusted") as caught:
+                async with ear.transcribe(said(), locale="en", mode=SttMode.BATCH):
+                    pass
+            assert caught.value.critical
+        nursery.cancel_scope.cancel()
 
 
 async def test_no_repr_holds_the_key():

@@ -166,6 +166,46 @@ async def test_every_phrase_is_spoken_whole_in_order_and_known_as_itself(name):
 
 
 @pytest.mark.parametrize("name", VOICES)
+async def test_what_has_nothing_to_pronounce_is_not_sent(name):
+    async with service(name) as (stub, voice), voice.synthesize(Written(("...", "Yes.", "!")), locale="en") as chunks:
+        assert {each.phrase async for each in chunks} == {1}
+        assert not any("!" in str(each) or "..." in str(each) for each in stub.received)
+
+
+async def test_half_a_sample_at_the_end_of_a_phrase_is_not_the_next_ones_noise(monkeypatch):
+    monkeypatch.setattr("speech_stubs.spoken", lambda _: b"\x01\x02\x03")
+    async with service("cartesia") as (_, voice), voice.synthesize(Written(("One.", "Two.")), locale="en") as chunks:
+        assert [each.pcm async for each in chunks] == [b"\x01\x02"] * 2
+
+
+@pytest.mark.parametrize("name", VOICES)
+async def test_speech_without_end_has_an_end(name, monkeypatch):
+    monkeypatch.setattr("speech_stubs.spoken", lambda _: bytes(24_000 * 2 * 2))
+    monkeypatch.setattr("flare_actors.providers.websocket.tts.MAX_PHRASE_S", 1.5)
+    async with service(name) as (_, voice):
+        with pytest.raises(ProviderError, match=r"more than 1\.5 s of speech for one phrase"):
+            await use(name, voice)
+
+
+@pytest.mark.parametrize("name", EARS)
+async def test_a_transcript_without_end_has_an_end(name, monkeypatch):
+    monkeypatch.setattr("flare_actors.providers.websocket.stt.MAX_TEXT", 8)
+    async with service(name) as (_, ear):
+        with pytest.raises(ProviderError, match="more than 8 characters"):
+            await use(name, ear)
+
+
+@pytest.mark.parametrize(("fault", "dialled"), [("reject-503", 3), ("reject-401", 1)])
+@pytest.mark.parametrize("name", ALL)
+async def test_it_is_dialled_again_where_that_can_help(name, fault, dialled, monkeypatch):
+    monkeypatch.setattr("flare_actors.providers._again.RETRY_S", (0.0, 0.0))
+    async with service(name, fault, retries=2) as (stub, provider):
+        with pytest.raises(ProviderError):
+            await use(name, provider)
+    assert stub.dialled == dialled
+
+
+@pytest.mark.parametrize("name", VOICES)
 async def test_an_answer_without_a_phrase_ends(name):
     async with service(name) as (_, voice), voice.synthesize(Written(()), locale="en") as chunks:
         assert [each async for each in chunks] == []
@@ -188,6 +228,7 @@ async def test_a_thinking_model_does_not_let_the_line_die(monkeypatch):
 # --- What goes wrong -------------------------------------------------------------------------------------------------------
 
 FAULTS = {
+    "reject-302": (True, "redirects"),
     "reject-402": (True, "wants to be paid"),
     "reject-422": (True, "a setting does not fit"),
     "reject-429": (False, "limits our rate"),
@@ -204,7 +245,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_a_service_does_is_a_provider_error_that_says_no_secrets(name, fault):
     critical, message = FAULTS[fault]
-    async with service(name, fault) as (_, provider):
+    async with service(name, fault, retries=0) as (_, provider):
         with pytest.raises(ProviderError, match=message) as told:
             await use(name, provider)
     assert told.value.stage == ("stt" if name in EARS else "tts")

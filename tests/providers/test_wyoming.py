@@ -408,6 +408,25 @@ async def test_a_server_that_is_not_there_yet_does_not_keep_us_from_starting():
             assert not caught.value.critical
 
 
+async def test_a_server_that_is_restarting_is_called_again(monkeypatch):
+    called = []
+    real = trio.open_tcp_stream
+
+    async def busy(*address: object) -> trio.SocketStream:
+        called.append(address)
+        if len(called) % 2:
+            raise ConnectionRefusedError
+        return await real(*address)
+
+    monkeypatch.setattr("flare_actors.providers._wyoming_wire.trio.open_tcp_stream", busy)
+    async with wyoming(understands, info=asr("en")) as server:
+        assert await heard(server, PCM) == [Transcript(text="Hello.", final=True)]
+        assert len(called) == 2
+        with pytest.raises(ProviderError, match="is the server running"):
+            await heard(server, PCM, retries=0)
+        assert len(called) == 3
+
+
 @pytest.mark.parametrize(
     ("info", "settings", "says"),
     [

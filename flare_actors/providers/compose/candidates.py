@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 import trio
 
 from flare_actors.errors import ProviderError, ProviderTimeout, Stage
 from flare_actors.ports import Locales, locale_supported
+from flare_actors.providers._again import RETRY_S
 from flare_actors.providers.compose.breaker import Breaker
 from flare_actors.providers.compose.settings import NO_LIMIT, Attempts, Switching
 
 __all__ = ["Candidate", "Candidates"]
 
 P = TypeVar("P")
-RETRY_S: Final = (0.05, 0.25)  # jittered, so that sessions that failed together do not come back together
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -26,6 +26,8 @@ class Candidate(Generic[P]):
 
     provider: P
     attempts: Attempts = NO_LIMIT
+    retries: int = 0
+    """How often it is asked again when it failed at once."""
     breaker: Breaker | None = None
     """None: nothing is remembered of it."""
 
@@ -85,7 +87,7 @@ class Candidates(Generic[P]):
         Raises:
             ProviderError: it failed for good.
         """
-        for left in reversed(range(candidate.attempts.retries + 1)):
+        for left in reversed(range(candidate.retries + 1)):
             try:
                 await attempt(candidate)
             except ProviderError as error:

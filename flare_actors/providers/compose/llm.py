@@ -120,9 +120,13 @@ class _Race:
         if self._winner is None:
             self._winner = candidate
             candidate.worked()
+            sooner = True  # They were asked in this order.
             for other, scope in self._running.items():
-                if other is not candidate:
-                    scope.cancel(reason="another model answered sooner")
+                if other is candidate:
+                    sooner = False
+                    continue
+                scope.cancel(reason="another model answered sooner")
+                if sooner:
                     other.lost()
             self._tell()
         return self._winner is candidate

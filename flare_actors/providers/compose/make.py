@@ -8,7 +8,6 @@ from random import Random
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-import attrs
 import trio
 
 from flare_actors.errors import Stage
@@ -16,7 +15,7 @@ from flare_actors.ports import LanguageModel, Recognizer, Synthesizer
 from flare_actors.providers.compose.breaker import Breaker
 from flare_actors.providers.compose.candidates import Candidate, Candidates
 from flare_actors.providers.compose.llm import ComposedModel
-from flare_actors.providers.compose.settings import NO_LIMIT, Attempts, Switching
+from flare_actors.providers.compose.settings import Attempts, Switching
 from flare_actors.providers.compose.stt import ComposedRecognizer
 from flare_actors.providers.compose.tts import ComposedSynthesizer
 
@@ -45,14 +44,16 @@ def with_timeouts(provider: P, *, connect_s: float = math.inf, first_s: float = 
 def with_retries(provider: P, *, retries: int = 1, random: Random | None = None) -> P:
     """A provider that is asked again when it failed before anything came of it.
 
+    For providers that do not do so themselves: those of this package that talk to servers do (their setting ``retries``),
+    and know more of what is worth another try, and when.
+
     Args:
         provider: what is asked.
         retries: how often, after 0.05 to 0.25 s; not after a timeout, nor after an error that only a change of the settings
             can help.
         random: for the jitter.
     """
-    attempts = attrs.evolve(NO_LIMIT, retries=retries)
-    made: P = _composed([Candidate(provider=provider, attempts=attempts)], random=random)
+    made: P = _composed([Candidate(provider=provider, retries=retries)], random=random)
     return made
 
 
@@ -88,7 +89,7 @@ class fallback(Generic[P]):  # noqa: N801 - used as a function is, like contextl
         attempts: how long each is waited for: one for all, or one for each.
         switching: when one counts as broken.
         clock: seconds, for the time between probes; Trio's, if not given.
-        random: for the jitter of retries and probes.
+        random: for the jitter of the probes.
 
     Raises:
         ValueError: there is no provider, or there are not as many ``attempts`` as providers.

@@ -1,4 +1,4 @@
-"""How long a provider is waited for, how often it is asked, and when another one takes over."""
+"""How long a provider is waited for, and when another one takes over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _positive: Final = attrs.validators.gt(0.0)
 
 @attrs.frozen(kw_only=True)
 class Attempts:
-    """How long a provider is waited for before the next one is asked, and how often it is asked; of any stage but the VAD.
+    """How long a provider is waited for before the next one is asked; of any stage but the VAD.
 
     Each fallback may have its own.
     """
@@ -25,13 +25,10 @@ class Attempts:
     """Until its first result: a model's first token, a phrase's first audio, the final transcript after the endpoint."""
     gap_s: float = attrs.field(default=3.0, validator=_positive)
     """Between two results that follow each other (tokens, chunks of audio)."""
-    retries: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
-    """How often it is asked again, after 0.05 to 0.25 s, when it failed at once and before anything came; never after a
-    timeout, which would cost the user the same time again."""
 
 
 NO_LIMIT: Final = Attempts(connect_s=math.inf, first_s=math.inf, gap_s=math.inf)
-"""Wait for ever, ask once."""
+"""Wait for ever."""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import trio
 
 from flare_actors.errors import ProviderError, Stage
+from flare_actors.providers._again import pause_s
 
 if TYPE_CHECKING:
     import ssl
@@ -32,11 +33,17 @@ def check_url(_: object, __: object, value: str) -> None:
     Raises:
         ValueError: it is none.
     """
-    url = urlsplit(value)
-    if url.scheme not in ("ws", "wss") or not url.hostname:
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("ws", "wss") and url.hostname and url.port != 0 and value.isprintable()
+    except ValueError:  # a port that is none, half an IPv6 address
+        good = False
+    if not good:
         raise ValueError("must be a ws:// or wss:// URL")
     if url.username or url.password:
         raise ValueError("must hold no user name or password; use api_key_env")
+    if url.query or url.fragment:
+        raise ValueError("must end with its path; what comes after a '?' belongs into the settings")
 
 
 def told_error(stage: Stage, service: str, code: Json) -> ProviderError:
@@ -99,12 +106,14 @@ class Dialler:
         stage: whose it is.
         url: ``ws://`` or ``wss://``.
         headers: of the handshake; they hold the key, and are never shown.
+        retries: how often it is dialled again when there was no line and that may pass.
     """
 
-    def __init__(self, stage: Stage, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, stage: Stage, url: str, headers: Mapping[str, str], *, retries: int = 0) -> None:
         self._stage: Stage = stage
         self._url = url
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._retries = retries
         self._tls: ssl.SSLContext | None = None
         self._ready = False
 
@@ -126,6 +135,20 @@ class Dialler:
         Raises:
             ProviderError: no connection, or a refusal; critical if only a change of the settings can help.
         """
+        for left in reversed(range(self._retries + 1)):
+            there = False
+            try:
+                async with self._dial(query) as line:
+                    there = True
+                    yield line
+                return
+            except ProviderError as error:
+                if there or error.critical or not left:
+                    raise
+            await trio.sleep(pause_s())
+
+    @asynccontextmanager
+    async def _dial(self, query: Mapping[str, str]) -> AsyncGenerator[Line]:
         from trio_websocket import ConnectionRejected
 
         stream = await self._connect()
@@ -181,10 +204,22 @@ class Dialler:
         url = urlsplit(self._url)
         assert url.hostname is not None
         try:
-            if self._tls is not None:
-                secure = await trio.open_ssl_over_tcp_stream(url.hostname, url.port or 443, ssl_context=self._tls)
-                return _Watched(secure)
-            return _Watched(await trio.open_tcp_stream(url.hostname, url.port or 80))
+            if self._tls is None:
+                return _Watched(await trio.open_tcp_stream(url.hostname, url.port or 80))
+            secure = await trio.open_ssl_over_tcp_stream(url.hostname, url.port or 443, ssl_context=self._tls)
+            try:
+                await secure.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(secure)
+                raise
+            return _Watched(secure)
+        except trio.BrokenResourceError as error:
+            import ssl
+
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                what = "its certificate is not trusted; SSL_CERT_FILE names another list of authorities"
+                raise ProviderError(self._stage, f"{self._url}: {what}", critical=True) from None
+            raise ProviderError(self._stage, f"{self._url} broke off the TLS handshake") from None
         except OSError as error:
             message = f"{self._url}: no connection ({type(error).__name__}); is the address right, and the network up?"
             raise ProviderError(self._stage, message) from None
@@ -199,6 +234,8 @@ class Dialler:
                 what, critical = "is not there; the address, the model or the voice is wrong", True
             case 429:
                 what, critical = "limits our rate or the number of connections", False
+            case _ if 300 <= status < 400:
+                what, critical = "redirects; the address is not the service's own", True
             case _ if 400 <= status < 500:
                 what, critical = "refuses the request; a setting does not fit", True
             case _:

@@ -20,6 +20,7 @@ from flare_actors.providers.websocket.mapping import Json, SttProtocol, dig, mat
 __all__ = ["WebSocketRecognizer"]
 
 SLACK_S: Final = 0.05  # services count their audio in steps
+MAX_TEXT: Final = 1 << 16  # characters of one utterance: half an hour of speech
 
 
 class WebSocketRecognizer:
@@ -158,8 +159,14 @@ class _Utterance:
             text = dig(message, protocol.text)
             if not isinstance(text, str):
                 raise ProviderError("stt", f"{protocol.service} sent a transcript without text")
-            key = dig(message, protocol.key)
-            self._stretches[key if isinstance(key, str | int | float) else None] = text
+            found = dig(message, protocol.key)
+            key = found if isinstance(found, str | int | float) else None
+            if text or key in self._stretches:
+                self._stretches[key] = text
+            if sum(map(len, self._stretches.values())) > MAX_TEXT:
+                raise ProviderError(
+                    "stt", f"{protocol.service} gives more than {MAX_TEXT} characters for one utterance"
+                )
         return message is None or (self._finished and matches(message, protocol.done_when))
 
     def _complain(self, message: Json) -> None:

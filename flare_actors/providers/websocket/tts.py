@@ -10,9 +10,10 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from flare_actors.audio import BYTES_PER_SAMPLE
+from flare_actors.audio import BYTES_PER_SAMPLE, bytes_to_seconds
 from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Locales, Phrase, SpeechAudio, locale_supported
+from flare_actors.providers._pcm import MAX_PHRASE_S
 from flare_actors.providers.compose.relay import Relay
 from flare_actors.providers.websocket.line import Dialler, Line, told_error
 from flare_actors.providers.websocket.mapping import Json, TtsProtocol, dig, fill, matches
@@ -74,7 +75,8 @@ class WebSocketSynthesizer:
             raise UnsupportedLocale("tts", self._protocol.service, locale, tuple(self._locales or ()))
         language = locale.partition("-")[0].lower()
         query = {key: language if value == "$language" else value for key, value in self._query.items()}
-        answer = _Answer(self._protocol, self._dialler, query, {**self._values, "language": language}, phrases)
+        values = {**self._values, "language": language}
+        answer = _Answer(self._protocol, self._dialler, query, values, phrases, rate=self._sample_rate)
         return Relay[SpeechAudio](answer.run)
 
 
@@ -88,12 +90,15 @@ class _Answer:
         query: Mapping[str, str],
         values: Mapping[str, Json],
         phrases: AsyncIterator[Phrase],
+        *,
+        rate: int,
     ) -> None:
         self._protocol = protocol
         self._dialler = dialler
         self._query = query
         self._values = values
         self._phrases = phrases
+        self._rate = rate
         self._name = uuid.uuid4().hex
         self._sent: list[int] = []
         """The indexes of the phrases sent, in order."""
@@ -104,6 +109,9 @@ class _Answer:
         self._current = 0
         """The number of the phrase that is being spoken, among those sent."""
         self._odd = b""
+        """Half a sample, whose other half is still to come."""
+        self._bytes = 0
+        """Audio of that phrase so far."""
         self._done = trio.Event()
         """The phrase sent last is spoken."""
         self._all_sent = False
@@ -144,7 +152,12 @@ class _Answer:
         pcm, self._odd = pcm[:whole], pcm[whole:]
         if not self._sent or not self._is_current(message):
             raise ProviderError("tts", f"{self._protocol.service} sent audio of a phrase that it was not given")
+        before = self._current
         self._count(dig(message, self._protocol.characters) if self._protocol.characters else None)
+        self._bytes = len(pcm) + (self._bytes if self._current == before else 0)
+        if bytes_to_seconds(self._bytes, self._rate) > MAX_PHRASE_S:
+            what = f"gives more than {MAX_PHRASE_S:g} s of speech for one phrase"
+            raise ProviderError("tts", f"{self._protocol.service} {what}")
         if pcm:
             await relay.give(SpeechAudio(phrase=self._sent[self._current], pcm=pcm))
 
@@ -172,6 +185,8 @@ class _Answer:
     async def _send(self, line: Line) -> None:
         protocol = self._protocol
         async for phrase in self._phrases:
+            if not any(map(str.isalnum, phrase.text)):
+                continue  # nothing to pronounce, which some services refuse
             self._done = trio.Event()
             self._sent.append(phrase.index)
             letters = sum(not each.isspace() for each in phrase.text)
@@ -182,6 +197,7 @@ class _Answer:
                     return
             if protocol.phrase_done_when:
                 await self._done.wait()
+                self._odd = b""  # Half a sample at its end would be the next phrase's noise.
         self._all_sent = True
         for message in protocol.finish:
             if not await line.send(fill(message, self._values)):
