@@ -137,7 +137,7 @@ class _Listening:
                         due = None
                         ends.append(self._now - began)
                         self._stop(utterance)
-                    case Heard.ENOUGH:
+                    case Heard.ENOUGH | Heard.OVERDUE:
                         pass
         self._answer()
         last = ends[-1] if ends else len(heard.probabilities) * _CHUNK_S

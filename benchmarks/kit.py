@@ -100,6 +100,7 @@ class ProbeLink:
     output_format = AudioFormat()
     realtime = True
     reports_playback = False
+    pauses_playback = False
 
     def __init__(self, times: Times) -> None:
         self._times = times
@@ -154,6 +155,7 @@ class InstantRecognizer:
     times: Times
     sample_rate: int = 16_000
     locales: None = None
+    partials: bool = False
 
     @asynccontextmanager
     async def transcribe(

@@ -31,6 +31,7 @@ class Microphone:
     output_format = AudioFormat()
     realtime = True
     reports_playback = False
+    pauses_playback = False
 
     def __init__(self, phase: float = 0.0) -> None:
         self._next_at = trio.current_time() + phase * FRAME_S

@@ -37,6 +37,7 @@ class QuietLink:
     output_format = AudioFormat()
     realtime = True
     reports_playback = False
+    pauses_playback = False
 
     def __init__(self) -> None:
         self._started = False

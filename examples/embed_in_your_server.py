@@ -38,6 +38,7 @@ class BrowserLink:
     output_format = AudioFormat(sample_rate=16_000)
     realtime = True
     reports_playback = False
+    pauses_playback = False
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self._websocket = websocket

@@ -159,6 +159,14 @@ class Recognizer(Protocol):
         """What it understands."""
         ...
 
+    @property
+    def partials(self) -> bool:
+        """In streaming mode it tells words within a fraction of a second, while they are spoken.
+
+        Then an interruption is decided by its first word; without words, by how long it lasts.
+        """
+        ...
+
     def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
     ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:
@@ -388,6 +396,14 @@ class ClientLink(Protocol):
     @property
     def reports_playback(self) -> bool:
         """The client has declared that it reports what it played."""
+        ...
+
+    @property
+    def pauses_playback(self) -> bool:
+        """The client has declared that it stands still at ``PlaybackPaused`` and goes on at ``PlaybackResumed``.
+
+        Any other gets nothing more to play until it is decided who goes on, and runs empty a moment later.
+        """
         ...
 
     async def receive(self) -> ClientMessage:

@@ -222,7 +222,7 @@ class Session:
         settings = self.conversation.settings
         rate = link.output_format.sample_rate
         self._tree.ear.attach(link.input_format.sample_rate, realtime=link.realtime)
-        self._tree.speaker.attach(rate, realtime=link.realtime)
+        self._tree.speaker.attach(rate, realtime=link.realtime, pauses=link.pauses_playback)
         connection = self._tree.outbox.connect(rate * BYTES_PER_SAMPLE)
         self._tree.outbox.put(
             SessionStarted(

@@ -101,7 +101,8 @@ def _merged(last: ServerMessage, notice: Notice) -> Notice | None:
 class Outbox:
     """Messages on their way to the client: notices and audio in one order, each with its own bound.
 
-    Audio belongs to a turn and leaves only while that turn is open: ``flush`` takes back what has not left, at once.
+    Audio belongs to a turn and leaves only while that turn is open and not paused: ``flush`` takes back what has not left, at
+    once, and ``pause`` keeps it back.
     Without a link notices are dropped: whoever attaches is told where things stand. One writer reads at a time, the newest
     connection's: one that was superseded gets nothing more, even if it had been woken already.
 
@@ -122,6 +123,8 @@ class Outbox:
         self._audio_bytes = 0
         self._audio_limit = 0
         self._open_turn: int | None = None
+        self._paused: deque[AudioOut] | None = None
+        """The open turn's audio, while nothing of it may leave; None: it may."""
         self._wanted = trio.Event()
         self._connection = 0
         self._connected = False
@@ -141,7 +144,7 @@ class Outbox:
         self._connected = False
         self._queue.clear()
         self._notices = self._audio_bytes = 0
-        self._open_turn = None
+        self._open_turn = self._paused = None
         self._wanted.set()
 
     def put(self, notice: Notice) -> None:
@@ -165,6 +168,26 @@ class Outbox:
     def open_turn(self, turn: int) -> None:
         """Audio of this turn may leave, and of no other."""
         self._open_turn = turn
+        self._take_back_paused()
+
+    def pause(self, turn: int) -> None:
+        """Keep back what has not left of the open turn, and what still comes of it; notices go out."""
+        if self._open_turn != turn or self._paused is not None:
+            return
+        self._paused = deque(message for message in self._queue if isinstance(message, AudioOut))
+        self._queue = deque(message for message in self._queue if not isinstance(message, AudioOut))
+
+    def resume(self, turn: int) -> None:
+        """Let out what was kept back, behind the notices that wait by now."""
+        if self._open_turn == turn and self._paused is not None:
+            self._queue.extend(self._paused)
+            self._paused = None
+            self._wanted.set()
+
+    def _take_back_paused(self) -> None:
+        for message in self._paused or ():
+            self._audio_bytes -= len(message.pcm)
+        self._paused = None
 
     @property
     def congested(self) -> bool:
@@ -180,7 +203,7 @@ class Outbox:
         """Enqueue audio; that of a turn which is not open, or without a link, is dropped."""
         if turn != self._open_turn or not self._connected or self._closed:
             return
-        self._queue.append(AudioOut(turn, pcm))
+        (self._queue if self._paused is None else self._paused).append(AudioOut(turn, pcm))
         self._audio_bytes += len(pcm)
         self._wanted.set()
 
@@ -188,6 +211,7 @@ class Outbox:
         """Close the turn and take back its audio."""
         if self._open_turn == turn:
             self._open_turn = None
+            self._take_back_paused()
         kept: deque[ServerMessage] = deque()
         for message in self._queue:
             if isinstance(message, AudioOut) and message.turn == turn:
@@ -228,4 +252,4 @@ class Outbox:
         self._wanted.set()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._paused or ())

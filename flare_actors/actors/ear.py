@@ -49,6 +49,7 @@ class Ear:
         begin: takes each utterance that is worth a recogniser, as soon as it is.
         played: how loud the agent was in the last so many pieces of 20 ms, newest first, in dBFS.
         on_fault: told of what a provider raised.
+        paused: whether the agent stands still amid what it says.
     """
 
     BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
@@ -62,12 +63,15 @@ class Ear:
         begin: Callable[[UtteranceFeed], bool],
         played: Callable[[int], list[float]],
         on_fault: Callable[[ProviderError], None],
+        *,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._voice_activity = voice_activity
         self._inbox = inbox
         self._begin = begin
         self._played = played
         self._on_fault = on_fault
+        self._agent_paused = paused
         self._rate = voice_activity.sample_rate
         self._chunk_bytes = voice_activity.chunk_samples * BYTES_PER_SAMPLE
         self._chunk_s = bytes_to_seconds(self._chunk_bytes, self._rate)
@@ -331,7 +335,9 @@ class Ear:
         was_speaking = self._endpointing.speaking
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
         guard = self._guard if self._realtime else None
-        credible = guard is None or guard.credible(chunk, self._played(guard.pieces), speaking=was_speaking)
+        credible = guard is None or guard.credible(
+            chunk, self._played(guard.pieces), speaking=was_speaking, paused=self._agent_paused()
+        )
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
@@ -360,6 +366,8 @@ class Ear:
                 self._taken = self._begin(self._feed)
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
+            elif change is Heard.OVERDUE:
+                self._inbox.put(SpeechConfirmed(utterance=self.utterances, overdue=True))
             elif change is Heard.PAUSED:
                 settings = self._endpointing.settings
                 self._inbox.put(SpeechPaused(utterance=self.utterances))

@@ -41,6 +41,8 @@ class PlayedLevels:
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[float, float]] = deque(maxlen=round(self.KEPT_S / PIECE_S))
+        self._paused: tuple[float, list[tuple[float, float]]] | None = None
+        """Since when the agent stands still, and what it is going to play then."""
 
     def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
         """PCM16 that begins to be played at ``at``."""
@@ -54,8 +56,22 @@ class PlayedLevels:
 
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
+        self._paused = None
         while self._pieces and self._pieces[-1][0] > at:
             self._pieces.pop()
+
+    def pause(self, at: float) -> None:
+        """What was to be played from ``at`` on is played later."""
+        later = [piece for piece in self._pieces if piece[0] > at]
+        self.cut(at)
+        self._paused = (at, later)
+
+    def resume(self, at: float) -> None:
+        """... from ``at`` on."""
+        if self._paused is not None:
+            paused_at, later = self._paused
+            self._paused = None
+            self._pieces.extend((each + at - paused_at, level) for each, level in later)
 
     def recent(self, now: float, count: int) -> list[float]:
         """The levels of the last ``count`` pieces' time, newest first, in dBFS; empty if the agent was not heard then."""
@@ -111,17 +127,19 @@ class EchoGuard:
         self._held: deque[list[float]] = deque()
         self._learned = 0
 
-    def credible(self, chunk: bytes, played: list[float], *, speaking: bool) -> bool:
+    def credible(self, chunk: bytes, played: list[float], *, speaking: bool, paused: bool = False) -> bool:
         """May a chunk be the user's voice?
 
         Args:
             chunk: PCM16 of the input.
             played: the output's last ``pieces`` levels, newest first; empty: it was not heard.
             speaking: an utterance is in progress: nothing is learned from it.
+            paused: the agent is quiet amid an answer: the rest of it will sound as what was heard.
         """
         loudest = max(played, default=SILENCE_DB)
         if loudest <= QUIET_DB:
-            self._forget()
+            if not paused:
+                self._forget()
             return True
         level = level_db(chunk)
         outputs = [

@@ -53,6 +53,10 @@ class Performer:
                 self.replies.return_result(command)
             case do.FlushPlayback(turn=turn):
                 self.speaker.flush(turn)
+            case do.PausePlayback(turn=turn):
+                self.speaker.pause(turn)
+            case do.ResumePlayback(turn=turn):
+                self.speaker.resume(turn)
             case _:
                 self._hear(command)
 

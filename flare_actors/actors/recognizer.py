@@ -20,6 +20,7 @@ from flare_actors.audio import Resampler
 from flare_actors.conversation.commands import StartStt
 from flare_actors.conversation.events import RecognizerFailed, RecognizerReady, TranscriptFinished, TranscriptUpdated
 from flare_actors.conversation.settings import Timeouts
+from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect, port_guard
 from flare_actors.ports import HeardAudio, Recognizer, Transcript
@@ -108,7 +109,8 @@ class RecognizerActor:
     def _announce(self) -> None:
         if self._asked:
             self._asked = False
-            self._inbox.put(RecognizerReady())
+            streaming = self._wanted is not None and self._wanted.mode is SttMode.STREAMING
+            self._inbox.put(RecognizerReady(partials=streaming and self._recognizer.partials))
 
     # --- Its own tasks ----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 Audio leaves when the client has less than ``LEAD_S`` of it in hand, so that a flush takes back all but that. A clock tells
 what the user has heard when the client itself does not: it starts with the first frame that the link takes, stands still
 while the client has nothing in hand (a gap, a congested link), and never runs ahead of what has really left.
+
+A turn that is paused sends nothing. A client that can stand still does so, and the clock with it; any other plays on what it
+has in hand, which is a fifth of a second.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ class Speaker:
         self.sample_rate = 16_000
         """Hz of what is played: the attached link's."""
         self._realtime = True
+        self._pauses = False
         self._turn: int | None = None
         self._latest = 0
         """The latest turn that was opened."""
@@ -49,6 +53,10 @@ class Speaker:
         self._anchor_at = 0.0
         self._anchor_s = 0.0
         self._held = False
+        self._paused: float | None = None
+        """The turn is paused since then."""
+        self._stands_at_s = 0.0
+        """How much of it had been played then."""
         self._finished = False
         self._cut_off: tuple[int, float] | None = None
         """The turn that was playing when its link went away, and how much of it had been played then."""
@@ -60,11 +68,12 @@ class Speaker:
 
     # --- The link's side -------------------------------------------------------------------------------------------------
 
-    def attach(self, sample_rate: int, *, realtime: bool) -> None:
-        """A new link: its format, and whether somebody listens in real time."""
+    def attach(self, sample_rate: int, *, realtime: bool, pauses: bool = False) -> None:
+        """A new link: its format, whether somebody listens in real time, and whether the client can stand still."""
         self.detach()
         self.sample_rate = sample_rate
         self._realtime = realtime
+        self._pauses = pauses
 
     def detach(self) -> None:
         """Nobody listens any more: what was played until now is all that will have been played of the turn."""
@@ -90,6 +99,7 @@ class Speaker:
         self._turn = turn
         self._latest = max(self._latest, turn)
         self._held = held
+        self._paused = None
         self._cut_off = None
         self._buffer.clear()
         self._queued = self._sent = self._left = 0
@@ -144,8 +154,37 @@ class Speaker:
             played_s = self._cut_off[1]
         self._inbox.put(PlaybackStopped(turn=turn, played_s=played_s))
 
+    def pause(self, turn: int) -> None:
+        """Let nothing of the turn leave until ``resume``."""
+        if turn != self._turn or self._paused is not None:
+            return
+        now = self._clock.now()
+        self._stands_at_s = self._played_s(now)
+        self._paused = now
+        self._outbox.pause(turn)
+        if self._pauses:
+            self._levels.pause(now)
+        self._work.set()
+
+    def resume(self, turn: int) -> None:
+        """Go on with the turn where it was paused."""
+        if turn != self._turn or self._paused is None:
+            return
+        now, self._paused = self._clock.now(), None
+        if self._pauses:
+            self._anchor_at, self._anchor_s = now, self._stands_at_s
+            self._levels.resume(now)
+        self._outbox.resume(turn)
+        self._pump()
+        self._work.set()
+
+    @property
+    def paused(self) -> bool:
+        """The open turn is paused."""
+        return self._paused is not None
+
     def _close(self, turn: int) -> None:
-        self._turn = None
+        self._turn = self._paused = None
         self._buffer.clear()
         self._outbox.flush(turn)
         self._levels.cut(self._clock.now())
@@ -178,7 +217,7 @@ class Speaker:
     def _advance(self) -> float:
         """Do what is due now. Gives the time at which more will be, inf where something else must happen first."""
         turn = self._turn
-        if turn is None or self._held:
+        if turn is None or self._held or self._paused is not None:
             return math.inf
         self._pump()
         now = self._clock.now()
@@ -199,7 +238,7 @@ class Speaker:
     def _pump(self) -> None:
         """Send what the client may have now. Synchronous: the first audio leaves in the very call that brings it."""
         turn = self._turn
-        if turn is None or self._held:
+        if turn is None or self._held or self._paused is not None:
             return
         frame = seconds_to_bytes(self.FRAME_S, self.sample_rate)
         now = self._clock.now()
@@ -222,6 +261,8 @@ class Speaker:
         left_s = self._seconds(self._left)
         if not self._realtime or not self._left:
             return left_s
+        if self._paused is not None and self._pauses:
+            return self._stands_at_s
         now = self._clock.now() if now is None else now
         return min(left_s, self._anchor_s + max(0.0, now - self._anchor_at))
 

@@ -96,7 +96,14 @@ class Tree:
             on_fault=self._fault,
         )
         self.recognizer = RecognizerActor(agent.recognizer, settings.timeouts, self.inbox, lingering, self._fault)
-        self.ear = Ear(agent.voice_activity, self.inbox, self.recognizer.begin, self.speaker.recent_levels, self._fault)
+        self.ear = Ear(
+            agent.voice_activity,
+            self.inbox,
+            self.recognizer.begin,
+            self.speaker.recent_levels,
+            self._fault,
+            paused=lambda: self.speaker.paused,
+        )
         self._performer = Performer(
             ear=self.ear,
             recognizer=self.recognizer,

@@ -26,7 +26,9 @@ __all__ = [
     "FlushPlayback",
     "Notify",
     "OpenListener",
+    "PausePlayback",
     "ReleaseReply",
+    "ResumePlayback",
     "ReturnToolResult",
     "SetEndpoint",
     "SetMute",
@@ -175,6 +177,20 @@ class FlushPlayback:
 
 
 @attrs.frozen(kw_only=True)
+class PausePlayback:
+    """Nothing of a turn leaves until ResumePlayback or FlushPlayback; a client that can stands still at once."""
+
+    turn: int
+
+
+@attrs.frozen(kw_only=True)
+class ResumePlayback:
+    """Go on with a turn where it was paused."""
+
+    turn: int
+
+
+@attrs.frozen(kw_only=True)
 class Notify:
     """Tell the client."""
 
@@ -203,6 +219,8 @@ Command: TypeAlias = Union[
     CancelReply,
     ReturnToolResult,
     FlushPlayback,
+    PausePlayback,
+    ResumePlayback,
     Notify,
     CloseSession,
 ]

@@ -113,6 +113,7 @@ class BareDraft:
         self.set(
             floor=Floor.SILENT,
             confirmed=False,
+            worded=False,
             overheard=False,
             unheard=False,
             paused=False,

@@ -27,6 +27,8 @@ class Heard(Enum):
     """Its voiced time has reached ``min_speech_s``: it is worth a recogniser."""
     CONFIRMED = "confirmed"
     """Its voiced time has reached ``interruption_min_s``."""
+    OVERDUE = "overdue"
+    """... and ``interruption_max_wait_s``."""
     PAUSED = "paused"
     """Silence has lasted ``Settings.pause_s``: it may have ended."""
     RESUMED = "resumed"
@@ -149,9 +151,11 @@ class UtteranceDetector:
         if before == 0.0:
             self.silence_s = 0.0
         changes = []
+        least_s = self.settings.interruption_min_s
         for at_s, change in (
             (self.settings.min_speech_s, Heard.ENOUGH),
-            (self.settings.interruption_min_s, Heard.CONFIRMED),
+            (least_s, Heard.CONFIRMED),
+            (max(least_s, self.settings.interruption_max_wait_s), Heard.OVERDUE),
         ):
             if self.speech_s >= at_s and (before < at_s or before == 0.0):
                 changes.append(change)

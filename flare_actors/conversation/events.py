@@ -127,9 +127,11 @@ class SpeechStarted(Fact):
 
 @attrs.frozen(kw_only=True, slots=False)
 class SpeechConfirmed(Fact):
-    """The utterance has lasted long enough (``interruption_min_s`` of voice) to count as an interruption."""
+    """The utterance has lasted long enough (``interruption_min_s`` of voice) to count as an interruption by its length."""
 
     utterance: int
+    overdue: bool = False
+    """It has lasted ``interruption_max_wait_s``: its first word is not waited for any longer."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -180,6 +182,9 @@ class NothingCommitted(Fact):
 @attrs.frozen(kw_only=True, slots=False)
 class RecognizerReady(Fact):
     """The recogniser is open for the next utterance."""
+
+    partials: bool = False
+    """It tells words while they are spoken."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -32,6 +32,7 @@ __all__ = [
     "heard_text",
     "insert",
     "is_echo",
+    "may_be_echo",
     "remember",
     "report",
     "without_unheard",
@@ -273,6 +274,18 @@ def is_echo(transcript: str, spoken: str) -> bool:
     known = set(heard)
     starts = (index for index, word in enumerate(own) if word in known)
     return any(_in_order(heard, own[start : start + window]) >= enough for start in starts)
+
+
+def may_be_echo(partial: str, spoken: str) -> bool:
+    """May a transcript so far become one that only repeats what the agent itself was saying?
+
+    Of fewer words than an echo is told by, each must stand next to the other in the agent's words.
+    """
+    heard = _words(partial)
+    if len(heard) >= _ECHO_WORDS:
+        return is_echo(partial, spoken)
+    own, count = _words(spoken), len(heard)
+    return any(own[start : start + count] == heard for start in range(len(own) - count + 1))
 
 
 def _words(text: str) -> list[str]:

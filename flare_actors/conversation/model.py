@@ -54,6 +54,7 @@ class Deadlines:
     settle: float | None = None
     utterance: float | None = None
     commit: float | None = None
+    interruption: float | None = None
     transcript: float | None = None
     generation: float | None = None
     playback: float | None = None
@@ -140,8 +141,16 @@ class Turn:
     """The tools that were called for it, in the order in which they began."""
     generated_s: float | None = None
     """Seconds of audio generated in all; None while more may come."""
+    interruptible: bool = True
+    """The user's words may stop it."""
     playing: bool = False
     """Its first audio has left for the client."""
+    paused_at: float | None = None
+    """Its output stands still since then: the user speaks, and that may be an interruption. None: it does not."""
+    resumed_at: float | None = None
+    """When it last went on."""
+    nodded: Marks | None = None
+    """The user has said "mhm" to it, which is answered if nothing more than a few words of it were to come."""
     played_s: float = 0.0
     """By the client's latest report."""
     reported_at: float | None = None
@@ -243,7 +252,9 @@ class Conversation:
     utterance: int = 0
     """The latest utterance that the ear has told of."""
     confirmed: bool = False
-    """The utterance in progress is long enough to count as an interruption."""
+    """The utterance in progress counts as an interruption, by its words or its length."""
+    worded: bool = False
+    """Words of it are known, and are none that interrupt."""
     overheard: bool = False
     """The utterance in progress began while the agent was heard."""
     unheard: bool = False
@@ -266,6 +277,8 @@ class Conversation:
     """In the order in which they ended, which is the order in which they are understood."""
     listener_open: bool = False
     hearing: Hearing = Hearing.STOPPED
+    partials: bool = False
+    """The recogniser tells words while they are spoken."""
     committing: bool = False
     """A commit is on its way to the ear."""
     muted: bool = False

@@ -14,11 +14,13 @@ from flare_actors.conversation.commands import (
     CloseSession,
     FlushPlayback,
     OpenListener,
+    PausePlayback,
     StartReply,
     StopStt,
 )
 from flare_actors.conversation.draft import BareDraft
 from flare_actors.conversation.history import AgentSaid
+from flare_actors.conversation.interruption import LAST_WORDS_S, contest
 from flare_actors.conversation.model import Hearing, Marks, Settling, Turn
 from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, TurnEnded, TurnStarted
 from flare_actors.conversation.speculation import answer_request, release, withdraw
@@ -120,8 +122,9 @@ class Draft(BareDraft):
         self.go(State.PROCESSING_SPEECH if kind is TurnKind.RESPONSE else PREPARING_STATE[kind])
         if waiting:
             self.wait(settle=self.at + self.c.settings.timeouts.settle_s)
-            return
-        self.start_reply(text)
+        else:
+            self.start_reply(text)
+        contest(self)
 
     def start_reply(self, text: str | None = None) -> None:
         """Have the live turn generated. What was heard of earlier turns is final from here on."""
@@ -139,6 +142,8 @@ class Draft(BareDraft):
         self.set(turn=evolve(turn, waiting=False))
         self.wait(settle=None, generation=self.at + settings.timeouts.generation_s)
         self.emit(request)
+        if turn.paused_at is not None:
+            self.emit(PausePlayback(turn=turn.number))
 
     def generated(self, audio_s: float) -> None:
         """Nothing more comes of the live turn, which has so many seconds of audio: what is left is to play them."""
@@ -165,7 +170,7 @@ class Draft(BareDraft):
             number=turn.number,
             reason=reason,
             phrases=turn.phrases,
-            ended_at=self.at,
+            ended_at=self.at if turn.paused_at is None else turn.paused_at,
             delivered=turn.output is Output.TEXT or turn.tts_failed,
             played_s=turn.played_s,
             reported_at=turn.reported_at,
@@ -177,7 +182,7 @@ class Draft(BareDraft):
             self.set(last_spoken=turn.text, spoken_at=self.at)
         if reason is not Reason.ERROR_RECOVERY:
             self.credit(turn)
-        self.wait(generation=None, playback=None, settle=None)
+        self.wait(generation=None, playback=None, settle=None, interruption=None)
         # The entry holds the place among the items; how much of the text was heard becomes known in a moment.
         self.forget_unheard()
         if not turn.aside:
@@ -207,7 +212,10 @@ class Draft(BareDraft):
         self.set(turn=None, failures=evolve(self.c.failures, vad=0, unknown=0))
         if turn.playing:
             self.set(last_spoken=turn.text, spoken_at=self.at)
-        self.wait(generation=None, playback=None)
+        self.wait(generation=None, playback=None, interruption=None)
+        nod = turn.nodded
+        if nod is not None and self.at - max(nod.asked or 0.0, turn.resumed_at or 0.0) <= LAST_WORDS_S:
+            self.owe(nod)
         self.record_calls(turn, interrupted=False)
         text = turn.text.strip()
         if text and not turn.aside:

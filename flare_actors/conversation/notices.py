@@ -21,6 +21,8 @@ __all__ = [
     "NothingHeard",
     "Notice",
     "PlaybackCleared",
+    "PlaybackPaused",
+    "PlaybackResumed",
     "ResponseTextDelta",
     "ResponseTextDone",
     "SessionEnded",
@@ -168,6 +170,20 @@ class PlaybackCleared:
 
 
 @attrs.frozen(kw_only=True)
+class PlaybackPaused:
+    """The user speaks: stand still at the very sample, and keep what you have of this turn's audio."""
+
+    turn: int
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackResumed:
+    """It was no interruption: go on at the very sample."""
+
+    turn: int
+
+
+@attrs.frozen(kw_only=True)
 class TurnEnded:
     """The turn is over; ``heard`` is what entered the history (after an interruption: the part that was played)."""
 
@@ -282,6 +298,8 @@ Notice: TypeAlias = Union[
     ResponseTextDone,
     ToolCallRequested,
     PlaybackCleared,
+    PlaybackPaused,
+    PlaybackResumed,
     TurnEnded,
     TurnMetrics,
     TurnUsage,

@@ -18,6 +18,14 @@ from flare_actors.conversation.events import (
     TurnEndEstimated,
 )
 from flare_actors.conversation.history import is_echo
+from flare_actors.conversation.interruption import (
+    contest,
+    give_way,
+    goes_by_length,
+    may_take_floor,
+    only_listens,
+    weigh,
+)
 from flare_actors.conversation.items import utterance_id
 from flare_actors.conversation.model import AwaitedTranscript, Hearing, Marks
 from flare_actors.conversation.moves import Draft
@@ -80,6 +88,7 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         floor=Floor.SPEAKING,
         utterance=e.utterance,
         confirmed=False,
+        worded=False,
         unheard=False,
         paused=False,
         pause=0,
@@ -91,6 +100,7 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
     )
     d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
     d.tell(UserSpeechStarted(utterance=e.utterance))
+    contest(d)
 
 
 def _owes_answer(d: Draft) -> bool:
@@ -104,22 +114,8 @@ def on_speech_confirmed(d: Draft, e: SpeechConfirmed) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    if _may_take_floor(d):
-        d.set(confirmed=True, prompted=False)
-        if d.c.turn is not None:
-            d.take_back(Reason.BARGE_IN)
-            d.listen(Reason.BARGE_IN)
-
-
-def _may_take_floor(d: Draft) -> bool:
-    """May the user's confirmed speech take the floor, as the joint table and the settings have it?"""
-    action = ON_SPEECH[d.c.state]
-    if action is OnSpeech.IGNORE:
-        return False
-    if action is OnSpeech.LISTEN or d.c.turn is None:
-        return True
-    spontaneous = d.c.turn.kind is not TurnKind.RESPONSE
-    return d.c.settings.barge_in is not BargeIn.OFF or (action is OnSpeech.WITHDRAW and not spontaneous)
+    if may_take_floor(d) and goes_by_length(d, overdue=e.overdue):
+        give_way(d)
 
 
 def on_speech_paused(d: Draft, e: SpeechPaused) -> None:
@@ -199,10 +195,11 @@ def _await_transcript(d: Draft) -> None:
 
 
 def _is_awaited(d: Draft) -> bool:
-    """Do the words of the utterance that just ended count? Not if they were unconfirmed talk over the agent's speech."""
+    """Can the words of the utterance that just ended count? Not if they were talk over an agent that is not to be disturbed."""
     if d.c.state is State.ERROR:
         return False
-    return d.c.confirmed or ON_SPEECH[d.c.state] is not OnSpeech.BARGE_IN
+    over = ON_SPEECH[d.c.state] is OnSpeech.BARGE_IN
+    return d.c.confirmed or not over or d.c.settings.barge_in is not BargeIn.OFF
 
 
 def _heard_nothing(d: Draft, utterance: int) -> None:
@@ -213,11 +210,11 @@ def _heard_nothing(d: Draft, utterance: int) -> None:
     d.listen(afresh=False)
 
 
-def on_recognizer_ready(d: Draft, _: RecognizerReady) -> None:
+def on_recognizer_ready(d: Draft, e: RecognizerReady) -> None:
     if d.c.hearing is Hearing.STOPPED:
         d.drop()
         return
-    d.set(hearing=Hearing.READY)
+    d.set(hearing=Hearing.READY, partials=e.partials)
     if d.c.state is State.LISTENING:
         d.tell(HearingReady())
 
@@ -258,6 +255,7 @@ def on_transcript_updated(d: Draft, e: TranscriptUpdated) -> None:
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=False))
     if current:
         d.set(partial=text if e.complete else "")
+        weigh(d, text)
         _consider(d)
 
 
@@ -280,11 +278,15 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
         _heard_nothing(d, e.utterance)
         return
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=True))
-    interrupts = d.c.turn is not None and _may_take_floor(d)
+    marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
+    if d.c.turn is not None and only_listens(d, text, overheard=awaited.overheard):
+        d.record_user(text, utterance_id(e.utterance))
+        d.set(prompted=False, turn=evolve(d.c.turn, nodded=marks if awaited.answer else d.c.turn.nodded))
+        return
+    interrupts = d.c.turn is not None and may_take_floor(d)
     if interrupts:
         d.take_back(Reason.BARGE_IN)
     d.record_user(text, utterance_id(e.utterance))
-    marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
     d.owe(marks, committed=awaited.answer)
     if interrupts:
         d.listen(Reason.BARGE_IN)

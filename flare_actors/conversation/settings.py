@@ -150,7 +150,13 @@ class Settings:
 
     barge_in: BargeIn = BargeIn.GUARDED
     interruption_min_s: float = attrs.field(default=0.3, validator=_not_negative)
-    """Voiced time that confirms an interruption."""
+    """Voiced time that confirms an interruption where the recogniser tells no words before the end of an utterance."""
+    interruption_max_wait_s: float = attrs.field(default=0.8, validator=_not_negative)
+    """Where it does, the first word confirms (if it is no "mhm"); so much voiced time does without one. Less than
+    ``interruption_min_s`` counts as that."""
+    false_interruption_s: float = attrs.field(default=1.0, validator=_not_negative)
+    """The agent is silent as soon as the user begins to speak; without an interruption confirmed for so long it goes on
+    where it stopped. 0: it is not silent before an interruption is confirmed."""
     echo_guard_db: float = attrs.field(default=15.0, validator=_positive)
     """With ``guarded`` barge-in: while the agent is heard, input quieter than its recent output by more than this is echo."""
     echo_tail_s: float = attrs.field(default=0.5, validator=_not_negative)

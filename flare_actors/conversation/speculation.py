@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
+from flare_actors.conversation.interruption import contest
 from flare_actors.conversation.model import Speculation, Turn, Wish
 from flare_actors.conversation.notices import TurnStarted, TurnUsage
 from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnDetection, TurnKind
@@ -133,6 +134,7 @@ def release(d: Draft) -> bool:
     if turn.phrases:
         d.go(State.PREPARING_RESPONSE)
     d.wait(generation=turn.generation_due(d.at, d.c.settings.timeouts))
+    contest(d)
     d.emit(ReleaseReply(turn=number))
     if held.turn.generated_s is not None:
         d.generated(held.turn.generated_s)

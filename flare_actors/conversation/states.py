@@ -143,6 +143,7 @@ class Wait(_Name):
     SETTLE = "settle"
     UTTERANCE = "utterance"
     COMMIT = "commit"
+    INTERRUPTION = "interruption"
     TRANSCRIPT = "transcript"
     GENERATION = "generation"
     PLAYBACK = "playback"

@@ -15,6 +15,7 @@ from flare_actors.conversation import events as ev
 from flare_actors.conversation import on_client, on_hearing, on_items, on_reply, on_settings, on_tools
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.draft import SAME_S
+from flare_actors.conversation.interruption import decide, resume_if_unopposed
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.requests import Request
@@ -39,6 +40,7 @@ def step(conversation: Conversation, event: ev.Event) -> tuple[Conversation, tup
     else:
         handler(draft, event)
         withdraw_if_unwanted(draft)
+        resume_if_unopposed(draft)
         if draft.c.state is not State.ENDED:
             on_settings.mute_as_set(draft)
     return draft.c, tuple(draft.commands)
@@ -82,6 +84,9 @@ def _playback_over(d: Draft) -> None:
     turn = d.c.turn
     if turn is None or turn.generated_s is None:
         return
+    if turn.paused_at is not None:
+        d.wait(playback=d.at + d.c.settings.timeouts.playback_report_s)  # It stands still, and nobody is late.
+        return
     if turn.reported_at is None and turn.paced_s >= turn.generated_s - SAME_S:
         d.finish_turn()
         return
@@ -107,6 +112,7 @@ _DEADLINES: Final[Mapping[Wait, Callable[[Draft], None]]] = {
     Wait.SETTLE: _settle_anyway,
     Wait.UTTERANCE: on_hearing.give_up_on_utterance,
     Wait.COMMIT: on_client.give_up_on_commit,
+    Wait.INTERRUPTION: decide,
     Wait.TRANSCRIPT: on_hearing.give_up_on_transcript,
     Wait.GENERATION: on_reply.give_up_on_turn,
     Wait.PLAYBACK: _playback_over,

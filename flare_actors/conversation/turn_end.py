@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flare_actors.conversation.settings import Settings
 
 __all__ = [
+    "FILLERS",
     "Ending",
     "ends_in_comma",
     "ends_in_filler",
@@ -29,6 +30,7 @@ __all__ = [
     "ends_sentence",
     "hinted",
     "judge",
+    "language",
     "note_pause",
     "own_pause_s",
     "read_ending",
@@ -56,7 +58,7 @@ def _set(words: str) -> frozenset[str]:
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 
-_FILLERS: Final[Mapping[str, frozenset[str]]] = {
+FILLERS: Final[Mapping[str, frozenset[str]]] = {
     "en": _set("um uh uhm umm uhh erm er eh ah ahm hm hmm mm huh"),
     "tr": _set("\u0131\u0131 \u0131\u0131\u0131 eee \u015fey hani"),
     "de": _set("\u00e4h \u00e4hm \u00f6h hm"),
@@ -110,11 +112,11 @@ def ends_in_filler(text: str, locale: str = "en") -> bool:
     speaking" (Cognition 84, 2002).
     """
     words = _words(text)
-    language = _language(locale)
-    if words and words[-1] in _FILLERS.get(language, frozenset()):
+    spoken = language(locale)
+    if words and words[-1] in FILLERS.get(spoken, frozenset()):
         return True
     # "You know?" alone is a question; behind other words it buys time.
-    return any(len(words) > len(each) and tuple(words[-len(each) :]) == each for each in _EDITING.get(language, ()))
+    return any(len(words) > len(each) and tuple(words[-len(each) :]) == each for each in _EDITING.get(spoken, ()))
 
 
 def ends_mid_phrase(text: str, locale: str = "en") -> bool:
@@ -125,13 +127,13 @@ def ends_mid_phrase(text: str, locale: str = "en") -> bool:
     the turn: Gravano and Hirschberg, "Turn-taking cues in task-oriented dialogue" (Computer Speech and Language 25, 2011).
     """
     words = _words(text)
-    language = _language(locale)
-    if not words or language not in _WANTS_MORE:
+    spoken = language(locale)
+    if not words or spoken not in _WANTS_MORE:
         return False
     last = words[-1]
     if last in _AUXILIARIES:
         return len(words) > 1 and words[-2] not in _SUBJECTS
-    return len(words) > 1 and last in _WANTS_MORE[language]
+    return len(words) > 1 and last in _WANTS_MORE[spoken]
 
 
 def ends_in_number(text: str) -> bool:
@@ -244,5 +246,6 @@ def _words(text: str) -> list[str]:
     return [word.lower().replace("\u2019", "'") for word in _WORD.findall(text)]
 
 
-def _language(locale: str) -> str:
+def language(locale: str) -> str:
+    """The language of a locale: ``en`` of ``en-US``."""
     return locale.replace("_", "-").partition("-")[0].lower()

@@ -64,6 +64,11 @@ class MoonshineRecognizer:
         """English only."""
         return LOCALES
 
+    @property
+    def partials(self) -> bool:
+        """It decodes again and again while the user speaks."""
+        return True
+
     async def open(self) -> None:
         """Load the model into every handle (0.2 s each); a second call does nothing. ``transcribe`` calls it if need be.
 

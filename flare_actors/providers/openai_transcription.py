@@ -67,6 +67,11 @@ class OpenAITranscription(HttpProvider):
         """Nobody can tell: it depends on the server's model."""
         return ALL_LOCALES
 
+    @property
+    def partials(self) -> bool:
+        """It is asked when the utterance is over."""
+        return False
+
     @asynccontextmanager
     async def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode

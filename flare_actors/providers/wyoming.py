@@ -96,6 +96,11 @@ class WyomingRecognizer:
         """What the server says of its model; None until it was asked."""
         return self._server.languages
 
+    @property
+    def partials(self) -> bool:
+        """Few servers tell words before the utterance is over, and none says whether it does."""
+        return False
+
     async def open(self) -> None:
         """Ask the server what it is, if it is there.
 

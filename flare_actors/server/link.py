@@ -104,6 +104,11 @@ class WebSocketLink:
         """As the client declared."""
         return self._codec.reports_playback
 
+    @property
+    def pauses_playback(self) -> bool:
+        """As the client declared."""
+        return self._codec.pauses_playback
+
     async def receive(self) -> ClientMessage:
         """The next message that concerns the session.
 

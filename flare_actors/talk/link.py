@@ -31,6 +31,7 @@ class RecordingLink:
         self.output_format = output_format
         self.realtime = realtime
         self.reports_playback = False
+        self.pauses_playback = True
         # A rendezvous: what was sent has been taken, so "sent" means "reached the session".
         self._to_session, self._from_client = trio.open_memory_channel[ClientMessage](0)
         self._to_client, self._from_session = trio.open_memory_channel[ServerMessage](_TO_CLIENT)

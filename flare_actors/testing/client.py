@@ -60,6 +60,7 @@ class _Link:
         self.output_format = inner.output_format
         self.realtime = inner.realtime
         self.reports_playback = inner.reports_playback
+        self.pauses_playback = inner.pauses_playback
 
     def stand_still(self) -> None:
         self._flows = trio.Event()

@@ -290,6 +290,11 @@ class FaultyRecognizer(_Faulty):
         """See ``ports.Recognizer``."""
         return self.inner.locales
 
+    @property
+    def partials(self) -> bool:
+        """See ``ports.Recognizer``."""
+        return self.inner.partials
+
     def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
     ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:

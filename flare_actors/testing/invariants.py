@@ -25,12 +25,22 @@ from flare_actors.conversation.commands import (
     FlushPlayback,
     Notify,
     OpenListener,
+    PausePlayback,
+    ResumePlayback,
     StartReply,
     StartStt,
 )
 from flare_actors.conversation.items import AgentSaid, ToolCalled, ToolReturned
 from flare_actors.conversation.model import Conversation, Hearing
-from flare_actors.conversation.notices import SessionEnded, StateChanged, TurnEnded, TurnStarted
+from flare_actors.conversation.notices import (
+    PlaybackCleared,
+    PlaybackPaused,
+    PlaybackResumed,
+    SessionEnded,
+    StateChanged,
+    TurnEnded,
+    TurnStarted,
+)
 from flare_actors.conversation.states import Floor, Output, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PLAYING, TRANSITIONS
 from flare_actors.observe import Observer
@@ -76,6 +86,10 @@ class ConversationChecker(Observer):
     """Steps checked."""
     _turns: dict[int, _Turn] = attrs.Factory(dict)
     _listening: bool = False
+    _paused: set[int] = attrs.Factory(set)
+    """Turns that the speaker was told to pause, and not yet to go on with, or to flush."""
+    _waits: set[int] = attrs.Factory(set)
+    """Turns of which the client was told the same, or that they ended."""
 
     def on_step(
         self, session_id: str, before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]
@@ -102,6 +116,7 @@ class ConversationChecker(Observer):
             _check_counters(before, after)
             _check_commands(before, after, commands)
             self._check_replies(event, after, commands)
+            self._check_pauses(after, commands)
             self._check_ear(commands)
             if before.state is State.ENDED:
                 assert after == attrs.evolve(before, stale=before.stale + 1), "ENDED is final"
@@ -195,6 +210,33 @@ class ConversationChecker(Observer):
             if message.role == "assistant" and message.content:
                 assert message.content in " ".join(filter(None, heard)), "the request has what was not heard"
 
+    def _check_pauses(self, after: Conversation, commands: tuple[Command, ...]) -> None:
+        """A pause is followed by going on, by a cancellation, or by the end of the turn, and by nothing else."""
+        for command in commands:
+            match command:
+                case PausePlayback(turn=number):
+                    assert number not in self._paused, f"turn {number} is paused twice"
+                    self._paused.add(number)
+                case ResumePlayback(turn=number) | FlushPlayback(turn=number):
+                    self._paused.discard(number)
+                case Notify(notice=PlaybackPaused(turn=number)):
+                    assert number not in self._waits, f"the client is told twice to stand still in turn {number}"
+                    self._waits.add(number)
+                case Notify(notice=PlaybackResumed(turn=number)):
+                    assert number in self._waits, (
+                        f"the client is to go on with turn {number}, which does not stand still"
+                    )
+                    self._waits.remove(number)
+                case Notify(notice=PlaybackCleared(turn=number) | TurnEnded(turn=number)):
+                    self._waits.discard(number)
+                    self._paused.discard(number)
+                case _:
+                    pass
+        turn = after.turn
+        still = {turn.number} if turn is not None and turn.paused_at is not None else set()
+        assert self._waits == still, f"the client stands still in {self._waits}, the agent in {still}"
+        assert self._paused == (set() if turn is not None and turn.waiting else still), "what is paused stands still"
+
     def _check_ear(self, commands: tuple[Command, ...]) -> None:
         for command in commands:
             if isinstance(command, OpenListener):
@@ -261,6 +303,11 @@ def _check_turn(c: Conversation) -> None:
     if turn is None:
         return
     assert c.attached, "nobody is there to hear a turn"
+    if turn.paused_at is not None:
+        assert c.floor is Floor.SPEAKING or c.awaited, (
+            "a turn stands still for a user who speaks, or who is not understood yet"
+        )
+        assert c.deadlines.interruption is not None, "a turn that stands still has a deadline"
     welcome = c.state in {State.PREPARING_WELCOME, State.PLAYING_WELCOME}
     assert (turn.kind is TurnKind.WELCOME) == welcome, "a welcome has its own states"
     assert turn.playing == (c.state in PLAYING), "what is heard is PLAYING"
@@ -282,6 +329,8 @@ def _check_waiting(c: Conversation) -> None:
             assert due.generation is None, "what is generated is not waited for"
     else:
         assert due.generation is due.playback is due.settle is None, "no turn, no deadline of one"
+    if c.turn is None or c.turn.paused_at is None:
+        assert due.interruption is None, "an interruption is waited for in silence only"
     if c.state is State.INITIALIZING and c.attached:
         assert due.initialize is not None, "an ear that opens has a deadline"
     assert (due.recovery is not None) == (c.state is State.ERROR), "ERROR, and it alone, is left by a deadline"

@@ -28,11 +28,13 @@ class MemoryLink:
         output_format: AudioFormat,
         realtime: bool,
         reports_playback: bool,
+        pauses_playback: bool,
     ) -> None:
         self.input_format = input_format
         self.output_format = output_format
         self.realtime = realtime
         self.reports_playback = reports_playback
+        self.pauses_playback = pauses_playback
         self.closed = False
         self._incoming = incoming
         self._outgoing = outgoing
@@ -185,6 +187,7 @@ def memory_link(
     output_rate: int = 16_000,
     realtime: bool = True,
     reports_playback: bool = False,
+    pauses_playback: bool = True,
     buffer: int = 64,
 ) -> tuple[MemoryClient, MemoryLink]:
     """A connected pair.
@@ -194,6 +197,7 @@ def memory_link(
         output_rate: Hz of what it gets.
         realtime: see ``ports.ClientLink``.
         reports_playback: see ``ports.ClientLink``.
+        pauses_playback: see ``ports.ClientLink``.
         buffer: messages on their way in each direction.
     """
     to_session, from_client = trio.open_memory_channel[ClientMessage](buffer)
@@ -205,5 +209,6 @@ def memory_link(
         output_format=AudioFormat(sample_rate=output_rate),
         realtime=realtime,
         reports_playback=reports_playback,
+        pauses_playback=pauses_playback,
     )
     return MemoryClient(link, to_session, from_session), link

@@ -67,7 +67,7 @@ class ConversationMachine(RuleBasedStateMachine):
                 ev.ClientAttached(),
                 ev.ConversationStartRequested(),
                 ev.ListenerOpened(),
-                ev.RecognizerReady(),
+                ev.RecognizerReady(partials=True),
             ):
                 self.happens(event)
 
@@ -171,6 +171,7 @@ class SessionMachine(RuleBasedStateMachine):
                 "barge",
                 "hesitate",
                 "cough",
+                "noise",
                 "commit",
                 "interrupt",
                 "say",

@@ -16,7 +16,7 @@ import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE, bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.events import PlaybackCompleted, PlaybackProgressed
-from flare_actors.conversation.notices import PlaybackCleared
+from flare_actors.conversation.notices import PlaybackCleared, PlaybackPaused, PlaybackResumed, TurnEnded
 from flare_actors.errors import LinkClosed
 from flare_actors.ports import AudioIn, AudioOut, ServerMessage
 from flare_actors.testing.link import MemoryClient
@@ -104,6 +104,8 @@ class Room:
         self._air: deque[npt.NDArray[np.float64]] = deque([silence] * frames)
         self._turn: int | None = None
         self._cleared: set[int] = set()
+        self._paused: int | None = None
+        """The turn in which it stands still."""
         self._turn_played = 0
         self._reported = 0
         self._silent = trio.Event()
@@ -131,7 +133,12 @@ class Room:
                 self._turn, self._turn_played, self._reported = message.turn, 0, 0
                 self._unplayed.clear()
             self._unplayed += message.pcm
+        elif isinstance(message, PlaybackPaused):
+            self._paused = message.turn
+        elif isinstance(message, PlaybackResumed | TurnEnded):
+            self._paused = None if message.turn == self._paused else self._paused
         elif isinstance(message, PlaybackCleared):
+            self._paused = None
             self._cleared.add(message.turn)
             if message.turn == self._turn:
                 self._unplayed.clear()
@@ -152,7 +159,8 @@ class Room:
     def _play(self) -> npt.NDArray[np.float64]:
         import numpy as np
 
-        frame = bytes(self._unplayed[: self._frame])
+        still = self._turn is not None and self._turn == self._paused
+        frame = b"" if still else bytes(self._unplayed[: self._frame])
         del self._unplayed[: len(frame)]
         if self._turn is not None:
             self._turn_played += len(frame)

@@ -97,7 +97,7 @@ Script: TypeAlias = Sequence[tuple[float, Move]]
 
 # Mostly a conversation's pace; now and then long enough for every deadline there is.
 _GAPS: Final = (*(0.0, 0.01, 0.1, 0.1, 0.3, 0.3, 0.5) * 6, 1.0, 1.0, 3.0, 10.0, 35.0, 400.0)
-_WORDS: Final = ("yes", "tea", "what", "is", "the", "time", "no", "wait", "um", "to", "now.", "günaydin", "你好")
+_WORDS: Final = ("yes", "mhm", "tea", "what", "is", "the", "time", "no", "wait", "um", "to", "now.", "günaydin", "你好")
 _CALLS: Final = st.sampled_from(["t0001c001", "t0001c002", "t0002c001"])
 _PHRASES: Final = ("Well. ", "It is late, ", "very late indeed. ", "**Tea** it is! ", "😀 ")
 
@@ -125,6 +125,7 @@ def settings() -> st.SearchStrategy[Settings]:
         welcome=st.sampled_from([None, "Hello. How are you?"]),
         apology=st.sampled_from([None, "I am sorry."]),
         barge_in=st.sampled_from(BargeIn),
+        false_interruption_s=st.sampled_from([1.0, 1.0, 0.2, 0.0]),
         reconnect_grace_s=st.sampled_from([30.0, 5.0, 0.0]),
         idle_prompt=st.sampled_from([None, "Are you there?"]),
         idle_prompt_s=st.sampled_from([1.0, 30.0]),
@@ -237,12 +238,14 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.ListenerOpened(estimates=True),
     ev.ListenerFailed(),
     ev.RecognizerReady(),
+    ev.RecognizerReady(partials=True),
     ev.RecognizerFailed(),
     ev.PlaybackCompleted(),
     ev.SpeechStarted(utterance=1),
     ev.SpeechStarted(utterance=1),
     ev.SpeechConfirmed(utterance=0),
     ev.SpeechConfirmed(utterance=0),
+    ev.SpeechConfirmed(utterance=0, overdue=True),
     ev.SpeechPaused(utterance=0),
     ev.SpeechPaused(utterance=0),
     ev.SpeechResumed(utterance=0, pause_s=0.4),
@@ -325,7 +328,7 @@ def moves() -> st.SearchStrategy[Move]:
 def scripts(max_size: int = 40) -> st.SearchStrategy[Script]:
     """What happens in a session, which mostly somebody has joined and started, and when."""
     joined = [(0.0, Move(ev.ClientAttached())), (0.1, Move(ev.ConversationStartRequested()))]
-    ready = [*joined, (0.1, Move(ev.ListenerOpened())), (0.1, Move(ev.RecognizerReady()))]
+    ready = [*joined, (0.1, Move(ev.ListenerOpened())), (0.1, Move(ev.RecognizerReady(partials=True)))]
     move = st.tuples(st.sampled_from(_GAPS), moves())
     # Left to itself, Hypothesis makes lists too short for a second conversation.
     rest = st.one_of(st.lists(move, max_size=max_size), st.lists(move, min_size=max_size // 2, max_size=max_size))

@@ -51,6 +51,11 @@ class Codec(Protocol):
         ...
 
     @property
+    def pauses_playback(self) -> bool:
+        """See ``ports.ClientLink``."""
+        ...
+
+    @property
     def keeps_audio(self) -> bool:
         """Audio that comes faster than a person speaks is a recording, and is heard at the pace of speech, not dropped."""
         ...

@@ -247,6 +247,8 @@ _RENAMED: Final[Mapping[type[notices.Notice], Callable[..., attrs.AttrsInstance]
     notices.ResponseTextDone: server.ResponseTextDone,
     notices.ToolCallRequested: server.ToolCall,
     notices.PlaybackCleared: server.PlaybackClear,
+    notices.PlaybackPaused: server.PlaybackPause,
+    notices.PlaybackResumed: server.PlaybackResume,
     notices.TurnEnded: server.TurnEnded,
     notices.TurnMetrics: server.TurnMetrics,
     notices.TurnUsage: server.TurnUsage,

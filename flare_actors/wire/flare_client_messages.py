@@ -74,6 +74,13 @@ class StartSession:
     reports_playback: Annotated[
         bool, Doc("the client promises `playback_progress` and `audio_playback_completed`; else a clock decides")
     ] = False
+    pauses_playback: Annotated[
+        bool,
+        Doc(
+            "the client stands still at `playback_pause` and goes on at `playback_resume`; else it gets nothing more to play "
+            "meanwhile"
+        ),
+    ] = False
     resume: (
         Annotated[Resume, Doc("go on with this session; the formats may differ, its settings stay as they are")] | None
     ) = None

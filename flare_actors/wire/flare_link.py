@@ -60,6 +60,11 @@ class FlareCodec:
         """As the client declared."""
         return self._start.reports_playback
 
+    @property
+    def pauses_playback(self) -> bool:
+        """As the client declared."""
+        return self._start.pauses_playback
+
     def opening(self) -> Sequence[ClientMessage]:
         """The client starts its conversations itself."""
         return ()

@@ -160,6 +160,20 @@ class PlaybackClear:
 
 
 @attrs.frozen(kw_only=True)
+class PlaybackPause:
+    """The user speaks: stand still at once, and keep what you have of this turn's audio. The turn's end is the pause's, too."""
+
+    turn: Turn
+
+
+@attrs.frozen(kw_only=True)
+class PlaybackResume:
+    """It was no interruption: go on where you stood still."""
+
+    turn: Turn
+
+
+@attrs.frozen(kw_only=True)
 class TurnEnded:
     """The answer is over."""
 
@@ -276,6 +290,8 @@ SERVER_MESSAGES: Final[Mapping[str, type[attrs.AttrsInstance]]] = {
     "response_text_done": ResponseTextDone,
     "tool_call": ToolCall,
     "playback_clear": PlaybackClear,
+    "playback_pause": PlaybackPause,
+    "playback_resume": PlaybackResume,
     "turn_ended": TurnEnded,
     "turn_metrics": TurnMetrics,
     "turn_usage": TurnUsage,

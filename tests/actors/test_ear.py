@@ -115,6 +115,7 @@ SETTINGS = st.builds(
     endpoint_s=st.sampled_from([0.1, 0.48, 0.7]),
     min_speech_s=st.sampled_from([0.0, 0.25, 0.5]),
     interruption_min_s=st.sampled_from([0.0, 0.2, 0.3]),
+    interruption_max_wait_s=st.sampled_from([0.3, 0.8]),
     preroll_s=st.sampled_from([0.0, 0.1, 0.3]),
     max_utterance_s=st.sampled_from([1.0, 30.0]),
     barge_in=st.just(BargeIn.FULL),
@@ -155,6 +156,7 @@ def test_the_facts_are_the_detectors_and_the_same_however_the_audio_is_cut(
         kinds = {
             Heard.STARTED: SpeechStarted,
             Heard.CONFIRMED: SpeechConfirmed,
+            Heard.OVERDUE: SpeechConfirmed,
             Heard.PAUSED: SpeechPaused,
             Heard.RESUMED: SpeechResumed,
             Heard.STOPPED: SpeechStopped,
@@ -180,11 +182,11 @@ def test_every_utterance_is_started_perhaps_confirmed_and_stopped_and_its_audio_
                 case SpeechStarted(utterance=number):
                     assert number == last + 1
                     last, stage[number] = number, "started"
-                case SpeechConfirmed(utterance=number):
-                    assert (number, stage[number]) == (last, "started")
-                    stage[number] = "confirmed"
+                case SpeechConfirmed(utterance=number, overdue=overdue):
+                    assert (number, stage[number]) == (last, "confirmed" if overdue else "started")
+                    stage[number] = "overdue" if overdue else "confirmed"
                 case SpeechStopped(utterance=number, too_short=too_short, speech_s=speech_s):
-                    assert (number, stage[number] in {"started", "confirmed"}) == (last, True)
+                    assert (number, stage[number] in {"started", "confirmed", "overdue"}) == (last, True)
                     assert too_short == all(feed.number != number for feed in feeds)
                     assert speech_s > 0
                     stage[number] = "stopped"

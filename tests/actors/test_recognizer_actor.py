@@ -177,6 +177,7 @@ class Listens:
 
     sample_rate: int
     locales: tuple[str, ...] | None = None
+    partials: bool = False
     pieces: list[HeardAudio] = attrs.field(factory=list)
 
     @asynccontextmanager

@@ -62,9 +62,10 @@ class Core:
 
     # --- Shorthands -------------------------------------------------------------------------------------------------------
 
-    def starts(self) -> Core:
+    def starts(self, *, partials: bool = False) -> Core:
         """A client attaches and starts a conversation; the ear opens."""
-        self.happens(ev.ClientAttached(), ev.ConversationStartRequested(), ev.ListenerOpened(), ev.RecognizerReady())
+        self.happens(ev.ClientAttached(), ev.ConversationStartRequested(), ev.ListenerOpened())
+        self.happens(ev.RecognizerReady(partials=partials))
         return self
 
     def speaks(self, *, confirmed: bool = True) -> int:

@@ -21,6 +21,9 @@ from flare_actors.conversation.states import Output
 from flare_actors.conversation.table import ACTIVE
 from flare_actors.testing.strategies import Step
 
+NOD = "mhm"
+"""What a listener says: it need not be answered."""
+
 
 @attrs.define
 class _Reply:
@@ -30,6 +33,9 @@ class _Reply:
     canceled: bool = False
     started_at: float | None = None
     generated_s: float = 0.0
+    paused_at: float | None = None
+    kept: list[tuple[float, ev.Event]] = attrs.Factory(list)
+    """What will happen when it goes on, and how long after that."""
 
 
 class World:
@@ -54,6 +60,7 @@ class World:
         self._utterances = 0
         self._reply: _Reply | None = None
         self._stt_since: float | None = None
+        self._partials = rng.random() < 0.5
 
     def run(self) -> Iterator[Step]:
         """Let the user do what the user does, then let everything come to rest."""
@@ -103,7 +110,7 @@ class World:
                 self._soon(ev.ListenerOpened(), self._rng.choice((0.0, 0.2)))
             case do.StartStt():
                 self._stt_since = self._now if self._stt_since is None else self._stt_since
-                self._soon(ev.RecognizerReady(), self._rng.choice((0.0, 0.1)))
+                self._soon(ev.RecognizerReady(partials=self._partials), self._rng.choice((0.0, 0.1)))
             case do.StopStt() | do.CloseListener():
                 self._stt_since = None
                 self._coming = [each for each in self._coming if not isinstance(each[2], ev.TranscriptFinished)]
@@ -112,9 +119,13 @@ class World:
                 self._start(command)
             case do.CancelReply() if self._reply is not None:
                 self._reply.canceled = True
+            case do.PausePlayback():
+                self._pause()
+            case do.ResumePlayback():
+                self._resume()
             case do.FlushPlayback(turn=turn):
                 self._flush(turn)
-            case do.Notify(notice=TranscriptReceived(final=True, text=text)):
+            case do.Notify(notice=TranscriptReceived(final=True, text=text)) if text != NOD:
                 self.understood.append(text)
             case _:
                 pass
@@ -142,10 +153,33 @@ class World:
             over = max(delay + 0.2, (reply.started_at or 0.0) - self._now + reply.generated_s)
             self._soon(ev.PlaybackFinished(turn=command.turn, played_s=reply.generated_s), over, reply)
 
+    def _pause(self) -> None:
+        """Nothing leaves, and the clock stands still."""
+        reply = self._reply
+        assert reply is not None
+        reply.paused_at = self._now
+        for each in list(self._coming):
+            if each[3] is reply and isinstance(each[2], ev.AudioStarted | ev.PlaybackFinished):
+                reply.kept.append((each[0] - self._now, each[2]))
+                self._coming.remove(each)
+        heapq.heapify(self._coming)
+
+    def _resume(self) -> None:
+        reply = self._reply
+        if reply is None or reply.paused_at is None:
+            return
+        if reply.started_at is not None:
+            reply.started_at += self._now - reply.paused_at
+        reply.paused_at = None
+        for delay, event in reply.kept:
+            self._soon(event, delay, reply)
+        reply.kept.clear()
+
     def _flush(self, turn: int) -> None:
         played = 0.0
         if self._reply is not None and self._reply.turn == turn and self._reply.started_at is not None:
-            played = min(self._reply.generated_s, max(0.0, self._now - self._reply.started_at))
+            now = self._now if self._reply.paused_at is None else self._reply.paused_at
+            played = min(self._reply.generated_s, max(0.0, now - self._reply.started_at))
         self._soon(ev.PlaybackStopped(turn=turn, played_s=played), self._rng.choice((0.0, 0.02)))
 
     # --- The user ---------------------------------------------------------------------------------------------------------
@@ -183,9 +217,13 @@ class World:
         self._soon(ev.SpeechStarted(utterance=number))
         if length >= 0.3:
             self._soon(ev.SpeechConfirmed(utterance=number), 0.3)
+        if length >= 0.8:
+            self._soon(ev.SpeechConfirmed(utterance=number, overdue=True), 0.8)
         too_short = length < 0.25
         end = length + 0.48
         self._soon(ev.SpeechStopped(utterance=number, speech_s=length, silence_s=0.48, too_short=too_short), end)
         if not too_short:
-            text = f"word{next(self._words)}" if words else ""
+            text = f"word{next(self._words)}" if words else self._rng.choice(("", NOD))
+            if self._partials:
+                self._soon(ev.TranscriptUpdated(utterance=number, text=text), min(end, 0.5))
             self._soon(ev.TranscriptFinished(utterance=number, text=text), end + self._rng.choice((0.05, 0.4, 1.0)))

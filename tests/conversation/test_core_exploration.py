@@ -77,7 +77,8 @@ def shape(c: Conversation) -> Conversation:
         turn = attrs.evolve(
             turn, number=0, phrases=turn.phrases[:1], generated_s=None if turn.generated_s is None else 0.0, paced_s=0.0
         )
-        turn = attrs.evolve(turn, marks=Marks(), played_s=0.0, reported_at=None)
+        turn = attrs.evolve(turn, marks=Marks(), played_s=0.0, reported_at=None, resumed_at=None, nodded=None)
+        turn = attrs.evolve(turn, paused_at=None if turn.paused_at is None else 0.0)
     return attrs.evolve(
         c,
         utterance=0,

@@ -70,6 +70,15 @@ def test_voice_that_lasts_starts_counts_and_confirms_in_time() -> None:
     ]
 
 
+def test_voice_that_goes_on_and_on_is_told_once_more() -> None:
+    assert hears(detector(interruption_max_wait_s=0.8), *[VOICE] * 40)[-1] == (25, Heard.OVERDUE)
+
+
+def test_the_longest_wait_for_a_word_is_never_shorter_than_an_interruption() -> None:
+    ear = on_the_edge(min_speech_s=0.0, interruption_min_s=0.5, interruption_max_wait_s=0.1)
+    assert hears(ear, *[VOICE] * 12)[2:] == [(4, Heard.CONFIRMED), (4, Heard.OVERDUE)]
+
+
 def test_an_utterance_ends_after_its_silence_and_not_a_chunk_earlier() -> None:
     ear = detector(endpoint_s=0.48)
     assert hears(ear, *[VOICE] * 10, *[QUIET] * 14)[-1] != (24, Heard.STOPPED)
@@ -116,7 +125,7 @@ def test_what_is_reached_exactly_is_told_once() -> None:
 
 
 def test_where_nothing_is_asked_for_the_first_chunk_is_enough_and_it_is_told_once() -> None:
-    ear = on_the_edge(min_speech_s=0.0, interruption_min_s=0.0)
+    ear = on_the_edge(min_speech_s=0.0, interruption_min_s=0.0, interruption_max_wait_s=9.0)
     assert hears(ear, *[VOICE] * 12) == [(2, Heard.STARTED), (2, Heard.ENOUGH), (2, Heard.CONFIRMED)]
 
 
@@ -144,6 +153,7 @@ def test_the_threshold_of_voice_that_goes_on_is_never_nothing() -> None:
         Heard.STARTED,
         Heard.ENOUGH,
         Heard.CONFIRMED,
+        Heard.OVERDUE,
     ]
     assert hears(ear, 0.009, 0.009)[-1][1] is Heard.STOPPED
 

@@ -23,6 +23,7 @@ class Batch:
 
     sample_rate = 16_000
     locales = ("en",)
+    partials = False
 
     def __init__(self, cost: float = 0.1) -> None:
         self.cost = cost

@@ -129,6 +129,7 @@ class _ClosesItself:
 
     sample_rate = 16_000
     locales = None
+    partials = False
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s

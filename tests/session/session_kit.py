@@ -92,10 +92,13 @@ async def talking(
     patience_s: float = 900.0,
     realtime: bool = True,
     reports_playback: bool = False,
+    pauses_playback: bool = True,
     buffer: int = 64,
 ) -> AsyncGenerator[Talk]:
     """One session with one client. Everything of it must be gone afterwards, within ``patience_s`` of virtual time."""
-    client, link = memory_link(realtime=realtime, reports_playback=reports_playback, buffer=buffer)
+    client, link = memory_link(
+        realtime=realtime, reports_playback=reports_playback, pauses_playback=pauses_playback, buffer=buffer
+    )
     log = EventLog()
     with trio.fail_after(patience_s):
         async with trio.open_nursery() as nursery:

@@ -249,6 +249,7 @@ class SlowLink:
         self.input_format = self.output_format = AudioFormat()
         self.realtime = True
         self.reports_playback = False
+        self.pauses_playback = False
         self.sent: list[ServerMessage] = []
         self.closed = False
         self._pace = pace

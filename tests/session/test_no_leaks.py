@@ -142,6 +142,7 @@ class Threaded:
 
     sample_rate = 16_000
     locales = None
+    partials = False
 
     def __init__(self, work: Callable[[], None] = crunch) -> None:
         self.work = work

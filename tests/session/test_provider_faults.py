@@ -301,6 +301,7 @@ class _NeverOpened:
     """An engine that does not know its own rate yet."""
 
     locales = None
+    partials = False
 
     @property
     def sample_rate(self) -> int:
@@ -571,6 +572,7 @@ class ImpatientVendor:
 
     sample_rate = 16_000
     locales = None
+    partials = False
 
     def __init__(self) -> None:
         self.streams = 0

@@ -36,7 +36,28 @@ def skipped_flush(patch: pytest.MonkeyPatch) -> None:
 
 def stale_frames(patch: pytest.MonkeyPatch) -> None:
     """The outbox keeps the audio of a flushed turn."""
-    patch.setattr(Outbox, "flush", lambda self, turn: None)
+    patch.setattr(Outbox, "flush", lambda self, turn: self.resume(turn))
+
+
+def lost_resume(patch: pytest.MonkeyPatch) -> None:
+    """Who stood still because of a cough stands still for ever."""
+    patch.setattr(speaker.Speaker, "resume", lambda self, turn: None)
+
+
+def audio_while_paused(patch: pytest.MonkeyPatch) -> None:
+    """A paused turn sends what is synthesised meanwhile."""
+    patch.setattr(speaker.Speaker, "pause", lambda self, turn: None)
+
+
+def unbounded_pause(patch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the end of a pause."""
+    wait = draft.BareDraft.wait
+
+    def forgetful(self: draft.BareDraft, **deadlines: float | None) -> None:
+        deadlines.pop("interruption", None)
+        wait(self, **deadlines)
+
+    patch.setattr(draft.BareDraft, "wait", forgetful)
 
 
 def lost_cancel(patch: pytest.MonkeyPatch) -> None:
@@ -230,6 +251,9 @@ def late_tool(patch: pytest.MonkeyPatch) -> None:
 PLANTS: tuple[Plant, ...] = (
     skipped_flush,
     stale_frames,
+    lost_resume,
+    audio_while_paused,
+    unbounded_pause,
     lost_cancel,
     leaked_task,
     unarmed_deadline,

@@ -332,6 +332,7 @@ class Ear:
 
     sample_rate: object = 16_000
     locales: object = ("en",)
+    partials: object = False
 
     @asynccontextmanager
     async def transcribe(
@@ -349,6 +350,10 @@ class Ear:
 
 class NoRate(Ear):
     sample_rate = None
+
+
+class PartialsUnknown(Ear):
+    partials = None
 
 
 class LocaleIsText(Ear):

@@ -61,6 +61,7 @@ async def test_what_it_says_is_answered_and_a_cough_is_not(autojump_clock) -> No
 async def test_it_barges_in(autojump_clock) -> None:
     async with talking() as talk:
         await talk.client.send(ev.TextReceived(text="tell me"))
+        await trio.sleep(1.5)
         await talk.client.barge_in(0.8)
         await talk.client.wait_listening(60)
         assert [cleared.reason for cleared in talk.told(PlaybackCleared)] == [Reason.BARGE_IN]

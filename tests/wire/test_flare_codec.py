@@ -165,7 +165,7 @@ def test_audio_starts_at_the_eighth_byte_after_version_and_turn() -> None:
 
 
 def test_a_client_lets_pass_what_a_newer_server_adds() -> None:
-    assert flare.decode_server('{"type": "playback_pause", "turn": 3}') is None
+    assert flare.decode_server('{"type": "playback_rewind", "turn": 3}') is None
     assert flare.decode_server(b"\x02whatever") is None
     assert flare.decode_server('{"type": "pong", "id": "a", "load": 0.5}') == flare.Pong(id="a")
 
@@ -211,6 +211,7 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
             "output_sample_rate",
             "output",
             "reports_playback",
+            "pauses_playback",
             "resume",
         },
         "start_conversation": set(),
@@ -254,6 +255,8 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "response_text_done": {"turn", "text"},
         "tool_call": {"turn", "call", "name", "arguments", "timeout_s", "batch"},
         "playback_clear": {"turn", "reason"},
+        "playback_pause": {"turn"},
+        "playback_resume": {"turn"},
         "turn_ended": {"turn", "reason", "heard", "limited"},
         "turn_metrics": {
             "turn",

@@ -51,6 +51,11 @@ class Redecoder:
         """What the other one understands."""
         return self.recognizer.locales
 
+    @property
+    def partials(self) -> bool:
+        """That is what it is for."""
+        return True
+
     def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
     ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:

@@ -44,6 +44,11 @@ class ComposedRecognizer:
         """All that any of them understands."""
         return self._candidates.locales
 
+    @property
+    def partials(self) -> bool:
+        """Of the first of them."""
+        return self._candidates.of[0].provider.partials
+
     def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
     ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:

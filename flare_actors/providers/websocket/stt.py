@@ -63,6 +63,11 @@ class WebSocketRecognizer:
         """What it understands."""
         return self._locales
 
+    @property
+    def partials(self) -> bool:
+        """These services write down while they listen."""
+        return True
+
     def transcribe(
         self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
     ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:

@@ -105,7 +105,7 @@ async def _formats(link: ClientLink, far: FarEnd, release_s: float) -> None:
         rate = getattr(link, name).sample_rate
         need(8_000 <= rate <= 48_000, f"{name} has {rate} Hz; give 8000 to 48000")
         need(getattr(link, name) == getattr(link, name), f"{name} changes; it is for the link's life")
-    for name in ("realtime", "reports_playback"):
+    for name in ("realtime", "reports_playback", "pauses_playback"):
         need(isinstance(getattr(link, name), bool), f"{name} is no bool")
 
 

@@ -95,6 +95,10 @@ async def _follow_recognizer_rules(
     async def properties() -> None:
         check_rate(engine.sample_rate)
         check_locales(engine.locales)
+        need(
+            isinstance(engine.partials, bool),
+            f"`partials` is {type(engine.partials).__name__}, not bool; say whether it tells words while they are spoken",
+        )
 
     await rules.follow("it says what it takes", properties)
     if rules.broken:

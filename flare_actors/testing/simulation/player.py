@@ -86,7 +86,7 @@ class Player:
             case "speak" | "cough":
                 await client.wait_listening()
                 await client.say(move.amount)
-            case "barge":
+            case "barge" | "noise":
                 await client.barge_in(move.amount)
             case "hesitate":
                 await client.wait_listening()

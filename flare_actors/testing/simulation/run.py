@@ -33,6 +33,10 @@ class Report:
     conversations: int = 0
     turns: int = 0
     barge_ins: int = 0
+    pauses: int = 0
+    """How often an answer stood still because the user spoke,"""
+    resumed: int = 0
+    """... and how often it went on."""
     faults: int = 0
     """That a session noticed."""
     violations: int = 0
@@ -101,7 +105,17 @@ def simulate(
 
 def _add(report: Report, outcome: Outcome) -> None:
     report.sessions += 1
-    for name in ("conversations", "turns", "barge_ins", "faults", "leaked_tasks", "steps", "virtual_seconds"):
+    for name in (
+        "conversations",
+        "turns",
+        "barge_ins",
+        "pauses",
+        "resumed",
+        "faults",
+        "leaked_tasks",
+        "steps",
+        "virtual_seconds",
+    ):
         setattr(report, name, getattr(report, name) + getattr(outcome, name))
     report.stuck += outcome.stuck
     report.violations += bool(outcome.violation)

@@ -13,7 +13,14 @@ import trio
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CancelReply, Command, Notify
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnStarted
+from flare_actors.conversation.notices import (
+    PlaybackCleared,
+    PlaybackPaused,
+    PlaybackResumed,
+    SessionStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from flare_actors.conversation.states import Reason, State, Wait
 from flare_actors.journal import event_to_json
 from flare_actors.observe import Observer
@@ -49,6 +56,10 @@ class Outcome:
     conversations: int = 0
     turns: int = 0
     barge_ins: int = 0
+    pauses: int = 0
+    """How often the client stood still, because the user spoke,"""
+    resumed: int = 0
+    """... and how often it was no interruption."""
     faults: int = 0
     steps: int = 0
     virtual_seconds: float = 0.0
@@ -143,6 +154,8 @@ class Ledger:
         self.started: set[int] = set()
         self.ended: set[int] = set()
         self.cleared: set[int] = set()
+        self.paused: int | None = None
+        """The turn in which the client stands still."""
         self.seconds: Counter[int] = Counter()
         self.latest = 0
 
@@ -159,11 +172,24 @@ class Ledger:
                 self._expect(turn in self.started, f"audio of turn {turn}, which was not started")
                 self._expect(turn not in self.cleared, f"audio of turn {turn}, which was flushed")
                 self._expect(turn not in self.ended, f"audio of turn {turn}, which had ended")
+                self._expect(turn != self.paused, f"audio of turn {turn}, which stands still")
                 self.seconds[turn] += len(pcm)
+            case SessionStarted():
+                self.paused = None  # Another link, on which everything begins anew.
+            case PlaybackPaused(turn=turn):
+                self._expect(self.paused is None, f"turn {turn} stands still, and so does turn {self.paused}")
+                self.paused = turn
+                self._outcome.pauses += 1
+            case PlaybackResumed(turn=turn):
+                self._expect(turn == self.paused, f"turn {turn} goes on, which did not stand still")
+                self.paused = None
+                self._outcome.resumed += 1
             case PlaybackCleared(turn=turn, reason=reason):
+                self.paused = None if turn == self.paused else self.paused
                 self.cleared.add(turn)
                 self._outcome.barge_ins += reason is Reason.BARGE_IN
             case TurnEnded(turn=turn):
+                self.paused = None if turn == self.paused else self.paused
                 self._expect(turn in self.started, f"turn {turn} ended, which was not started")
                 self._expect(turn not in self.ended, f"turn {turn} ended twice")
                 self.ended.add(turn)

@@ -81,6 +81,7 @@ class RealtimeCodec:
     input_rate = SAMPLE_RATE
     output_rate = SAMPLE_RATE
     reports_playback = False
+    pauses_playback = False
     keeps_audio = True
 
     @property
