@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Protocol, cast, get_args, runtime_checkable
 
+import structlog
+
 from flare_actors.agent import Agent
 from flare_actors.config.model import Config, ProviderChoice
-from flare_actors.errors import ConfigError, Stage
+from flare_actors.errors import ConfigError, ProviderError, Stage
 from flare_actors.ports import LanguageModel, Recognizer, Synthesizer, ToolSpec, VoiceActivity
 from flare_actors.providers import registry
 from flare_actors.providers.batch import with_partials
@@ -19,6 +21,8 @@ from flare_actors.providers.weights import ProgressCallback
 from flare_actors.tools import Offer, Tool, as_tools
 
 __all__ = ["open_agent"]
+
+_log = structlog.get_logger("flare_actors.config")
 
 
 @runtime_checkable
@@ -106,10 +110,21 @@ async def _open(stage: Stage, choice: ProviderChoice, instructions: str, stack: 
     ]
     if not choice.composed:
         return engines[0]
+
+    def tell(engine: LanguageModel, broken: bool, error: ProviderError | None) -> None:  # noqa: FBT001 - as it is called
+        number = engines.index(engine)
+        where = f"[providers.{stage}]" if not number else f"[[providers.{stage}.fallback]] no. {number}"
+        if broken:
+            why = error.message if error is not None else "slower than the next one, three times in a row"
+            _log.warning("provider_broken", stage=stage, use=choice.all[number].use, where=where, error=why)
+        else:
+            _log.info("provider_works_again", stage=stage, use=choice.all[number].use, where=where)
+
     return await stack.enter_async_context(
         fallback(
             cast("list[LanguageModel]", engines),  # or all recognisers, or all synthesizers
             attempts=[each.attempts or Attempts() for each in choice.all],
             switching=choice.switching,
+            tell=tell,
         )
     )

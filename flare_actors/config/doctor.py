@@ -117,7 +117,7 @@ async def _examine(
         works = True
         fix = _slow(stage, choice, times, config.conversation.timeouts)
     except ConfigError as error:
-        message = str(error)  # which says what to do
+        message = str(error).removeprefix(f"[providers.{stage}] ")  # which says what to do
     except ProviderError as error:
         message, fix = error.message, _fix(error, where)
     return Finding(

@@ -150,9 +150,11 @@ class HttpApi:
     def _refusal(self, response: httpx2.Response, code: str) -> ProviderError:
         status = response.status_code
         match status:
+            case 401 | 403 if self._key:
+                return self.error(f" refuses the API key ({status}{code})", critical=True)
             case 401 | 403:
-                has = "the API key" if self._key else "requests without an API key (api_key_env)"
-                return self.error(f" refuses {has} ({status}{code})", critical=True)
+                what = " wants an API key: set api_key_env to the name of the variable that holds it"
+                return self.error(f"{what} ({status}{code})", critical=True)
             case 402:
                 return self.error(f" wants to be paid ({status}{code})", critical=True)
             case 404:
@@ -174,14 +176,15 @@ class HttpApi:
         import httpx2
 
         if isinstance(error, httpx2.ConnectTimeout):
-            return f": no connection within {self._settings.connect_s:g} s"
+            there = "; does it speak https there?" if self.url.startswith("https:") else ""
+            return f": no connection within {self._settings.connect_s:g} s{there}"
         if isinstance(error, httpx2.ProxyError):
             return ": the proxy of the environment (HTTPS_PROXY) does not let us through; NO_PROXY names exceptions"
         if isinstance(error, httpx2.ConnectError):
             if _certificate(error):
                 return ": its certificate is not trusted; is base_url right? SSL_CERT_FILE names another list of authorities"
             return ": no connection; is the server running, and base_url right?"
-        return f": the connection was lost before an answer ({type(error).__name__})"
+        return ": the connection was lost before an answer; is that the address of an API?"
 
     async def _opened(self) -> httpx2.AsyncClient:
         if self._client is None:

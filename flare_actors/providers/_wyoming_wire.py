@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -252,9 +253,17 @@ class WyomingServer:
             return Program(languages=tuple(languages), streams=program.get(streaming) is True, choices=tuple(names))
         raise ProviderError(
             self._stage,
-            f"{self._name} has no {inner[:-1]} {self._choice!r}; it has {short(', '.join(sorted(known))) or 'none'}",
+            f"{self._name} has no {inner[:-1]} {self._choice!r}; it has {_some(known, self._choice or '')}",
             critical=True,
         )
+
+
+def _some(names: Sequence[str], wanted: str) -> str:
+    """A few of many names, those first that may be meant."""
+    like = [each for each in names if wanted.lower() in each.lower()] + get_close_matches(wanted, names)
+    told = list(dict.fromkeys([*like, *sorted(names)]))
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    return ", ".join(map(short, told[:5])) + more if told else "none"
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -50,7 +50,7 @@ def test_a_key_that_is_missing_is_said_and_no_key_is_ever_shown(run, scripted, m
     monkeypatch.delenv("CANARY", raising=False)
     code, out, _ = run("doctor", "--config", scripted)
     assert code == 1
-    assert "the environment variable CANARY is not set; export it" in out
+    assert "[providers.llm]: api_key_env: the environment variable CANARY is not set; export it" in out
     monkeypatch.setenv("CANARY", "sk-canary-key")
     code, out, err = run("doctor", "--config", scripted)
     assert code == 1

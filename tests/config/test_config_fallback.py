@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from flare_actors.config import dump, load
 from flare_actors.config.agent import open_agent
@@ -77,10 +78,16 @@ def test_a_variable_reaches_the_attempts(read):
 
 
 async def test_an_agent_with_a_dead_first_model_answers_by_the_next(read):
-    async with open_agent(read(SCRIPTED + LLM)) as agent:
-        question = [Message(role="user", content="Hello?")]
-        async with agent.language_model.generate(question, locale="en") as outputs:
-            assert "".join([output.text async for output in outputs]) == "From the script."
+    with structlog.testing.capture_logs() as logs:
+        async with open_agent(read(SCRIPTED + LLM)) as agent:
+            question = [Message(role="user", content="Hello?")]
+            async with agent.language_model.generate(question, locale="en") as outputs:
+                assert "".join([output.text async for output in outputs]) == "From the script."
+    assert sorted((each["event"], each["where"]) for each in logs) == [
+        ("provider_broken", "[[providers.llm.fallback]] no. 1"),
+        ("provider_broken", "[providers.llm]"),
+    ]
+    assert all("no connection; is the server running" in each["error"] for each in logs)
 
 
 async def test_attempts_alone_stand_around_a_single_engine(read):

@@ -187,6 +187,19 @@ async def test_cancelled_at_any_time_nothing_stays_open(autojump_clock, when):
         assert cloud.open_streams == local.open_streams == 0
 
 
+async def test_it_is_told_when_one_breaks_and_when_it_works_again_and_not_at_every_failure_between(autojump_clock):
+    told = []
+    cloud, local = model("From the cloud.", faults=[RAISE, RAISE]), model("From here.")
+    async with fallback([cloud, local], tell=lambda *each: told.append(each)) as both:
+        for _ in range(5):
+            await answer(both)
+            await trio.sleep(40)
+    (broken, why), (mended, _) = [(each[1], each[2]) for each in told]
+    assert (broken, mended) == (True, False)
+    assert "scripted failure" in why.message
+    assert {each[0] for each in told} == {cloud}
+
+
 async def test_a_probe_ends_with_the_block(autojump_clock):
     cloud = model("Never.", always=HANG)
     async with fallback([cloud, model("Hi.")], switching=Switching(probe_after_s=1)) as both:

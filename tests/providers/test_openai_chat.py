@@ -436,6 +436,12 @@ async def test_a_redirect_does_not_take_the_key_to_another_host():
         assert not other.exchanges
 
 
+async def test_a_server_that_wants_a_key_and_was_shown_none_says_so():
+    async with listening(script("{}", status=401)) as server, open_openai(OpenAISettings(base_url=server.url)) as chat:
+        with pytest.raises(ProviderError, match="wants an API key: set api_key_env"):
+            await ask(chat)
+
+
 @pytest.mark.parametrize("path", ["", "/v1"])
 async def test_what_is_not_found_may_be_below_v1(path):
     async with (

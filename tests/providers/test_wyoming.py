@@ -432,6 +432,11 @@ async def test_a_server_that_is_restarting_is_called_again(monkeypatch):
     [
         (tts(joe=["en"]), WyomingSttSettings, "has no asr service"),
         ({"asr": 7}, WyomingSttSettings, "has no asr service"),
+        (
+            {"asr": [{"models": [{"name": f"m{n}"} for n in range(9)] + [{"name": "en-joe"}]}]},
+            lambda uri: WyomingSttSettings(uri=uri, model="Joe"),
+            "has no model 'Joe'; it has en-joe, m0, m1, m2, m3 and 5 more",
+        ),
         ({"asr": ["x", {"models": [1]}]}, lambda uri: WyomingSttSettings(uri=uri, model="big"), "has no model 'big'"),
     ],
 )

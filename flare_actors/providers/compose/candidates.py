@@ -30,21 +30,34 @@ class Candidate(Generic[P]):
     """How often it is asked again when it failed at once."""
     breaker: Breaker | None = None
     """None: nothing is remembered of it."""
+    tell: Callable[[bool, ProviderError | None], None] = lambda _, __: None
+    """Called when it is found broken (True, and why; no error: it was slower than others), and when it works again (False)."""
 
-    def failed(self) -> None:
+    def failed(self, error: ProviderError) -> None:
         """Remember that it failed."""
         if self.breaker is not None:
+            before = self.breaker.broken
             self.breaker.failed()
+            self._tell_change(before, error)
 
     def worked(self) -> None:
         """Remember that it worked."""
         if self.breaker is not None:
+            before = self.breaker.broken
             self.breaker.worked()
+            self._tell_change(before, None)
 
     def lost(self) -> None:
         """Remember that another one was quicker."""
         if self.breaker is not None:
+            before = self.breaker.broken
             self.breaker.lost()
+            self._tell_change(before, None)
+
+    def _tell_change(self, before: bool, error: ProviderError | None) -> None:  # noqa: FBT001
+        assert self.breaker is not None
+        if self.breaker.broken != before:
+            self.tell(self.breaker.broken, error)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -94,7 +107,7 @@ class Candidates(Generic[P]):
                 if left and not error.critical and not begun() and not isinstance(error, ProviderTimeout):
                     await trio.sleep(self.random.uniform(*RETRY_S))
                     continue
-                candidate.failed()
+                candidate.failed(error)
                 raise
             return
 
@@ -128,7 +141,7 @@ class Candidates(Generic[P]):
         with breaker.probe():
             try:
                 await attempt(candidate)
-            except ProviderError:
-                breaker.failed()
+            except ProviderError as error:
+                candidate.failed(error)
             else:
-                breaker.worked()
+                candidate.worked()

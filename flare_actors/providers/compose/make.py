@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import trio
 
-from flare_actors.errors import Stage
+from flare_actors.errors import ProviderError, Stage
 from flare_actors.ports import LanguageModel, Recognizer, Synthesizer
 from flare_actors.providers.compose.breaker import Breaker
 from flare_actors.providers.compose.candidates import Candidate, Candidates
@@ -88,6 +89,8 @@ class fallback(Generic[P]):  # noqa: N801 - used as a function is, like contextl
         providers: of one stage, the preferred one first; at least one. What they give has the sample rate of the first.
         attempts: how long each is waited for: one for all, or one for each.
         switching: when one counts as broken.
+        tell: called with a provider when it is found broken (True, and why; no error: it was slower than the others three
+            times), and when it works again (False, and None).
         clock: seconds, for the time between probes; Trio's, if not given.
         random: for the jitter of the probes.
 
@@ -103,6 +106,7 @@ class fallback(Generic[P]):  # noqa: N801 - used as a function is, like contextl
         *,
         attempts: Attempts | Sequence[Attempts] = Attempts(),
         switching: Switching = Switching(),
+        tell: Callable[[P, bool, ProviderError | None], None] | None = None,
         clock: Callable[[], float] | None = None,
         random: Random | None = None,
     ) -> None:
@@ -118,6 +122,7 @@ class fallback(Generic[P]):  # noqa: N801 - used as a function is, like contextl
                 provider=provider,
                 attempts=waits,
                 breaker=Breaker(switching, clock=clock or trio.current_time, random=self._random),
+                tell=partial(tell, provider) if tell is not None else lambda _, __: None,
             )
             for provider, waits in zip(providers, each, strict=True)
         ]
