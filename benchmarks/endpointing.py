@@ -18,6 +18,7 @@ import attrs
 from benchmarks.corpus import Clip, corpus
 from benchmarks.report import Metric, Options, summary
 from benchmarks.speech import RATE
+from flare_actors.audio import seconds_to_bytes
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import SetEndpoint
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
@@ -26,6 +27,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Endpointing
 from flare_actors.conversation.step import step
 from flare_actors.providers._moonshine_api import Handle
+from flare_actors.providers.batch.redecode import PADDED_S
 from flare_actors.providers.silero import SileroVoiceActivity
 
 __all__ = ["FIXED", "Outcome", "Recorded", "false_cut_rate", "measure", "outcomes", "picture", "recorded"]
@@ -47,12 +49,19 @@ class Recorded:
     handle: Handle = attrs.field(repr=False)
     _texts: dict[tuple[int, int], tuple[str, float]] = attrs.field(factory=dict)
 
-    def text(self, first: int, last: int) -> tuple[str, float]:
-        """What is understood of the chunks from ``first`` to ``last``, and the CPU seconds that it took."""
+    def text(self, first: int, last: int, silence_s: float) -> tuple[str, float]:
+        """What is understood of the chunks from ``first`` to ``last``, and the CPU seconds that it took.
+
+        Args:
+            first: the utterance's first chunk.
+            last: the chunk with which its pause was noticed.
+            silence_s: of the pause until then; the decode gets as much more as the recogniser gives it.
+        """
         key = (first, last)
         if key not in self._texts:
             started = time.process_time()
-            decoded = self.handle.decode(self.pcm[first * 1024 : (last + 1) * 1024])
+            padding = bytes(seconds_to_bytes(max(0.0, PADDED_S - silence_s), RATE))
+            decoded = self.handle.decode(self.pcm[first * 1024 : (last + 1) * 1024] + padding)
             self._texts[key] = (decoded.text, time.process_time() - started)
         return self._texts[key]
 
@@ -128,7 +137,7 @@ class _Listening:
                     case Heard.PAUSED:
                         self._tell(ev.SpeechPaused(utterance=utterance))
                         if self._settings.endpointing is Endpointing.ADAPTIVE:
-                            text, cost_s = heard.text(first, number)
+                            text, cost_s = heard.text(first, number, self._detector.silence_s)
                             due = (self._now + cost_s, text)
                     case Heard.RESUMED:
                         due = None

@@ -291,7 +291,7 @@ class Conversation:
     turn: Turn | None = None
     speculation: Speculation | None = None
     speculations_left: int = 0
-    """How many replies may still be started ahead for the utterance in progress."""
+    """How many replies may still be started ahead in the present pause."""
     speculated: int = 0
     """Replies started ahead, in all."""
     released: int = 0

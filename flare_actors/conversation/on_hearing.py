@@ -95,7 +95,6 @@ def on_speech_started(d: Draft, e: SpeechStarted) -> None:
         partial="",
         turn_end=None,
         endpoint=None,
-        speculations_left=MOST,
         overheard=d.c.state in PLAYING or (spoken_at is not None and e.at - spoken_at <= d.c.settings.echo_tail_s),
     )
     d.wait(idle=None, utterance=e.at + d.c.settings.max_utterance_s + d.c.settings.timeouts.backstop_s)
@@ -122,7 +121,7 @@ def on_speech_paused(d: Draft, e: SpeechPaused) -> None:
     if d.c.floor is not Floor.SPEAKING or e.utterance != d.c.utterance:
         d.drop()
         return
-    d.set(paused=True, pause=d.c.pause + 1)
+    d.set(paused=True, pause=d.c.pause + 1, speculations_left=MOST)
     _consider(d)
 
 

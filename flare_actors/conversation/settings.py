@@ -136,7 +136,7 @@ class Settings:
     """The shortest adaptive wait; one above ``endpoint_s`` counts as ``endpoint_s``."""
     endpoint_max_s: float = attrs.field(default=1.2, validator=_positive_up_to(10))
     """The longest adaptive wait; one below ``endpoint_s`` counts as ``endpoint_s``."""
-    soft_endpoint_s: float | None = attrs.field(default=0.2, validator=_optional_positive)
+    soft_endpoint_s: float | None = attrs.field(default=0.06, validator=_optional_positive)
     """Silence after which the answer to the words so far is begun, held, and thrown away if the user goes on; it saves the
     time that model and synthesizer need, and costs their work when it was in vain. None: nothing is begun ahead."""
     min_speech_s: float = attrs.field(default=0.25, validator=_not_negative)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "answer_request", "release", "speculate", "withdraw", "withdraw_if_unwanted"]
 
-MOST: Final = 8
-"""Speculations for one utterance: a recogniser that changes its mind at every chunk is not followed for ever."""
+MOST: Final = 4
+"""Speculations for one pause: a recogniser that changes its mind at every chunk is not followed for ever."""
 
 
 def answer_request(

@@ -177,10 +177,15 @@ _REMEMBERED: Final = 10
 _ENOUGH: Final = 3
 """... from which on they tell something."""
 _MARGIN: Final = 1.15
+_PAUSE_S: Final = 0.2
+"""A silence shorter than this is no pause: stops within words are as long (Heldner, Edlund, "Pauses, gaps and overlaps in
+conversations", Journal of Phonetics 38, 2010, take 0.18 s)."""
 
 
 def note_pause(pauses: Sequence[float], pause_s: float) -> tuple[float, ...]:
-    """Remember a pause after which the user went on."""
+    """Remember a pause after which the user went on; a silence too short to be one tells nothing of the speaker."""
+    if pause_s < _PAUSE_S:
+        return tuple(pauses)
     return (*pauses, pause_s)[-_REMEMBERED:]
 
 

@@ -1,7 +1,7 @@
 """A blocking call that is started now and awaited later, or never.
 
-``trio.to_thread.run_sync`` needs a task that waits for it, and a task needs a nursery; a recogniser that decodes ahead
-while it goes on listening would have to hold one open around its consumer, whose exceptions would then come out grouped.
+``trio.to_thread.run_sync`` needs a task that waits for it from the beginning; a decode that is begun ahead may be wanted
+later, or never, and its token comes home in any case.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Job(Generic[T]):
         except RuntimeError:  # the system has no thread to give
             limiter.release_on_behalf_of(self)
             raise
+
+    async def wait(self) -> None:
+        """Wait until it is done, or has failed. Cancelling the wait leaves the job alone."""
+        await self._done.wait()
 
     @property
     def done(self) -> bool:

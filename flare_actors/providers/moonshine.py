@@ -22,6 +22,7 @@ from flare_actors.providers._moonshine_api import SAMPLE_RATE, Handle
 from flare_actors.providers._threads import Job
 from flare_actors.providers.batch.redecode import Decoded, Redecoding, redecode
 from flare_actors.providers.catalog import MOONSHINE
+from flare_actors.providers.compose.relay import Relay
 from flare_actors.providers.provider import Provider
 
 __all__ = ["PROVIDER", "MoonshineRecognizer", "MoonshineSettings", "open_moonshine"]
@@ -106,18 +107,26 @@ class MoonshineRecognizer:
         if not locale_supported(locale, LOCALES):
             raise UnsupportedLocale("stt", "Moonshine", locale, LOCALES)
         await self.open()
-        async with aclosing(self._results(audio, partials=mode is SttMode.STREAMING)) as results:
-            yield results
 
-    def _results(self, audio: AsyncIterator[HeardAudio], *, partials: bool) -> AsyncGenerator[Transcript]:
-        return redecode(
-            audio,
-            self.settings,
-            sample_rate=SAMPLE_RATE,
-            partials=partials,
-            start=self._start,
-            decode=lambda pcm: trio.to_thread.run_sync(self._decode, pcm, limiter=self.limiter, abandon_on_cancel=True),
-        )
+        async def run(relay: Relay[Transcript]) -> None:
+            relay.connected.set()
+            understood = redecode(
+                audio,
+                self.settings,
+                nursery=relay.nursery,
+                sample_rate=SAMPLE_RATE,
+                partials=mode is SttMode.STREAMING,
+                start=self._start,
+                decode=lambda pcm: trio.to_thread.run_sync(
+                    self._decode, pcm, limiter=self.limiter, abandon_on_cancel=True
+                ),
+            )
+            async with aclosing(understood) as transcripts:
+                async for transcript in transcripts:
+                    await relay.give(transcript)
+
+        async with Relay[Transcript](run) as results:
+            yield results
 
     def _start(self, pcm: bytes, spare: bool) -> Job[Decoded] | None:  # noqa: FBT001 - as redecode calls it
         """Decode in the background, if handles stay free for the final decodes of others."""

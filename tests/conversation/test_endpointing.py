@@ -27,7 +27,7 @@ def hears(ear: UtteranceDetector, *probabilities: float) -> list[tuple[int, Hear
 def test_every_utterance_starts_once_counts_at_most_once_and_stops_once(
     chunks: list[float], min_speech_s: float, endpoint_s: float
 ) -> None:
-    ear = detector(min_speech_s=min_speech_s, endpoint_s=endpoint_s, max_utterance_s=1.0)
+    ear = detector(min_speech_s=min_speech_s, endpoint_s=endpoint_s, soft_endpoint_s=0.2, max_utterance_s=1.0)
     changes = [change for _, change in hears(ear, *chunks)] + list(ear.stop())
     while changes:
         assert changes.pop(0) is Heard.STARTED

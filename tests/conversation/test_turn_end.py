@@ -118,6 +118,11 @@ def test_only_the_latest_pauses_are_remembered() -> None:
     assert pauses == tuple(map(float, range(30, 40)))
 
 
+def test_a_stop_within_a_word_is_no_pause_of_the_speakers() -> None:
+    assert note_pause((0.5,), 0.1) == (0.5,)
+    assert note_pause((0.5,), 0.2) == (0.5, 0.2)
+
+
 @given(
     st.sampled_from(Ending),
     st.lists(st.floats(0, 10), max_size=10),

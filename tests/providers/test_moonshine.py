@@ -131,7 +131,9 @@ async def test_what_was_decoded_in_the_pause_is_the_final_transcript(handles):
 
     assert result[-1].text == "1 2 3"
     (only,) = decodes(handles)
-    assert len(only) == 5 * SAMPLES * 2, "three pieces of voice and early_decode_s of silence"
+    assert len(only) == 5 * SAMPLES * 2, (
+        "three pieces of voice, the first of silence, and as much again to sound like an end"
+    )
 
 
 async def test_voice_after_the_pause_makes_the_early_result_worthless(handles):
@@ -179,7 +181,7 @@ async def test_partials_replace_each_other_and_the_final_comes_last(handles):
 async def test_a_partial_that_heard_everything_is_the_final_transcript(handles):
     result = await understand(MoonshineRecognizer(), live(spoken("12345678")), SttMode.STREAMING)
 
-    assert [(each.text, each.final) for each in result] == [("1 2 3 4 5 6 7 8", True)]
+    assert [(each.text, each.final) for each in result] == [("1 2 3 4 5 6 7 8", False), ("1 2 3 4 5 6 7 8", True)]
     assert len(decodes(handles)) == 1
 
 
@@ -234,7 +236,17 @@ async def test_a_long_utterance_is_cut_at_its_pause_and_decoded_in_pieces(handle
 
     assert result[-1].text == "1 2 3 4 5 6 7 8 9"
     lengths = sorted(len(each) // SAMPLES // 2 for each in decodes(handles))
-    assert lengths == [2, 6, 6], "each piece once, from the end of the one before to its pause"
+    assert lengths == [3, 6, 7], "each piece once, from the end of the one before to its pause"
+
+
+async def test_a_long_utterance_is_not_cut_within_a_word(handles):
+    recognizer = MoonshineRecognizer(MoonshineSettings(segment_s=0.5))
+
+    result = await understand(recognizer, live(spoken("1234", ".", "5678", "...", "9")))
+
+    assert result[-1].text == "1 2 3 4 5 6 7 8 9"
+    lengths = sorted(len(each) // SAMPLES // 2 for each in decodes(handles))
+    assert lengths == [3, 6, 11], "the stop behind the first four is too short"
 
 
 @given(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+
 import pytest
+import trio
 from session_kit import SILENCE, listening
 from trio.testing import MockClock
 
@@ -10,7 +13,8 @@ from flare_actors.agent import Agent
 from flare_actors.conversation.notices import ResponseTextDone, TurnMetrics, TurnStarted
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output
-from flare_actors.ports import AudioOut
+from flare_actors.ports import AudioOut, HeardAudio, Transcript
+from flare_actors.providers.batch import Redecoding, with_partials
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer, tone
 from flare_actors.testing import scripted_agent
 
@@ -39,6 +43,40 @@ async def total_s(soft_endpoint_s: float | None) -> float:
 async def test_an_answer_begun_ahead_comes_with_the_endpoint(autojump_clock: MockClock) -> None:
     assert await total_s(None) == pytest.approx(0.48 + 0.2 + 0.05, abs=0.05)
     assert await total_s(0.2) == pytest.approx(0.48, abs=0.05)
+
+
+class Decoder(ScriptedRecognizer):
+    """An engine that needs a tenth of a second for all that it is given."""
+
+    async def _run(self, audio: AsyncIterator[HeardAudio], *, streaming: bool) -> AsyncGenerator[Transcript, None]:
+        del streaming
+        async for _ in audio:
+            pass
+        await trio.sleep(0.1)
+        yield Transcript(text="What time is it?", final=True)
+
+
+@pytest.mark.parametrize(
+    ("soft_s", "total_s"),
+    [
+        (0.06, 0.3),  # Decode, model and voice are done when the shortest wait is over.
+        (0.2, 0.19 + 0.1 + 0.08 + 0.03),  # They begin so late that the wait is over first.
+    ],
+)
+async def test_engines_that_need_their_time_have_it_within_the_shortest_wait(
+    autojump_clock: MockClock, soft_s: float, total_s: float
+) -> None:
+    agent = scripted_agent(
+        recognizer=with_partials(Decoder(), Redecoding(early_decode_s=soft_s)),
+        language_model=ScriptedLanguageModel(script=["It is late."], first_token_s=0.08),
+        synthesizer=ScriptedSynthesizer(first_audio_s=0.03),
+        settings=Settings(soft_endpoint_s=soft_s),
+    )
+    async with listening(agent) as talk:
+        await talk.ask()
+        metrics = await talk.client.wait_for(TurnMetrics)
+        await talk.wait_turns(1)
+    assert metrics.total_s == pytest.approx(total_s, abs=0.02)
 
 
 async def test_the_user_who_goes_on_hears_nothing_of_what_was_begun(autojump_clock: MockClock) -> None:

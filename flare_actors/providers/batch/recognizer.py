@@ -76,6 +76,7 @@ class Redecoder:
             understood = redecode(
                 audio,
                 self.settings,
+                nursery=relay.nursery,
                 sample_rate=self.sample_rate,
                 partials=mode is SttMode.STREAMING,
                 start=asked.start,
@@ -140,6 +141,9 @@ class _Task:
         self.ended = trio.Event()
         self.decoded: Decoded | None = None
         self.error: ProviderError | None = None
+
+    async def wait(self) -> None:
+        await self.ended.wait()
 
     @property
     def done(self) -> bool:
