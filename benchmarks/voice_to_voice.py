@@ -20,7 +20,7 @@ from benchmarks.speech import RATE
 from flare_actors.agent import Agent
 from flare_actors.audio import AudioFormat, split_frames
 from flare_actors.conversation.events import ConversationStartRequested
-from flare_actors.conversation.notices import PlaybackCleared
+from flare_actors.conversation.notices import PlaybackCleared, PlaybackPaused, PlaybackResumed
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Endpointing
 from flare_actors.ports import AudioIn, AudioOut
@@ -114,9 +114,14 @@ class _Interruption:
         while (message := await self._link.hear()) is not None:
             if isinstance(message, AudioOut) and first_audible(message.pcm) is not None:
                 self._audible.set()
-            if isinstance(message, PlaybackCleared):
-                # The loudspeaker plays until it is told; all of the answer before that was speech.
+            # The loudspeaker plays until it is told; all of the answer before that was speech. It stands still first, and that
+            # counts if it does not go on.
+            if isinstance(message, PlaybackPaused):
                 self._silent_at = trio.current_time()
+            elif isinstance(message, PlaybackResumed):
+                self._silent_at = None
+            elif isinstance(message, PlaybackCleared):
+                self._silent_at = self._silent_at or trio.current_time()
                 self._silent.set()
 
 

@@ -13,6 +13,8 @@ from flare_actors.conversation.notices import (
     NothingHeard,
     Notice,
     PlaybackCleared,
+    PlaybackPaused,
+    PlaybackResumed,
     ResponseTextDelta,
     ResponseTextDone,
     SessionEnded,
@@ -56,6 +58,8 @@ class _Turn:
     starts: list[tuple[float, int]] = attrs.Factory(list)
     """When the loudspeaker plays (or played) the bytes from this index on."""
     audible: float | None = None
+    paused_at: float | None = None
+    """The loudspeaker stands still since then."""
 
 
 @final
@@ -150,6 +154,10 @@ class Listener:
                 self._turn(notice.turn).metrics = notice
             case PlaybackCleared():
                 self._clear(self._turn(notice.turn))
+            case PlaybackPaused():
+                self._turn(notice.turn).paused_at = self._now()
+            case PlaybackResumed():
+                self._go_on(self._turn(notice.turn))
             case TurnEnded():
                 turn = self._turn(notice.turn)
                 turn.heard, turn.stopped = notice.heard, notice.reason
@@ -175,14 +183,31 @@ class Listener:
         turn.pcm += audio.pcm
         turn.playhead += bytes_to_seconds(len(audio.pcm), self._sample_rate)
 
-    def _clear(self, turn: _Turn) -> None:
-        """Drop what the loudspeaker has not played yet."""
-        now = self._now()
+    def _played(self, turn: _Turn, now: float) -> int:
+        """Bytes that the loudspeaker has played by then."""
         played = 0
         for start, index in turn.starts:
             if start <= now:
                 played = index + int((now - start) * self._sample_rate) * BYTES_PER_SAMPLE
-        del turn.pcm[played:]
+        return min(played, len(turn.pcm))
+
+    def _go_on(self, turn: _Turn) -> None:
+        """What the loudspeaker had not played when it was told to stand still comes as much later as it did so."""
+        paused_at, turn.paused_at = turn.paused_at, None
+        if paused_at is None or turn.started is None:
+            return
+        now = self._now()
+        lost = now - paused_at
+        rest = [(start + lost, index) for start, index in turn.starts if start > paused_at]
+        begun = [(start, index) for start, index in turn.starts if start <= paused_at]
+        turn.starts = [*begun, (now, self._played(turn, paused_at)), *rest]
+        turn.playhead = max(turn.playhead, paused_at) + lost
+        if turn.audible is not None and turn.audible > paused_at:
+            turn.audible += lost
+
+    def _clear(self, turn: _Turn) -> None:
+        """Drop what the loudspeaker has not played yet."""
+        del turn.pcm[self._played(turn, self._now() if turn.paused_at is None else turn.paused_at) :]
 
     def _report(self, turn: _Turn) -> TurnReport:
         return TurnReport(

@@ -105,11 +105,22 @@ export class Conversation {
     });
   }
 
+  /** The answer waits for what the user says, or goes on. */
+  still(turn, waits) {
+    const entry = this.#turns.get(turn);
+    if (entry === undefined) return;
+    entry.box.classList.toggle("still", waits);
+    this.#write(() => {
+      entry.note.textContent = waits ? "waits: you are speaking" : "";
+    });
+  }
+
   /** The turn is over; what was not heard of it is set apart. An answer that never was leaves nothing behind. */
   ended(turn, reason, heard) {
     const entry = this.#turns.get(turn);
     if (entry === undefined) return;
-    entry.box.classList.remove("growing");
+    entry.box.classList.remove("growing", "still");
+    entry.note.textContent = "";
     const text = entry.words.textContent;
     if (text.trim() === "") {
       entry.box.remove();
@@ -132,7 +143,7 @@ export class Conversation {
   cutOff() {
     for (const entry of [...this.#utterances.values(), ...this.#turns.values()]) {
       if (entry.words.textContent.trim() === "") entry.box.remove();
-      entry.box.classList.remove("growing", "partial");
+      entry.box.classList.remove("growing", "partial", "still");
     }
     this.#utterances.clear();
   }

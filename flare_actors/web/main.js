@@ -216,6 +216,7 @@ class App {
       input_sample_rate: this.microphone.sampleRate ?? wireRate(this.context.sampleRate),
       output_sample_rate: OUTPUT_RATE,
       reports_playback: this.player !== null,
+      pauses_playback: this.player !== null,
       ...(this.player === null ? { output: "text" } : {}),
     });
   }
@@ -325,7 +326,16 @@ class App {
       case "playback_clear":
         this.player?.clear(message.turn);
         break;
+      case "playback_pause":
+        this.player?.pause(message.turn);
+        conversation.still(message.turn, true);
+        break;
+      case "playback_resume":
+        this.player?.resume(message.turn);
+        conversation.still(message.turn, false);
+        break;
       case "turn_ended":
+        this.player?.resume(message.turn);
         conversation.ended(message.turn, message.reason, message.heard);
         break;
       case "turn_metrics":

@@ -1,13 +1,14 @@
 // The loudspeaker's end on the audio thread: a queue of turns, emptied in order, dropped at once when told to.
 //
 // Everything that decides what is heard happens here, behind no timer and no main thread: a flush takes effect in the
-// next 128 samples, and frames of a flushed turn that were still on their way are refused.
+// next 128 samples, and frames of a flushed turn that were still on their way are refused. So does a pause; after it the
+// next sample is the one that would have come without it.
 
 import { Resampler } from "./resampler.js";
 
 const PREBUFFER_S = 0.04; // collected before sound begins (or waited for in vain), so that jitter makes no gaps
 const LONGEST_S = 120; // of queued audio; a server that paces its output holds about 0.2 s here
-const FADE_SAMPLES = 96; // 2 ms: a flush must not click
+const FADE_SAMPLES = 96; // 2 ms: neither a flush nor a pause may click
 const REPORT_EVERY_S = 0.25;
 const REMEMBERED_TURNS = 64; // flushed turns whose late frames are refused; older ones have no frames on their way
 
@@ -34,7 +35,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.silence = this.resampler.taps; // input samples of silence since the last real one
     this.sinceReport = 0;
     this.fade = 0;
+    this.rise = 0; // what is left of the fade after a pause
     this.last = 0;
+    this.paused = null; // the turn that stands still
     this.flushed = new Set();
     this.rendered = 0;
     this.refused = 0;
@@ -44,6 +47,8 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   receive(message) {
     if (message.type === "audio") this.add(message.turn, message.samples);
     else if (message.type === "flush") this.flush(message.turn);
+    else if (message.type === "pause") this.pause(message.turn);
+    else if (message.type === "resume") this.resume(message.turn);
     else if (message.type === "reset") this.reset(message.sampleRate);
     else if (message.type === "ask") this.post("statistics", { id: message.id, ...this.statistics() });
   }
@@ -58,7 +63,28 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.queued += samples.length;
   }
 
+  /** Stand still at this sample, if the turn is being played; else at its first one. */
+  pause(turn) {
+    this.paused = turn;
+    if (this.playing && this.turn === turn) {
+      this.fade = FADE_SAMPLES;
+      this.report("progress");
+    }
+  }
+
+  resume(turn) {
+    if (this.paused !== turn) return;
+    this.paused = null;
+    this.rise = FADE_SAMPLES;
+  }
+
+  /** What is to be played next belongs to the turn that stands still. */
+  get still() {
+    return this.paused !== null && this.paused === (this.queue.length > 0 ? this.queue[0].turn : this.turn);
+  }
+
   flush(turn) {
+    if (this.paused === turn) this.paused = null;
     this.flushed.add(turn);
     if (this.flushed.size > REMEMBERED_TURNS) this.flushed.delete(this.flushed.values().next().value);
     const before = this.queued;
@@ -108,14 +134,19 @@ class PlaybackProcessor extends AudioWorkletProcessor {
 
   process(_inputs, outputs) {
     const output = outputs[0][0];
-    if (!this.playing && this.queued > 0) {
+    const still = this.still; // messages come between two blocks, never within one
+    if (!this.playing && this.queued > 0 && !still) {
       this.waited += output.length;
       this.playing = this.queued >= PREBUFFER_S * this.rate || this.waited >= PREBUFFER_S * sampleRate;
     }
     for (let index = 0; index < output.length; index += 1) {
       let sample = 0;
-      if (this.playing) {
+      if (this.playing && !still) {
         sample = this.resampler.read(this.pull);
+        if (this.rise > 0) {
+          sample *= 1 - this.rise / FADE_SAMPLES;
+          this.rise -= 1;
+        }
         this.rendered += 1;
         // The resampler's window holds a last few samples after the queue is empty; then the turn has been rendered.
         if (this.queued === 0 && this.silence >= this.resampler.taps / 2) this.stop();
@@ -128,7 +159,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       this.last = sample;
       output[index] = sample;
     }
-    if (this.playing) {
+    if (this.playing && !still) {
       this.sinceReport += output.length;
       if (this.sinceReport >= REPORT_EVERY_S * sampleRate) this.report("progress");
     }
@@ -153,6 +184,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       playedS: this.played / this.rate,
       queuedS: this.queued / this.rate,
       playing: this.playing,
+      still: this.still,
       renderedSamples: this.rendered,
       refusedSamples: this.refused,
       droppedSamples: this.dropped,

@@ -66,6 +66,16 @@ export class Player {
     this.#node?.port.postMessage({ type: "flush", turn });
   }
 
+  /** Stand still in this turn, at once; what comes of it is kept. */
+  pause(turn) {
+    this.#node?.port.postMessage({ type: "pause", turn });
+  }
+
+  /** Go on with this turn at the very sample where it stood still. */
+  resume(turn) {
+    this.#node?.port.postMessage({ type: "resume", turn });
+  }
+
   /** What the audio thread says of itself (for tests and the curious). */
   async statistics() {
     const id = this.#asked.size + performance.now();

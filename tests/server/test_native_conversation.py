@@ -68,6 +68,34 @@ async def test_a_whole_conversation(clock) -> None:
         await until(lambda: not server.statistics().sessions)
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+async def test_a_cough_leaves_the_answer_as_it_was_to_the_last_byte(clock, pauses: bool) -> None:
+    """A client that can stand still, and one that cannot."""
+
+    async def answer(*, cough: bool) -> tuple[bytes, list[str]]:
+        async with running(scripted_agent()) as server, connected(server) as client:
+            await client.start(input_sample_rate=16_000, pauses_playback=pauses)
+            await client.say(events.ConversationStartRequested())
+            await client.wait_for(notices.HearingReady)
+            await client.speak(tone(1.0))
+            await client.speak(SILENCE)
+            await client.wait_for(AudioOut)
+            if cough:
+                await trio.sleep(0.5)
+                await client.speak(tone(0.2, level_db=-6.0))
+                await client.speak(SILENCE)
+            ended = await client.wait_for(notices.TurnEnded)
+            told = [type(each) for each in client.heard]
+        if cough:
+            paused, resumed = told.index(notices.PlaybackPaused), told.index(notices.PlaybackResumed)
+            assert AudioOut in told[:paused]
+            assert AudioOut not in told[paused:resumed]
+            assert AudioOut in told[resumed:]
+        return client.audio(ended.turn), [each.heard for each in client.all(notices.TurnEnded)]
+
+    assert await answer(cough=True) == await answer(cough=False)
+
+
 async def test_a_conversation_goes_on_after_a_lost_connection(clock) -> None:
     sessions = RealSessions(scripted_agent())
     async with running(sessions.agent, open_one=sessions) as server:

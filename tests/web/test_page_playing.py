@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from browser_kit import OpenPage, ask, start, tone, wait
 from fake_server import FakeServer
@@ -125,6 +127,95 @@ def test_a_flush_is_heard_at_once_and_late_frames_are_refused(open_page: OpenPag
     assert (
         flushed["playedS"] - 0.5 <= reported <= flushed["playedS"]
     )  # less what was still on its way to the loudspeaker
+
+
+def test_it_stands_still_while_the_user_speaks_and_goes_on_with_the_next_sample(
+    open_page: OpenPage, server: FakeServer
+) -> None:
+    page = open_page()
+    peer = start(page, server)
+    peer.send("turn_started", turn=1, kind="response")
+    peer.send("response_text_done", turn=1, text="Hum.")
+    peer.speak(1, tone(2.0))
+    wait(page, LOUD)
+    peer.send("playback_pause", turn=1)
+    wait(page, SILENT)
+    expect(page.get_by_text("waits: you are speaking")).to_be_visible()
+    before = ask(page, "await app.player.statistics()")
+    assert before["still"] is True
+    assert 0 < before["queuedS"] < 2.0
+    again = ask(page, "await app.player.statistics()")
+    assert (again["playedS"], again["queuedS"]) == (before["playedS"], before["queuedS"])
+    peer.send("playback_resume", turn=1)
+    wait(page, LOUD)
+    expect(page.get_by_text("waits: you are speaking")).to_have_count(0)
+    assert peer.wait_for("audio_playback_completed")["turn"] == 1
+    heard = ask(page, "await app.player.statistics()")
+    assert heard["playedS"] == 2.0
+    # Not a sample more than there is: the pause was none of the answer.
+    assert heard["renderedSamples"] == pytest.approx(2 * ask(page, "app.context.sampleRate"), rel=0.005)
+    # The server was told at once where it stood still.
+    told = [each["played_s"] for each in peer.of("playback_progress")]
+    assert any(seconds == pytest.approx(before["playedS"], abs=0.55) for seconds in told)
+
+
+@pytest.mark.parametrize("end", ["playback_clear", "turn_ended"])
+def test_what_ends_a_turn_ends_its_pause(open_page: OpenPage, server: FakeServer, end: str) -> None:
+    page = open_page()
+    peer = start(page, server)
+    peer.speak(1, tone(5.0))
+    wait(page, LOUD)
+    peer.send("playback_pause", turn=1)
+    wait(page, SILENT)
+    peer.send(end, turn=1, reason="barge_in", heard="")
+    if end == "turn_ended":
+        peer.send("playback_clear", turn=1, reason="barge_in")
+    peer.speak(2, tone(5.0))
+    wait(page, LOUD)
+    assert ask(page, "await app.player.statistics()")["turn"] == 2
+
+
+STAND_STILL = """async ([samples, pauseS, resumeS]) => {
+    const render = async (disturb) => {
+      const context = new OfflineAudioContext(1, samples.length + 24000, 24000);
+      await context.audioWorklet.addModule('/playback-worklet.js');
+      const node = new AudioWorkletNode(context, 'flare-playback', {numberOfInputs: 0, outputChannelCount: [1]});
+      node.connect(context.destination);
+      const arrived = () => new Promise((resolve) => {
+        node.port.onmessage = ({data}) => data.type === 'statistics' && resolve();
+        node.port.postMessage({type: 'ask', id: 1});
+      });
+      node.port.postMessage({type: 'reset', sampleRate: 24000});
+      node.port.postMessage({type: 'audio', turn: 1, samples: new Float32Array(samples)});
+      await arrived();
+      const at = async (seconds, type) => {
+        await context.suspend(seconds);
+        node.port.postMessage({type, turn: 1});
+        await arrived();
+        context.resume();
+      };
+      if (disturb) {
+        at(pauseS, 'pause');
+        at(resumeS, 'resume');
+      }
+      return Array.from((await context.startRendering()).getChannelData(0));
+    };
+    return [await render(false), await render(true)];
+}"""
+
+
+def test_after_a_pause_the_samples_are_the_ones_that_would_have_come_without_it(open_page: OpenPage) -> None:
+    samples = [math.sin(index * index / 90_000) / 2 for index in range(24_000)]  # no two stretches of it are alike
+    pause, resume, fade = 94 * 128, 160 * 128, 96
+    plain, disturbed = open_page().evaluate(STAND_STILL, [samples, pause / 24_000, resume / 24_000])
+    assert max(map(abs, plain)) > 0.4
+    assert disturbed[:pause] == plain[:pause]
+    assert set(disturbed[pause + fade : resume]) == {0}
+    rest = len(plain) - resume
+    assert disturbed[resume + fade :] == plain[pause + fade : pause + rest]
+    # Neither its beginning nor its end is a click: what is cut off there dies away.
+    assert abs(disturbed[pause] - disturbed[pause - 1]) < 0.02
+    assert abs(disturbed[resume]) < 0.02
 
 
 def test_what_was_queued_but_never_heard_is_reported_as_not_heard(open_page: OpenPage, server: FakeServer) -> None:

@@ -33,6 +33,7 @@ def test_start_opens_a_session_and_a_conversation(open_page: OpenPage, server: F
         "input_sample_rate": ask(page, "app.context.sampleRate"),
         "output_sample_rate": 24_000,
         "reports_playback": True,
+        "pauses_playback": True,
     }
     expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     expect(page.locator(".node.lit")).to_have_text("listening")

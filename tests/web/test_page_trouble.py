@@ -68,7 +68,7 @@ def test_an_insecure_address_is_explained_and_answers_can_be_read(open_page: Ope
     page.keyboard.press("Enter")
     peer = server.peer()
     hello = peer.of("start_session")[0]
-    assert (hello["output"], hello["reports_playback"]) == ("text", False)
+    assert (hello["output"], hello["reports_playback"], hello["pauses_playback"]) == ("text", False, False)
     peer.wait_for("text")
     peer.send("response_text_done", turn=1, text="Hello to you.")
     expect(page.locator(".entry.agent")).to_contain_text("Hello to you.")
