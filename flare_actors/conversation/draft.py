@@ -137,7 +137,7 @@ class BareDraft:
         quiet = self.c.floor is Floor.SILENT and not self.c.awaited
         if not quiet or not self.c.attached:
             self.wait(idle=None)
-        elif settings.idle_prompt is not None and not self.c.prompted:
+        elif self.c.may_prompt:
             self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_prompt_s))
         elif settings.idle_end_s is not None:
             self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))

@@ -15,6 +15,7 @@ __all__ = [
     "ToolCalled",
     "ToolReturned",
     "UserSaid",
+    "result_id",
     "turn_id",
     "utterance_id",
 ]
@@ -31,6 +32,11 @@ def turn_id(turn: int) -> str:
 def utterance_id(utterance: int) -> str:
     """The name of what the user said in an utterance."""
     return f"utterance_{utterance}"
+
+
+def result_id(call: str) -> str:
+    """The name of what came of a call."""
+    return f"result_{call}"
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -83,7 +89,7 @@ class ToolReturned:
 
     turn: int = 0
     call: str
-    id: str = attrs.Factory(lambda item: f"result_{item.call}", takes_self=True)
+    id: str = attrs.Factory(lambda item: result_id(item.call), takes_self=True)
     text: str = attrs.field(repr=False)
     failed: bool = False
 

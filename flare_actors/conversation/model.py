@@ -11,7 +11,7 @@ import attrs
 
 from flare_actors.conversation.calls import ToolChoice, ToolSpec, ToolUse
 from flare_actors.conversation.commands import SetEndpoint, StartReply
-from flare_actors.conversation.history import HistoryItem, SpokenPhrase
+from flare_actors.conversation.history import AgentSaid, HistoryItem, SpokenPhrase
 from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind, Wait
 
@@ -115,6 +115,8 @@ class Wish:
     tool_choice: ToolChoice | None = None
     items: tuple[HistoryItem, ...] | None = None
     aside: bool = False
+    idle: bool = False
+    """Nobody has asked: the user has been silent for long."""
     request_id: str | None = None
 
 
@@ -344,3 +346,12 @@ class Conversation:
     @deadlines.default
     def _age(self) -> Deadlines:
         return Deadlines(lifetime=self.settings.session_max_s)
+
+    @property
+    def may_prompt(self) -> bool:
+        """When the user has been silent for ``idle_prompt_s``, the agent speaks first."""
+        if self.prompted:
+            return False
+        if self.settings.idle_answer:
+            return any(isinstance(item, AgentSaid) for item in self.history)
+        return self.settings.idle_prompt is not None

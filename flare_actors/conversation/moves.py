@@ -116,6 +116,7 @@ class Draft(BareDraft):
                 kind=kind,
                 output=output,
                 aside=turn.aside,
+                idle=wish is not None and wish.idle,
                 request_id=wish.request_id if wish is not None else None,
             )
         )
@@ -199,7 +200,8 @@ class Draft(BareDraft):
     def take_back(self, reason: Reason) -> None:
         """Cancel the live turn; an answer of which nothing was heard is still owed."""
         turn = self.c.turn
-        if turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing:
+        unasked = turn is not None and turn.wish is not None and turn.wish.idle
+        if turn is not None and turn.kind is TurnKind.RESPONSE and not turn.playing and not unasked:
             due = self.c.settings.auto_answer or turn.wish is not None
             self.set(answer_due=due, unanswered=not due, wish=turn.wish, asked=Marks(asked=self.at))
         self.interrupt(reason)

@@ -125,6 +125,8 @@ class TurnStarted:
     """What of it comes: sound and its text, or text only."""
     aside: bool = False
     """Nothing of it enters the history."""
+    idle: bool = False
+    """Nobody has asked for it: the user has been silent for long."""
     request_id: str | None = None
     """The client's own name for the request that it answers."""
 

@@ -37,15 +37,13 @@ def on_insert(d: Draft, e: ItemInsertRequested) -> None:
 def _insert(d: Draft, e: ItemInsertRequested) -> None:
     d.hold_place()
     history = d.c.history
-    place = len(history)
-    if e.after == "":
-        place = 0
-    elif e.after is not None:
-        places = [index for index, known in enumerate(history) if known.id == e.after]
-        if not places:
-            d.complain("item_not_found", "the history has no item of that id to come after", field="after")
-            return
-        place = places[0] + 1
+    place: int | None = len(history)
+    if e.after is not None:
+        places = {"": 0} | {known.id: index for index, known in enumerate(history, 1)}
+        place = next((places[known] for known in (e.after, *e.else_after) if known in places), None)
+    if place is None:
+        d.complain("item_not_found", "the history has no item of that id to come after", field="after")
+        return
     item = e.item if e.item.id else evolve(e.item, id=d.new_item_id())
     d.set(history=insert(history, item, place, d.c.settings.limits.history_items), prompted=False)
     d.tell(ItemInserted(item=item, after=history[place - 1].id if place else None))

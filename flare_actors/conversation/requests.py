@@ -190,6 +190,8 @@ class ItemInsertRequested(Request):
     """Without an ``id`` it gets one."""
     after: str | None = None
     """The id of the item before it; empty: it becomes the first; None: the last."""
+    else_after: tuple[str, ...] = ()
+    """Where the history has given that one up: the first of these that it has."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -171,6 +171,9 @@ class Settings:
     idle_prompt: str | None = None
     """Spoken once when the user has been silent for ``idle_prompt_s``."""
     idle_prompt_s: float = attrs.field(default=30.0, validator=_positive)
+    idle_answer: bool = False
+    """In place of ``idle_prompt``, and only behind an answer: the model is asked to go on by itself, once until the user says
+    something."""
     idle_end_s: float | None = attrs.field(default=300.0, validator=_optional_positive)
     """The user silent for this long in a conversation: the conversation ends; None: never."""
     session_max_s: float | None = attrs.field(default=None, validator=_optional_positive)

@@ -16,7 +16,7 @@ from flare_actors.conversation import on_client, on_hearing, on_items, on_reply,
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.interruption import decide, resume_if_unopposed
-from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.model import Conversation, Marks, Wish
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.requests import Request
 from flare_actors.conversation.speculation import withdraw_if_unwanted
@@ -95,12 +95,15 @@ def _playback_over(d: Draft) -> None:
 
 
 def _user_idle(d: Draft) -> None:
-    prompt = d.c.settings.idle_prompt
-    if prompt is not None and not d.c.prompted:
-        d.set(prompted=True)
-        d.reply(TurnKind.IDLE_PROMPT, prompt)
-    else:
+    if not d.c.may_prompt:
         d.end_conversation(Reason.IDLE)
+        return
+    d.set(prompted=True)
+    if d.c.settings.idle_answer:
+        d.set(wish=Wish(idle=True), asked=Marks(asked=d.at))
+        d.reply(TurnKind.RESPONSE)
+    else:
+        d.reply(TurnKind.IDLE_PROMPT, d.c.settings.idle_prompt)
 
 
 _DEADLINES: Final[Mapping[Wait, Callable[[Draft], None]]] = {

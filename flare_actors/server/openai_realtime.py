@@ -11,6 +11,7 @@ import structlog
 from flare_actors.agent import Agent
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ClientError, LinkBroken, LinkClosed, UnsupportedLocale
+from flare_actors.ports import takes_max_tokens
 from flare_actors.server.client_secrets import ClientSecrets
 from flare_actors.server.limits import ServerLimits
 from flare_actors.server.link import Allowance, WebSocketLink
@@ -41,6 +42,11 @@ def realtime_route(agent: Agent, sessions: Sessions, limits: ServerLimits, known
             raise ClientError(
                 "invalid_field", error.message, field="session.audio.input.transcription.language"
             ) from None
+        if settings.answer_tokens is not None and not takes_max_tokens(agent.language_model):
+            model = type(agent.language_model).__name__
+            raise ClientError(
+                "invalid_field", f"max_output_tokens: {model} takes no limit; leave it out", field="max_output_tokens"
+            )
 
     async def handle(websocket: WebSocket) -> None:
         keys = route.offered_keys(websocket.request)

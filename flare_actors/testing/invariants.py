@@ -366,7 +366,7 @@ def _check_floor(c: Conversation) -> None:
             assert not waits, "a free floor is taken by what waits for it"
             assert not c.draining, "a free floor ends a session that drains"
             settings = c.settings
-            prompts = settings.idle_prompt is not None and not c.prompted
+            prompts = c.may_prompt
             if prompts or settings.idle_end_s is not None:
                 assert c.deadlines.idle is not None, "silence is not for ever"
 

@@ -128,6 +128,7 @@ def settings() -> st.SearchStrategy[Settings]:
         false_interruption_s=st.sampled_from([1.0, 1.0, 0.2, 0.0]),
         reconnect_grace_s=st.sampled_from([30.0, 5.0, 0.0]),
         idle_prompt=st.sampled_from([None, "Are you there?"]),
+        idle_answer=st.booleans(),
         idle_prompt_s=st.sampled_from([1.0, 30.0]),
         idle_end_s=st.sampled_from([300.0, None, 2.0]),
         session_idle_s=st.sampled_from([600.0, None, 2.0]),

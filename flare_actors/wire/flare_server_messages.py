@@ -120,6 +120,7 @@ class TurnStarted:
     kind: Annotated[TurnKind, Doc("what caused it")]
     output: Annotated[Output, Doc("`text`: it is not spoken")]
     aside: Annotated[bool, Doc("nothing of it enters the history")] = False
+    idle: Annotated[bool, Doc("nobody has asked for it: the user has been silent for long")] = False
     request_id: Annotated[str, Doc("the `request_id` of the `respond` that it answers")] | None = None
 
 

@@ -116,7 +116,9 @@ def test_with_healthy_providers_every_conversation_ends_up_listening_with_nothin
     for each in steps:
         checker.check(each.before, each.event, each.after, each.commands)
     last = world.conversation
-    prompting = last.turn is not None and last.turn.kind is TurnKind.IDLE_PROMPT
+    turn = last.turn
+    unasked = turn is not None and turn.wish is not None and turn.wish.idle
+    prompting = turn is not None and (turn.kind is TurnKind.IDLE_PROMPT or unasked)
     if last.ended is None and last.state is not State.IDLE and not prompting:
         assert last.state is State.LISTENING
         assert not last.answer_due
@@ -135,7 +137,8 @@ def test_every_word_that_was_understood_is_asked_of_the_model(seed: int, chosen:
 
 @given(seeds, healthy_settings)
 def test_no_question_is_answered_twice(seed: int, chosen: Settings) -> None:
-    _, steps = talk(seed, chosen)
+    # An agent that goes on by itself answers no question.
+    _, steps = talk(seed, attrs.evolve(chosen, idle_answer=False))
     answered: set[str] = set()
     ended = {each.before.turn.number for each in steps if finished(each) and each.before.turn is not None}
     for request in requests(steps):

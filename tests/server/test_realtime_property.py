@@ -36,7 +36,12 @@ MESSAGES = st.builds(
     st.none() | st.just("mine"),
 )
 DETECTIONS = st.none() | st.fixed_dictionaries(
-    {"type": st.just("server_vad"), "create_response": st.booleans(), "interrupt_response": st.booleans()}
+    {
+        "type": st.just("server_vad"),
+        "create_response": st.booleans(),
+        "interrupt_response": st.booleans(),
+        "idle_timeout_ms": st.sampled_from([None, 1_000]),
+    }
 )
 WEATHER = {
     "type": "function",
@@ -53,6 +58,7 @@ SESSIONS = st.one_of(
         st.sampled_from(["audio/pcm", "audio/pcmu", "audio/pcma"]),
     ),
     st.sampled_from([{"audio": {"input": {"transcription": None}}}, {"instructions": "Rhyme."}, {"model": 7}]),
+    st.sampled_from([{"max_output_tokens": 2}, {"max_output_tokens": "inf"}, {"max_output_tokens": 0}]),
 )
 RESPONSES = st.fixed_dictionaries(
     {},
@@ -61,6 +67,9 @@ RESPONSES = st.fixed_dictionaries(
         "conversation": st.sampled_from(["auto", "none"]),
         "metadata": st.just({"a": "b"}),
         "instructions": st.just("Rhyme."),
+        "max_output_tokens": st.sampled_from([1, 3, "inf"]),
+        "tools": st.sampled_from([[], [WEATHER]]),
+        "tool_choice": st.sampled_from(["none", "required", {"type": "function", "name": "get_weather"}]),
     },
 )
 

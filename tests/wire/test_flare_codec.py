@@ -250,7 +250,7 @@ def test_the_names_on_the_wire_are_the_contract() -> None:
         "partial_transcript": {"utterance", "text"},
         "transcript": {"utterance", "text"},
         "nothing_heard": {"utterance"},
-        "turn_started": {"turn", "kind", "output", "aside", "request_id"},
+        "turn_started": {"turn", "kind", "output", "aside", "idle", "request_id"},
         "response_text_delta": {"turn", "text"},
         "response_text_done": {"turn", "text"},
         "tool_call": {"turn", "call", "name", "arguments", "timeout_s", "batch"},

@@ -77,7 +77,7 @@ class Writing(RuleBasedStateMachine):
         self.writer.function_call(f"f{number}", f"call{number}", "get_weather", "{}")
 
     @precondition(lambda self: self.writer is not None)
-    @rule(status=st.sampled_from(["completed", "cancelled", "failed"]))
+    @rule(status=st.sampled_from(["completed", "cancelled", "failed", "incomplete"]))
     def finish(self, status: str) -> None:
         assert self.writer is not None
         self.writer.finish(status)

@@ -73,6 +73,8 @@ class RealtimeCodec:
         self._items = KnownItems(self._connection, most=settings.limits.history_items)
         self._utterances = Utterances(self._connection, self._items)
         self._turns = Turns(self._connection, self._items)
+        self._created = 0
+        """Items of the client's that it has not named."""
         self.over = False
         """The conversation has ended: the connection has nothing more to do."""
 
@@ -144,43 +146,73 @@ class RealtimeCodec:
                 pcm = self._utterances.append(event.audio)
                 return (AudioIn(pcm),) if pcm else ()
             case wire.SessionUpdate():
-                return self._update(event, ask())
+                return self._update(event, name, event_id)
             case wire.InputAudioBufferCommit():
                 self._utterances.commit(event_id)
                 return (ev.CommitRequested(request_id=ask()),)
             case wire.InputAudioBufferClear():
                 return (ev.InputClearRequested(request_id=ask()),)
             case wire.ConversationItemCreate():
-                return self._create(event, ask())
+                return self._create(event, name, event_id)
             case wire.ConversationItemRetrieve():
-                return (ev.ItemReadRequested(item_id=event.item_id, request_id=ask()),)
+                return (ev.ItemReadRequested(item_id=self._items.name(event.item_id), request_id=ask()),)
             case wire.ConversationItemDelete():
-                return (ev.ItemDeleteRequested(item_id=event.item_id, request_id=ask()),)
+                self._items.check_delete(event.item_id)
+                return (ev.ItemDeleteRequested(item_id=self._items.name(event.item_id), request_id=ask()),)
             case wire.ConversationItemTruncate():
                 cut_id, end_s = self._turns.cut(event.item_id, event.audio_end_ms / _MS)
                 return (ev.ItemTruncateRequested(item_id=cut_id, end_s=end_s, request_id=ask()),)
             case wire.ResponseCreate():
-                return self._turns.respond(event.response or wire.ResponseParams(), name, event_id)
+                params = event.response or wire.ResponseParams()
+                self._check_own(params)
+                return self._turns.respond(params, name, event_id)
             case wire.ResponseCancel():
                 return self._turns.cancel(event.response_id)
             case wire.OutputAudioBufferClear():
                 return self._turns.clear()
 
-    def _update(self, event: wire.SessionUpdate, request_id: str) -> tuple[ClientMessage, ...]:
+    def _check_own(self, params: wire.ResponseParams) -> None:
+        """Refuse what the agent cannot do in one response."""
+        self._check_count(params.tools or [])
+        if params.max_output_tokens is not None:
+            most = config.max_tokens(params.max_output_tokens)
+            self._check(attrs.evolve(self._agent_settings, answer_tokens=most))
+
+    def _check_count(self, tools: list[config.Tool]) -> None:
+        most = self._agent_settings.limits.tools
+        if len(tools) > most:
+            raise ClientError("invalid_field", f"tools: at most {most} are taken (limits.tools)", field="tools")
+
+    def _update(self, event: wire.SessionUpdate, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
         chosen = config.read(config.merge(self._connection.chosen.raw, event.session))
         wish = wanted(chosen, self._agent_settings)
+        self._check_count(chosen.session.tools)
         self._check(wish.settings)
-        offer = tools_offered(chosen.session.tools, chosen.session.tool_choice)
+        ask = self._connection.ask
+        offer = tools_offered(chosen.session.tools, chosen.session.tool_choice, ask(name, event_id))
         self._connection.chosen = chosen
-        return (offer, *wish.requests(request_id))
+        return (offer, *wish.requests(ask(name, event_id)))
 
-    def _create(self, event: wire.ConversationItemCreate, request_id: str) -> tuple[ClientMessage, ...]:
+    def _create(self, event: wire.ConversationItemCreate, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
         item = event.item
         if item.type is wire.ItemKind.FUNCTION_CALL_OUTPUT:
             self._turns.take_result(item)
             return ()
+        made = new_item(item)
+        if made.id in self._items:
+            raise ClientError("item_id_taken", "item.id: the conversation has an item of that id", field="item.id")
+        if not made.id:
+            self._created += 1
+            made = attrs.evolve(made, id=f"msg_{self._connection.token}{self._created}")
         after = "" if event.previous_item_id == "root" else event.previous_item_id
-        return (ev.ItemInsertRequested(item=new_item(item), after=after, request_id=request_id),)
+        known = self._items.expect(made.id, after)
+        request_id = self._connection.ask(name, event_id, made.id)
+        first, *others = known or (None,)
+        return (
+            ev.ItemInsertRequested(
+                item=made, after=first, else_after=tuple(each or "" for each in others), request_id=request_id
+            ),
+        )
 
     # --- From the session ---------------------------------------------------------------------------------------------
 
@@ -196,11 +228,14 @@ class RealtimeCodec:
             case told.ResponseTextDelta():
                 self._turns.text(message)
             case told.TurnStarted():
+                if message.idle:
+                    self._utterances.time_out()
                 self._turns.start(message)
             case told.TurnUsage():
                 self._turns.count(message)
             case told.TurnEnded():
-                self._turns.end(message.turn, message.reason)
+                self._turns.end(message.turn, message.reason, limited=message.limited)
+                self._utterances.mark_answer()
                 if not message.heard:
                     for item_id in self._turns.messages(message.turn):
                         self._items.suspect(item_id)
@@ -242,7 +277,9 @@ class RealtimeCodec:
     def _tell_error(self, notice: told.ErrorRaised) -> None:
         asked = self._connection.asked(notice.request_id)
         self._turns.answered(notice.request_id)
-        if asked is None and notice.code == "nothing_committed":
+        if asked is not None and asked.name == "conversation.item.create" and asked.item_id is not None:
+            self._items.refuse(asked.item_id)
+        elif asked is None and notice.code == "nothing_committed":
             asked = self._utterances.refuse_commit()
         if asked is not None and notice.code == "item_not_found" and self._items.answer(asked):
             return

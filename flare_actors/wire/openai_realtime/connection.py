@@ -27,6 +27,8 @@ class Asked:
     """The item that it is about; it was one that the client knows."""
     metadata: Json | None = None
     """To be echoed in the response."""
+    max_output_tokens: str | int | None = None
+    """Of the response, if it has its own."""
 
 
 class Connection:
@@ -66,11 +68,21 @@ class Connection:
 
     # --- Requests to the session ------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, event_id: str | None, item_id: str | None = None, *, metadata: Json | None = None) -> str:
+    def ask(
+        self,
+        name: str,
+        event_id: str | None,
+        item_id: str | None = None,
+        *,
+        metadata: Json | None = None,
+        max_output_tokens: str | int | None = None,
+    ) -> str:
         """A name for a request to the session, by which its answer finds the client's event."""
         self._requests += 1
         request_id = f"{name}-{self._requests}"
-        self._asked[request_id] = Asked(name=name, event_id=event_id, item_id=item_id, metadata=metadata)
+        self._asked[request_id] = Asked(
+            name=name, event_id=event_id, item_id=item_id, metadata=metadata, max_output_tokens=max_output_tokens
+        )
         if len(self._asked) > _MOST_ASKED:
             self._asked.popitem(last=False)
         return request_id

@@ -7,13 +7,17 @@ from typing import Final
 
 from flare_actors.conversation import notices as told
 from flare_actors.conversation.items import AgentSaid
+from flare_actors.errors import ClientError
 from flare_actors.wire.openai_realtime.connection import Asked, Connection
+from flare_actors.wire.openai_realtime.errors import ITEM_CODES
 from flare_actors.wire.openai_realtime.items import item_object
 from flare_actors.wire.openai_realtime.session_config import Json
 
 __all__ = ["KnownItems"]
 
 _MS: Final = 1000
+_MOST_COMING: Final = 256
+"""Items on their way to the session, and back."""
 _MOST_CUTS: Final = 16
 """Cuts of which the session has not told yet."""
 
@@ -34,11 +38,64 @@ class KnownItems:
         """Of these, answers of which nothing was heard, as far as is known: the history may have given them up."""
         self._kept: dict[str, Json] = {}
         """Of these, such as the history has not, or not yet, or not under that name: as the client was told of them."""
+        self._own: set[str] = set()
+        """Of these, such as the history never has."""
+        self._names: dict[str, str] = {}
+        """Of these, such as the client has named, and the history's own names for them."""
+        self._wholes: dict[str, str] = {}
+        """Later messages of an answer, and the item that the history has for all of it."""
+        self._coming: OrderedDict[str, str | None] = OrderedDict()
+        """Items that the client puts in, of which the session has not told yet: where they are to be."""
         self._cuts: OrderedDict[tuple[str, float], tuple[str, float]] = OrderedDict()
         """Where the history is asked to cut a turn: where the client has cut a later message of it."""
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._order
+        return item_id in self._order or item_id in self._coming
+
+    def expect(self, item_id: str, after: str | None) -> tuple[str, ...]:
+        """The client puts an item in: by which names the history may know the one before it, the likeliest first."""
+        self._coming[item_id] = after
+        if len(self._coming) > _MOST_COMING:
+            self._coming.popitem(last=False)
+        if after not in self._order:
+            return () if after is None else (after,)
+        places = [after]
+        before = self._order[: self._order.index(after)]
+        while before and (places[-1] in self._unheard or places[-1] in self._kept):
+            places.append(before.pop())
+        names = [self._wholes.get(each, self._names.get(each, each)) for each in places]
+        return (*names, "")
+
+    def refuse(self, item_id: str) -> None:
+        """The session has not taken that one."""
+        self._coming.pop(item_id, None)
+
+    def rename(self, item_id: str, name: str) -> None:
+        """The client calls it so, the history otherwise."""
+        if item_id != name:
+            self._names[item_id] = name
+
+    def belong(self, item_id: str, whole: str) -> None:
+        """It is a later message of an answer that the history has as one item."""
+        self._wholes[item_id] = whole
+
+    def name(self, item_id: str) -> str:
+        """The history's name for it."""
+        return self._names.get(item_id, item_id)
+
+    def check_delete(self, item_id: str) -> None:
+        """Refuse what cannot be taken out by itself.
+
+        Raises:
+            ClientError: it is a part of an answer.
+        """
+        whole = self._wholes.get(item_id)
+        if whole is not None:
+            raise ClientError(
+                ITEM_CODES["conversation.item.delete"],
+                f"it is a part of the answer that begins with {whole}; delete that one, and this goes with it",
+                field="item_id",
+            )
 
     def previous(self, item_id: str) -> str | None:
         """The item before it; a new one is the last."""
@@ -62,16 +119,18 @@ class KnownItems:
         """What the client has asked for is done."""
         emit = self._connection.emit
         match notice:
-            case told.ItemInserted(item=item, after=after):
-                place = self._order.index(after) + 1 if after in self._order else len(self._order) if after else 0
-                self._enter(item.id, place)
-                shown = item_object(item)
-                emit("conversation.item.added", previous_item_id=after, item=shown)
-                emit("conversation.item.done", previous_item_id=after, item=shown)
+            case told.ItemInserted(item=item):
+                after = self._coming.pop(item.id, None)
+                if after != "" and after not in self._order:
+                    after = self._order[-1] if self._order else None
+                self._enter(item.id, self._order.index(after) + 1 if after else 0)
+                self.show(item_object(item))
             case told.ItemShown(item=item):
-                emit("conversation.item.retrieved", item=item_object(item))
+                emit("conversation.item.retrieved", item=item_object(item) | {"id": self._client_name(item.id)})
             case told.ItemDeleted(item_id=item_id):
-                self.delete(item_id)
+                for part in [part for part, whole in self._wholes.items() if whole == item_id and part in self._order]:
+                    self.delete(part)
+                self.delete(self._client_name(item_id))
             case told.ItemTruncated(item_id=item_id, end_s=end_s):
                 item_id, end_s = self._cuts.pop((item_id, end_s), (item_id, end_s))
                 self.suspect(item_id)
@@ -82,10 +141,15 @@ class KnownItems:
         if item_id in self._order:
             self._unheard.add(item_id)
 
-    def keep(self, item: Json) -> None:
-        """The history will not answer for that item, or not yet."""
+    def _client_name(self, name: str) -> str:
+        return next((mine for mine, theirs in self._names.items() if theirs == name), name)
+
+    def keep(self, item: Json, *, own: bool = False) -> None:
+        """The history will not answer for that item: not yet, or, if it is our ``own``, never."""
         if item["id"] in self._order:
             self._kept[str(item["id"])] = item
+            if own:
+                self._own.add(str(item["id"]))
 
     def cut(self, item_id: str, end_s: float, *, turn: str, turn_end_s: float) -> None:
         """The cut of that message is asked for as one of its whole turn; it is told as that of the message."""
@@ -101,6 +165,9 @@ class KnownItems:
         they were told, but not taken out by themselves.
         """
         item_id = asked.item_id
+        if item_id in self._own and asked.name == "conversation.item.delete":
+            self.delete(item_id)
+            return True
         if item_id is None or (item_id in self._kept and asked.name == "conversation.item.delete"):
             return False
         if item_id not in self._unheard:
@@ -125,5 +192,8 @@ class KnownItems:
     def _leave(self, item_id: str) -> None:
         self._unheard.discard(item_id)
         self._kept.pop(item_id, None)
+        self._own.discard(item_id)
+        self._names.pop(item_id, None)
+        self._wholes.pop(item_id, None)
         if item_id in self._order:
             self._order.remove(item_id)

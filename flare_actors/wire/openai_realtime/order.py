@@ -1,9 +1,9 @@
 """In which order a server's events may come, as a table.
 
-Everything in this protocol is a scope that one event opens and another one closes: a response, an output item in it, a
-content part in that, the streams of the part. ``ORDER`` says for each event what must be open, what it opens and what it
-closes; whatever was opened inside a scope is closed before it, and nothing is opened twice. ``EventOrder`` holds a sequence
-of events against the table.
+Everything in this protocol is a scope that one event opens and another one closes: a response, an output item in it, a content
+part in that, the streams of the part. ``ORDER`` says for each event what must be open, what it opens and what it closes;
+whatever was opened inside a scope is closed before it, and nothing is opened twice, but an item that was deleted.
+``EventOrder`` holds a sequence of events against the table.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ ORDER: Final[Mapping[str, Rule]] = {
     "input_audio_buffer.speech_started": Rule(inside=(_SESSION,), opens=(_SPEECH,)),
     "input_audio_buffer.speech_stopped": Rule(inside=(_SESSION,), closes=(_SPEECH,)),
     "input_audio_buffer.committed": Rule(inside=(_SESSION,), opens=(_TRANSCRIPTION,)),
+    "input_audio_buffer.timeout_triggered": Rule(inside=(_SESSION,)),
     "input_audio_buffer.cleared": Rule(inside=(_SESSION,)),
     "output_audio_buffer.cleared": Rule(inside=(_SESSION,)),
     "conversation.item.added": Rule(inside=(_SESSION,), opens=(Scope("item", "item.id"), _ADDING)),
@@ -187,3 +188,5 @@ class EventOrder:
         if inner:
             raise OutOfOrder(f"{name}: {inner[0][0]} {inner[0][1]} is still open in it")
         del self._open[key]
+        if key[0] == "item":  # What was deleted may be put in again.
+            self._ever -= {key, ("item being added", key[1])}

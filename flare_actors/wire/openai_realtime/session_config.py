@@ -115,7 +115,9 @@ class TurnDetection:
     silence_duration_ms: Annotated[int, Range(50, 10_000), Doc("`endpoint_s`")] | None = None
     create_response: Annotated[bool, Doc("answer when the user has finished")] = True
     interrupt_response: Annotated[bool, Doc("`barge_in`: `off` when false")] = True
-    idle_timeout_ms: Ignored = None
+    idle_timeout_ms: (
+        Annotated[int, Range(1_000, 300_000), Doc("`idle_prompt_s`, with `idle_answer`: the agent goes on")] | None
+    ) = None
     eagerness: Annotated[Eagerness, Doc("how long an unfinished sentence is waited for")] = Eagerness.AUTO
 
 
@@ -241,6 +243,7 @@ def first(settings: Settings, model: str) -> Json:
         "type": "realtime",
         "model": model,
         "output_modalities": ["text" if settings.output is Output.TEXT else "audio"],
+        "max_output_tokens": "inf" if settings.answer_tokens is None else settings.answer_tokens,
         "audio": {
             "input": {
                 "turn_detection": {
@@ -265,12 +268,7 @@ def read(raw: Json, *, where: str = "session") -> Chosen:
     """
     session = structure(Session, {key: value for key, value in raw.items() if key != "object"}, where=where)
     modality(session.output_modalities, where=where)
-    tool_choice(session.tool_choice, session.tools, where=where)
-    if len(session.tools) > MAX_TOOLS:
-        raise ClientError("invalid_field", f"{where}: tools: at most {MAX_TOOLS} are taken", field="tools")
-    names = [tool.name for tool in session.tools]
-    if len(set(names)) < len(names):
-        raise ClientError("invalid_field", f"{where}: tools: each needs a name of its own", field="tools")
+    check_tools(session.tools, session.tool_choice, where=where)
     for path, audio_format in (
         ("audio.input.format", session.audio.input.format),
         ("audio.output.format", session.audio.output.format),
@@ -279,6 +277,20 @@ def read(raw: Json, *, where: str = "session") -> Chosen:
         if audio_format.rate not in {None, rate}:
             raise ClientError("invalid_field", f"{where}: {path}.rate: expected {rate}", field=f"{path}.rate")
     return Chosen(session=session, raw=raw)
+
+
+def check_tools(tools: list[Tool], choice: object, *, where: str) -> None:
+    """Hold a list of tools, and which of them is to be called, against what can be done.
+
+    Raises:
+        ClientError: too many, or two of a name; or the choice is none.
+    """
+    tool_choice(choice, tools, where=where)
+    if len(tools) > MAX_TOOLS:
+        raise ClientError("invalid_field", f"{where}: tools: at most {MAX_TOOLS} are taken", field="tools")
+    names = [tool.name for tool in tools]
+    if len(set(names)) < len(names):
+        raise ClientError("invalid_field", f"{where}: tools: each needs a name of its own", field="tools")
 
 
 def rate_of(codec: Codec) -> int:
@@ -383,5 +395,5 @@ def _detection_object(detection: TurnDetection) -> Json:
         "threshold": detection.threshold,
         "prefix_padding_ms": detection.prefix_padding_ms,
         "silence_duration_ms": detection.silence_duration_ms,
-        "idle_timeout_ms": None,
+        "idle_timeout_ms": detection.idle_timeout_ms,
     }

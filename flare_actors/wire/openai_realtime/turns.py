@@ -11,7 +11,8 @@ from typing import Final
 from flare_actors.audio import bytes_to_seconds
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
-from flare_actors.conversation.items import turn_id
+from flare_actors.conversation.calls import AnswerRest
+from flare_actors.conversation.items import RESERVED_ID, result_id, turn_id
 from flare_actors.conversation.states import Output, Reason
 from flare_actors.errors import ClientError
 from flare_actors.ports import AudioOut, ClientMessage
@@ -20,7 +21,7 @@ from flare_actors.wire.openai_realtime import session_config as config
 from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioWriter
 from flare_actors.wire.openai_realtime.connection import Connection
 from flare_actors.wire.openai_realtime.known_items import KnownItems
-from flare_actors.wire.openai_realtime.requests import metadata, response_request
+from flare_actors.wire.openai_realtime.requests import metadata, response_request, rest_of_answer
 from flare_actors.wire.openai_realtime.responses import ResponseWriter, Usage, function_item
 from flare_actors.wire.openai_realtime.session_config import Json
 
@@ -72,12 +73,31 @@ class Turns:
         """
         if self._response is not None or self._wanted is not None:
             raise ClientError("already_answering", "a response is active; cancel it, or wait for its response.done")
-        request_id = self._connection.ask(name, event_id, metadata=metadata(params.metadata))
+        session, told = self._connection.session, metadata(params.metadata)
         if self._calling is not None:
-            return self._go_on(self._calling, request_id)
-        request = response_request(params, request_id)
+            self._check_rest(params)
+            rest = rest_of_answer(params, session)
+        request_id = self._connection.ask(name, event_id, metadata=told, max_output_tokens=params.max_output_tokens)
+        if self._calling is not None:
+            return self._go_on(self._calling, rest, request_id)
+        request = response_request(params, session, request_id)
         self._wanted = request_id
         return (request,)
+
+    def _check_rest(self, params: wire.ResponseParams) -> None:
+        """The rest of an answer is spoken, or not, as it began; and nothing comes between the two."""
+        if params.conversation == "none" or params.input is not None:
+            raise ClientError(
+                "already_answering",
+                "an answer waits for its functions' results; this comes after it, or after a cancel",
+            )
+        modalities = params.output_modalities
+        if modalities is not None and config.modality(modalities, where="response") is not self._output:
+            raise ClientError(
+                "invalid_field",
+                f"response.output_modalities: the rest of this answer comes as it began, as {self._output.value}",
+                field="response.output_modalities",
+            )
 
     def answered(self, request_id: str | None) -> None:
         """The session has begun to answer that, or will not."""
@@ -135,19 +155,25 @@ class Turns:
             )
         if item.output is None:
             raise ClientError("missing_field", "item.output is required and missing", field="item.output")
+        own = result_id(call_id)
+        item_id = item.id or own
+        if item_id in self._items or (item_id != own and RESERVED_ID.fullmatch(item_id)):
+            raise ClientError("item_id_taken", "item.id: choose another, or none", field="item.id")
         self._calls[call_id] = item.output
-        item_id = item.id or f"result_{call_id}"
+        self._items.rename(item_id, own)
         shown = function_item(item_id, "function_call_output", call_id, output=item.output)
         self._items.show(shown)
         self._items.keep(shown)
 
-    def _go_on(self, turn: int, request_id: str) -> tuple[ClientMessage, ...]:
+    def _go_on(self, turn: int, rest: AnswerRest | None, request_id: str) -> tuple[ClientMessage, ...]:
         """The client has the results, and wants the rest of the answer: it is another response."""
         results = tuple(
             ev.ToolResultReceived(
                 call=call,
                 output="The client gave no result." if output is None else output,
                 failed=output is None,
+                rest=rest,
+                request_id=request_id,
             )
             for call, output in self._calls.items()
         )
@@ -194,9 +220,10 @@ class Turns:
             keep=lambda item: None if item["id"] == turn_id(turn) else self._items.keep(item),
             metadata=asked.metadata if asked is not None else None,
             audio_format=config.format_object(session.audio.output.format),
-            max_output_tokens=session.max_output_tokens,
+            max_output_tokens=(asked.max_output_tokens if asked is not None else None) or session.max_output_tokens,
         )
         self._response.created()
+        self._connection.emit("rate_limits.updated", rate_limits=[])
 
     def _name_message(self, turn: int) -> str:
         """The first message of a turn has the name that the history has for it."""
@@ -206,6 +233,7 @@ class Turns:
         name = f"{turn_id(turn)}_{count}"
         self._later = {known: place for known, place in self._later.items() if known in self._items}
         self._later[name] = turn, bytes_to_seconds(self._told_bytes, SAMPLE_RATE)
+        self._items.belong(name, turn_id(turn))
         return name
 
     def messages(self, turn: int) -> list[str]:
@@ -255,7 +283,7 @@ class Turns:
         """Why the turn will end."""
         self._failed[turn] = {name: error[name] for name in ("type", "code", "message")}
 
-    def end(self, turn: int, reason: Reason | None) -> None:
+    def end(self, turn: int, reason: Reason | None, *, limited: bool = False) -> None:
         """A turn is over: so is its response, unless it was told of that already."""
         if self._calling == turn:
             self._forget_calls()
@@ -269,6 +297,8 @@ class Turns:
         error = self._failed.pop(turn, None)
         if error is not None or reason is Reason.ERROR_RECOVERY:
             self._finish("failed", error=error)
+        elif reason is None and limited:
+            self._finish("incomplete", reason="max_output_tokens")
         elif reason is None:
             self._finish("completed")
         else:
@@ -289,4 +319,3 @@ class Turns:
         if self._clearing:
             self._clearing = False
             self._connection.emit("output_audio_buffer.cleared", response_id=response.id)
-        self._connection.emit("rate_limits.updated", rate_limits=[])

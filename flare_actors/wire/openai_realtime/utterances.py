@@ -42,6 +42,9 @@ class Utterances:
         self._reader = AudioReader()
         self._input_bytes = 0
         self._utterances: dict[int, _Heard] = {}
+        self._answered_ms = 0
+        """How much audio there was when the latest answer was over."""
+        self._silences = 0
         self._commits: list[str | None] = []
         """Event ids of the client's commits that no words have come for."""
 
@@ -105,6 +108,36 @@ class Utterances:
         if heard.told:
             self._connection.emit(
                 "input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=utterance_id(utterance)
+            )
+
+    def mark_answer(self) -> None:
+        """An answer is over: the user's silence is counted from here."""
+        self._answered_ms = self._now_ms
+
+    def time_out(self) -> None:
+        """The user has been silent for so long that the agent goes on: the silence is an item, without words."""
+        self._silences += 1
+        item_id = f"silence_{self._connection.token}_{self._silences}"
+        now_ms = self._now_ms
+        emit = self._connection.emit
+        emit(
+            "input_audio_buffer.timeout_triggered",
+            item_id=item_id,
+            audio_start_ms=min(self._answered_ms, now_ms),
+            audio_end_ms=now_ms,
+        )
+        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
+        transcribed = self._connection.session.audio.input.transcription is not None
+        shown = message_item(item_id, "user", [{"type": "input_audio", "transcript": "" if transcribed else None}])
+        self._items.show(shown)
+        self._items.keep(shown, own=True)
+        if transcribed:
+            emit(
+                "conversation.item.input_audio_transcription.completed",
+                item_id=item_id,
+                content_index=0,
+                transcript="",
+                usage={"type": "duration", "seconds": (now_ms - self._answered_ms) / _MS},
             )
 
     def take_words(self, utterance: int, text: str) -> None:
