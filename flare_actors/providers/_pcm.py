@@ -10,7 +10,7 @@ from typing import Final
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds
 from flare_actors.errors import ProviderError
 
-__all__ = ["MAX_PHRASE_S", "PcmReader", "WavReader", "wav_file"]
+__all__ = ["MAX_PHRASE_S", "PcmReader", "RawReader", "WavReader", "wav_file"]
 
 MAX_PHRASE_S: Final = 120.0
 """Audio of one phrase: more is speech without end. A phrase is a sentence or two; 25 s is a long one."""
@@ -132,6 +132,57 @@ class WavReader:
                 self._rate = rate
             at += size + size % 2
         return None
+
+
+class RawReader:
+    """One phrase's raw PCM16 mono; or the WAV file that some services give whatever they are asked for.
+
+    Other files would be played as noise, so what begins like one of the common ones is refused.
+
+    Args:
+        source_rate: Hz of raw audio.
+        target_rate: Hz of what is given.
+        mpeg: the service calls it MP3.
+    """
+
+    def __init__(self, source_rate: int, target_rate: int, *, mpeg: bool = False) -> None:
+        self._rates = source_rate, target_rate
+        self._mpeg = mpeg
+        self._head = b""
+        self._reader: PcmReader | WavReader | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be played with this piece; may be empty.
+
+        Raises:
+            ProviderError: it does not end, or is compressed, or a WAV file that ``WavReader`` refuses.
+        """
+        if self._reader is None:
+            self._head += data
+            if len(self._head) < 4:
+                return b""
+            self._reader, data, self._head = self._chosen(), self._head, b""
+        return self._reader.feed(data)
+
+    def finish(self) -> bytes:
+        """The filter's tail.
+
+        Raises:
+            ProviderError: as ``WavReader.finish``.
+        """
+        if self._reader is not None:
+            return self._reader.finish()
+        reader = PcmReader(*self._rates)
+        return reader.feed(self._head) + reader.finish()
+
+    def _chosen(self) -> PcmReader | WavReader:
+        if self._head.startswith(b"RIFF"):
+            return WavReader(self._rates[1])
+        # The sync word of an MP3 frame could be a sample.
+        mpeg = self._mpeg and self._head[0] == 0xFF and self._head[1] & 0xE0 == 0xE0
+        if mpeg or self._head.startswith((b"ID3", b"OggS", b"fLaC")):
+            raise _foreign("a compressed file")
+        return PcmReader(*self._rates)
 
 
 def _foreign(what: str) -> ProviderError:

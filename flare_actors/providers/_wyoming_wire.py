@@ -19,7 +19,7 @@ from flare_actors.providers._http import short
 from flare_actors.providers._sse import error_code
 from flare_actors.providers._wyoming_codec import Decoder, Event, WyomingError, encode
 
-__all__ = ["Connection", "Program", "WyomingServer", "WyomingSettings", "audio_format", "check_uri"]
+__all__ = ["Connection", "ConnectionLost", "Program", "WyomingServer", "WyomingSettings", "audio_format", "check_uri"]
 
 CHUNK_BYTES: Final = 65_536
 DESCRIBE_S: Final = 5.0  # a server that takes a connection answers this from memory, if it is one
@@ -68,6 +68,10 @@ class Program:
     """Its models or voices, by name."""
 
 
+class ConnectionLost(ProviderError):
+    """The server, or the network, has dropped the connection."""
+
+
 class Connection:
     """One TCP connection: events out, events in. Closing it is how Wyoming cancels."""
 
@@ -91,7 +95,7 @@ class Connection:
         try:
             await self._stream.send_all(b"".join(map(encode, events)))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise ProviderError(self._stage, f"{self._name}: the connection was lost") from None
+            raise ConnectionLost(self._stage, f"{self._name}: the connection was lost") from None
 
     async def receive(self) -> Event | None:
         """The next event; None: the connection was closed, by the server or by us.
@@ -106,7 +110,7 @@ class Connection:
             except trio.ClosedResourceError:
                 return None
             except trio.BrokenResourceError:
-                raise ProviderError(self._stage, f"{self._name}: the connection was lost") from None
+                raise ConnectionLost(self._stage, f"{self._name}: the connection was lost") from None
             except WyomingError as error:
                 message = f"{self._name} sends {error}; is it a Wyoming server?"
                 raise ProviderError(self._stage, message, critical=True) from None

@@ -14,7 +14,7 @@ import attrs
 from flare_actors.ports import ALL_LOCALES, Locales, Phrase, SpeechAudio
 from flare_actors.providers._http import HttpApi, HttpProvider, opened, short
 from flare_actors.providers._http_settings import HttpSettings, check_url
-from flare_actors.providers._pcm import PcmReader, WavReader
+from flare_actors.providers._pcm import RawReader, WavReader
 from flare_actors.providers.provider import Provider
 
 __all__ = ["PROVIDER", "OpenAISpeech", "OpenAISpeechSettings", "open_openai_speech"]
@@ -97,7 +97,8 @@ class OpenAISpeech(HttpProvider):
                 if answer.kind.startswith(NO_AUDIO):
                     raise self._api.error(f" answered {short(answer.kind)} instead of audio", critical=True)
                 rate = self.settings.sample_rate
-                reader = PcmReader(rate, rate) if self.settings.format == "pcm" else WavReader(rate)
+                raw = self.settings.format == "pcm"
+                reader = RawReader(rate, rate, mpeg=answer.kind == "audio/mpeg") if raw else WavReader(rate)
                 async for chunk in answer:
                     if pcm := reader.feed(chunk):
                         yield SpeechAudio(phrase=phrase.index, pcm=pcm)

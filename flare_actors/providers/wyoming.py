@@ -21,7 +21,7 @@ from flare_actors.providers._again import RetrySettings
 from flare_actors.providers._beside import beside
 from flare_actors.providers._pcm import PcmReader
 from flare_actors.providers._wyoming_codec import Event
-from flare_actors.providers._wyoming_wire import Connection, WyomingServer, audio_format, check_uri
+from flare_actors.providers._wyoming_wire import Connection, ConnectionLost, WyomingServer, audio_format, check_uri
 from flare_actors.providers.provider import Provider
 
 __all__ = [
@@ -348,9 +348,8 @@ class _Speaking:
                 await self.connection.send(*events)
                 if (event := await self.connection.receive()) is not None:
                     return event
-            except ProviderError as error:
-                if error.critical:
-                    raise
+            except ConnectionLost:
+                pass
             await self.connection.aclose()
             self.connection, _ = await self._server.dial()
         self._used = True

@@ -104,7 +104,9 @@ def test_calls_do_not_depend_on_how_their_arguments_are_cut(arguments, size):
     for index, text in enumerate(written):
         parts.append(piece(index=index, id=f"c{index}", name="f", arguments=text[:size]))
         parts += [piece(index=index, arguments=text[at : at + size]) for at in range(size, len(text), size)]
-    assert calls(read(*parts, STOP, DONE)) == [(f"c{index}", "f", text) for index, text in enumerate(written)]
+    reader = AnswerReader()
+    outputs = [each for part in (*parts, STOP, DONE) for each in reader.feed(part.encode())]
+    assert calls(outputs) == [(f"c{index}", "f", text) for index, text in enumerate(written)]
 
 
 @pytest.mark.parametrize(

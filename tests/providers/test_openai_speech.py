@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flare_actors.errors import ProviderError
 from flare_actors.ports import SpeechAudio, Synthesizer
-from flare_actors.providers._pcm import PcmReader, WavReader, wav_file
+from flare_actors.providers._pcm import PcmReader, RawReader, WavReader, wav_file
 from flare_actors.providers.openai_speech import OpenAISpeech
 
 PCM = (np.sin(np.arange(4_800) / 20) * 8_000).astype("<i2").tobytes()
@@ -96,6 +96,20 @@ async def test_a_wav_file_says_its_rate_and_is_resampled():
     assert len(pcm) // 2 == pytest.approx(24_000, abs=50)
     spectrum = np.abs(np.fft.rfft(np.frombuffer(pcm, "<i2")))
     assert np.argmax(spectrum) * 24_000 / (len(pcm) // 2) == pytest.approx(440, abs=2)
+
+
+@given(st.sets(st.integers(1, 100)))
+def test_a_wav_file_in_place_of_raw_audio_is_read_as_one_and_other_files_are_not_played(cuts):
+    def read(data: bytes, *, mpeg: bool = False) -> bytes:
+        reader = RawReader(16_000, 16_000, mpeg=mpeg)
+        return b"".join(map(reader.feed, cut(data, cuts))) + reader.finish()
+
+    assert read(wav_file(PCM[:200], 16_000)) == PCM[:200]
+    assert read(b"\xff\xfb\x90\x44") == b"\xff\xfb\x90\x44"
+    assert read(b"\x01\x02\x03", mpeg=True) == b"\x01\x02"
+    for foreign in (b"ID3\x04", b"OggS", b"fLaC", b"\xff\xfb\x90\x44"):
+        with pytest.raises(ProviderError, match="a compressed file instead of PCM16"):
+            read(foreign, mpeg=True)
 
 
 def test_it_is_a_synthesizer():

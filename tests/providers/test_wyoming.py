@@ -181,6 +181,20 @@ async def test_a_server_that_closes_after_each_phrase_is_called_again():
     assert len(server.calls) == 3
 
 
+async def test_an_error_at_a_later_phrase_is_told_and_the_phrase_is_not_asked_for_twice():
+    async def tires(call: Call) -> None:
+        await speaks(stops=1)(call)
+        await call.until("synthesize")
+        await call.send("error", text="canary", code="Tired")
+        await trio.sleep_forever()
+
+    async with wyoming(tires, info=tts(joe=["en"])) as server:
+        with pytest.raises(ProviderError, match="failed Tired"):
+            await spoken(server, "One!", "Two!")
+
+    assert len(server.calls) == 1
+
+
 async def test_a_voice_and_its_speaker_are_chosen():
     async with wyoming(speaks(), info=tts(joe=["en_US"], eva=["de_DE"])) as server:
         await spoken(server, "One!", voice="joe", speaker="3")
