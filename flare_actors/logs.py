@@ -43,7 +43,7 @@ SPEECH_FIELDS: Final = frozenset(
         "text",
         "transcript",
     }
-    | {"apology", "idle_prompt", "welcome"}
+    | {"apology", "idle_prompts", "welcome"}
 )
 """Log fields that hold what is said, or what leads to it."""
 

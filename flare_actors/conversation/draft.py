@@ -127,7 +127,7 @@ class BareDraft:
         """The user has said something: it is answered, or waits until somebody asks for the answer."""
         settings = self.c.settings
         due = settings.auto_answer and (committed or settings.turn_detection is TurnDetection.AUTOMATIC)
-        self.set(prompted=False, asked=marks, answer_due=self.c.answer_due or due, unanswered=not due)
+        self.set(prompts=0, asked=marks, answer_due=self.c.answer_due or due, unanswered=not due)
 
     # --- Silence ---------------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,8 @@ class BareDraft:
         if not quiet or not self.c.attached:
             self.wait(idle=None)
         elif self.c.may_prompt:
-            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_prompt_s))
+            wait_s = settings.idle_prompt_s * settings.idle_prompt_growth**self.c.prompts
+            self.wait(idle=max(self.at, self.c.quiet_since + wait_s))
         elif settings.idle_end_s is not None:
             self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))
 

@@ -100,7 +100,7 @@ def _resume(d: BareDraft, turn: Turn, paused_at: float) -> None:
 
 def give_way(d: Draft) -> None:
     """It is an interruption: the floor is the user's."""
-    d.set(confirmed=True, prompted=False)
+    d.set(confirmed=True, prompts=0)
     if d.c.turn is not None:
         d.take_back(Reason.BARGE_IN)
         d.listen(Reason.BARGE_IN)

@@ -172,6 +172,11 @@ class Turn:
         """All that was written so far."""
         return "".join(phrase.text for phrase in self.phrases)
 
+    @property
+    def carries_out_tools(self) -> bool:
+        """The answer waits for the results of tools."""
+        return any(use.output is None for use in self.calls)
+
     def generation_due(self, at: float, timeouts: Timeouts) -> float:
         """Until when something must come of it, if the last thing came at ``at``: not before its tools' own time is up."""
         tools = [use.due for use in self.calls if use.output is None]
@@ -335,8 +340,8 @@ class Conversation:
     """An answer could not be given, and the user has not been told aloud."""
     quiet_since: float = 0.0
     """When it became the user's turn and the user began to say nothing; sounds without words do not count."""
-    prompted: bool = False
-    """The idle prompt was spoken and not answered."""
+    prompts: int = 0
+    """Idle prompts that were spoken since the user said something."""
 
     failures: Failures = Failures()
     stale: int = 0
@@ -350,8 +355,6 @@ class Conversation:
     @property
     def may_prompt(self) -> bool:
         """When the user has been silent for ``idle_prompt_s``, the agent speaks first."""
-        if self.prompted:
-            return False
         if self.settings.idle_answer:
-            return any(isinstance(item, AgentSaid) for item in self.history)
-        return self.settings.idle_prompt is not None
+            return self.prompts == 0 and any(isinstance(item, AgentSaid) for item in self.history)
+        return self.prompts < len(self.settings.idle_prompts)

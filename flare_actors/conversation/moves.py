@@ -298,7 +298,7 @@ class Draft(BareDraft):
         self.interrupt(reason)
         self.stop_hearing(reason)
         self.owe_nothing()
-        self.set(prompted=False)
+        self.set(prompts=0)
         self.go(State.IDLE, reason)
         if self.c.draining:
             self.end(Reason.SHUTDOWN)

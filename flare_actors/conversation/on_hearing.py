@@ -280,7 +280,7 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
     if d.c.turn is not None and only_listens(d, text, overheard=awaited.overheard):
         d.record_user(text, utterance_id(e.utterance))
-        d.set(prompted=False, turn=evolve(d.c.turn, nodded=marks if awaited.answer else d.c.turn.nodded))
+        d.set(prompts=0, turn=evolve(d.c.turn, nodded=marks if awaited.answer else d.c.turn.nodded))
         return
     interrupts = d.c.turn is not None and may_take_floor(d)
     if interrupts:

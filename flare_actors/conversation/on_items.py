@@ -45,7 +45,7 @@ def _insert(d: Draft, e: ItemInsertRequested) -> None:
         d.complain("item_not_found", "the history has no item of that id to come after", field="after")
         return
     item = e.item if e.item.id else evolve(e.item, id=d.new_item_id())
-    d.set(history=insert(history, item, place, d.c.settings.limits.history_items), prompted=False)
+    d.set(history=insert(history, item, place, d.c.settings.limits.history_items), prompts=0)
     d.tell(ItemInserted(item=item, after=history[place - 1].id if place else None))
 
 

@@ -11,7 +11,7 @@ from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import ErrorRaised, SettingsUpdated
 from flare_actors.conversation.requests import SettingsChanged
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Input, Reason, State
+from flare_actors.conversation.states import Input, Mute, Reason, State
 from flare_actors.conversation.table import ACTIVE, MUTED
 
 _RECOGNIZING: Final = ACTIVE - {State.INITIALIZING, State.ERROR}
@@ -61,7 +61,8 @@ def _hear_as_set(d: Draft, old: Settings, new: Settings) -> None:
 def mute_as_set(d: Draft) -> None:
     """After each step: drop the user's audio, or do so no longer, as the client, the settings and the state have it."""
     c = d.c
-    deaf = c.muted or c.settings.input is Input.TEXT or c.state in MUTED[c.settings.mute]
+    tools = c.settings.mute is Mute.TOOLS and c.turn is not None and c.turn.carries_out_tools
+    deaf = c.muted or c.settings.input is Input.TEXT or c.state in MUTED[c.settings.mute] or tools
     if deaf is not c.deaf:
         d.set(deaf=deaf)
         d.emit(SetMute(muted=deaf))

@@ -27,6 +27,14 @@ def _between(low: float, high: float) -> _Validator:
     return attrs.validators.and_(attrs.validators.gt(low), attrs.validators.lt(high))
 
 
+def _from_to(low: float, high: float) -> _Validator:
+    """Between ``low`` and ``high``, both included."""
+    return attrs.validators.and_(attrs.validators.ge(low), attrs.validators.le(high))
+
+
+_prompts: _Validator = attrs.validators.and_(
+    attrs.validators.max_len(16), attrs.validators.deep_iterable(attrs.validators.min_len(1))
+)
 _JUDGED_S = 0.2
 """Silence after which a pause is judged where no answer is begun ahead (then it is at ``soft_endpoint_s``)."""
 
@@ -168,14 +176,19 @@ class Settings:
     """Back-off before a failed recogniser is started again; doubles with each failure in a row."""
     error_retry_s: float = attrs.field(default=1.0, validator=_positive)
     """Back-off after an unknown failure."""
-    idle_prompt: str | None = None
-    """Spoken once when the user has been silent for ``idle_prompt_s``."""
+    idle_prompts: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_prompts)
+    """Spoken one after the other while the user stays silent: the first after ``idle_prompt_s``, and from its first again once
+    the user has said something. At most 16."""
     idle_prompt_s: float = attrs.field(default=30.0, validator=_positive)
+    """The user's silence before the first of ``idle_prompts``."""
+    idle_prompt_growth: float = attrs.field(default=1.5, validator=_from_to(1, 10))
+    """The silence before each further one is this many times as long as the one before."""
     idle_answer: bool = False
-    """In place of ``idle_prompt``, and only behind an answer: the model is asked to go on by itself, once until the user says
+    """In place of ``idle_prompts``, and only behind an answer: the model is asked to go on by itself, once until the user says
     something."""
     idle_end_s: float | None = attrs.field(default=300.0, validator=_optional_positive)
-    """The user silent for this long in a conversation: the conversation ends; None: never."""
+    """The user silent for this long in a conversation, after the last prompt if there are any: the conversation ends; None:
+    never."""
     session_max_s: float | None = attrs.field(default=None, validator=_optional_positive)
     """The session ends when it is this old, whatever is going on; None: never."""
     session_idle_s: float | None = attrs.field(default=600.0, validator=_optional_positive)

@@ -129,6 +129,8 @@ class Mute(_Name):
     """While the welcome is prepared and spoken."""
     SPEAKING = "speaking"
     """While the agent speaks."""
+    TOOLS = "tools"
+    """While the agent carries out tools for an answer; those in the background do not count."""
     ALWAYS = "always"
 
 

@@ -98,12 +98,12 @@ def _user_idle(d: Draft) -> None:
     if not d.c.may_prompt:
         d.end_conversation(Reason.IDLE)
         return
-    d.set(prompted=True)
+    d.set(prompts=d.c.prompts + 1)
     if d.c.settings.idle_answer:
         d.set(wish=Wish(idle=True), asked=Marks(asked=d.at))
         d.reply(TurnKind.RESPONSE)
     else:
-        d.reply(TurnKind.IDLE_PROMPT, d.c.settings.idle_prompt)
+        d.reply(TurnKind.IDLE_PROMPT, d.c.settings.idle_prompts[d.c.prompts - 1])
 
 
 _DEADLINES: Final[Mapping[Wait, Callable[[Draft], None]]] = {

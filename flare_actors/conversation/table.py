@@ -94,6 +94,7 @@ MUTED: Final[Mapping[Mute, frozenset[State]]] = MappingProxyType(
         Mute.NEVER: frozenset(),
         Mute.WELCOME: frozenset({_S.INITIALIZING, _S.PREPARING_WELCOME, _S.PLAYING_WELCOME}),
         Mute.SPEAKING: PLAYING,
+        Mute.TOOLS: frozenset(),  # No state, but what the live turn waits for: ``Turn.carries_out_tools``.
         Mute.ALWAYS: ACTIVE,
     }
 )

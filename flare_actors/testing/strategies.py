@@ -127,7 +127,7 @@ def settings() -> st.SearchStrategy[Settings]:
         barge_in=st.sampled_from(BargeIn),
         false_interruption_s=st.sampled_from([1.0, 1.0, 0.2, 0.0]),
         reconnect_grace_s=st.sampled_from([30.0, 5.0, 0.0]),
-        idle_prompt=st.sampled_from([None, "Are you there?"]),
+        idle_prompts=st.sampled_from([(), ("Are you there?",), ("Hello?", "Still there?")]),
         idle_answer=st.booleans(),
         idle_prompt_s=st.sampled_from([1.0, 30.0]),
         idle_end_s=st.sampled_from([300.0, None, 2.0]),

@@ -99,7 +99,7 @@ def test_several_deadlines_in_one_pause_pass_in_their_order() -> None:
     clock = MockClock()
 
     async def main() -> None:
-        settings = Settings(idle_prompt=None, idle_end_s=20, session_idle_s=10)
+        settings = Settings(idle_prompts=(), idle_end_s=20, session_idle_s=10)
         bench = Bench(settings)
         bench.inbox.put(ClientAttached())
         bench.inbox.put(ConversationStartRequested())

@@ -432,7 +432,7 @@ def test_an_ear_that_does_not_open_is_opened_again_and_in_the_end_critical() -> 
 
 
 def test_nothing_heard_for_long_is_prompted_once_and_then_the_conversation_ends() -> None:
-    core = Core(idle_prompt="Are you there?", idle_prompt_s=20.0, idle_end_s=60.0).starts()
+    core = Core(idle_prompts=("Are you there?",), idle_prompt_s=20.0, idle_end_s=60.0).starts()
     core.passes(19.5)
     assert core.spoken == []
     core.passes(0.6)
@@ -445,6 +445,29 @@ def test_nothing_heard_for_long_is_prompted_once_and_then_the_conversation_ends(
     assert core.state is S.IDLE
     assert core.told(StateChanged)[-1].reason is Reason.IDLE
     assert core.spoken == ["Are you there?"]
+
+
+def test_prompts_follow_each_other_at_growing_intervals_and_begin_anew_once_the_user_has_spoken() -> None:
+    prompts = ("Hello?", "Still there?", "Goodbye then.")
+    core = Core(idle_prompts=prompts, idle_prompt_s=10.0, idle_prompt_growth=2.0, idle_end_s=30.0).starts()
+    for wait_s, prompt in zip((10, 20, 40), prompts, strict=True):
+        core.passes(wait_s - 0.5)
+        before = len(core.spoken)
+        core.passes(0.6)
+        assert core.spoken[before:] == [prompt]
+        core.answers(prompt)
+    core.says("I am here")
+    core.answers("Good. ")
+    core.passes(10.1)
+    assert core.spoken[3:] == ["Hello?"]
+    core.answers("Hello?")
+    for wait_s, prompt in ((20.1, "Still there?"), (40.1, "Goodbye then.")):
+        core.passes(wait_s)
+        core.answers(prompt)
+    core.passes(29.5)
+    assert core.state is S.LISTENING
+    core.passes(0.6)
+    assert core.state is S.IDLE
 
 
 def test_a_session_without_a_conversation_ends_after_its_own_time() -> None:

@@ -322,7 +322,7 @@ def test_nobody_is_idle_whose_earlier_words_are_still_being_understood() -> None
 
 
 def test_a_user_who_answers_is_prompted_again_later() -> None:
-    core = Core(idle_prompt="Are you there?", idle_prompt_s=20.0).starts()
+    core = Core(idle_prompts=("Are you there?",), idle_prompt_s=20.0).starts()
     core.passes(21)
     core.answers("Are you there?")
     core.says("yes")
@@ -332,7 +332,7 @@ def test_a_user_who_answers_is_prompted_again_later() -> None:
 
 
 def test_a_client_that_is_away_is_neither_prompted_nor_idle() -> None:
-    core = Core(idle_prompt="Are you there?", idle_prompt_s=5.0, idle_end_s=10.0).starts()
+    core = Core(idle_prompts=("Are you there?",), idle_prompt_s=5.0, idle_end_s=10.0).starts()
     core.happens(ev.ClientDetached())
     core.passes(25)
     assert core.spoken == []

@@ -79,7 +79,7 @@ def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> N
             assert not any((*flags, after.confirmed, after.overheard, after.unheard, after.paused))
             assert (after.floor, after.hearing) == (Floor.SILENT, Hearing.STOPPED)
             if after.state is S.IDLE:
-                assert not after.prompted
+                assert after.prompts == 0
                 waits = {wait for wait in Wait if getattr(after.deadlines, wait.value) is not None}
                 assert waits <= {Wait.SESSION_IDLE, Wait.GRACE, Wait.DRAIN}
                 assert Wait.SESSION_IDLE in waits

@@ -31,7 +31,7 @@ MOST_STATES = {"nightly": 100_000, "ci": 6_000}.get(os.environ.get("HYPOTHESIS_P
 SETTINGS = Settings(
     welcome="Hello.",
     apology="I am sorry.",
-    idle_prompt="Are you there?",
+    idle_prompts=("Are you there?",),
     limits=Limits(same_failures=2, say_queue=1, history_items=4),
 )
 

@@ -41,7 +41,9 @@ PHRASE = "canary phrase"
 KEY = "canary-key"
 RATE = 16_000
 SPEECH = bytes(RATE // 2) + tone(0.8) + bytes(RATE * 3)
-SETTINGS = Settings(welcome=f"Welcome, {PHRASE}.", apology=f"Sorry, {PHRASE}.", idle_prompt=f"Still there, {PHRASE}?")
+SETTINGS = Settings(
+    welcome=f"Welcome, {PHRASE}.", apology=f"Sorry, {PHRASE}.", idle_prompts=(f"Still there, {PHRASE}?",)
+)
 STREAM_FAULTS = [
     Fault(at=at, act=act)
     for at in At

@@ -264,7 +264,7 @@ async def test_a_recording_in_one_single_message_loses_nothing(autojump_clock: M
 
 
 async def test_silence_for_long_prompts_once_and_then_ends_the_conversation(autojump_clock: MockClock) -> None:
-    settings = Settings(idle_prompt="Are you there?", idle_prompt_s=20, idle_end_s=60, session_idle_s=100)
+    settings = Settings(idle_prompts=("Are you there?",), idle_prompt_s=20, idle_end_s=60, session_idle_s=100)
     async with listening(scripted_agent(settings=settings)) as talk:
         await talk.client.wait_closed()
     assert talk.heard() == ["Are you there?"]

@@ -21,9 +21,10 @@ from flare_actors.conversation.notices import (
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Input, Mute, Output, Reason, State, TurnDetection
 from flare_actors.errors import SessionError, UnsupportedLocale
-from flare_actors.ports import AudioOut
+from flare_actors.ports import AudioOut, ToolCall
 from flare_actors.providers.scripted import ScriptedRecognizer, tone
 from flare_actors.testing import scripted_agent
+from flare_actors.tools import tool
 
 MANUAL = Settings(turn_detection=TurnDetection.MANUAL)
 
@@ -191,3 +192,31 @@ async def test_a_session_has_a_maximum_length_that_can_be_changed(autojump_clock
         assert await talk.session.wait_ended() is Reason.TIME_LIMIT
         assert trio.current_time() - started == pytest.approx(50.0, abs=1.0)
         assert talk.session.conversation.state is State.ENDED
+
+
+@pytest.mark.parametrize("mute", [Mute.NEVER, Mute.TOOLS])
+async def test_while_tools_are_carried_out_the_user_may_be_muted(autojump_clock: MockClock, mute: Mute) -> None:
+    @tool
+    async def look_up() -> str:
+        """Look something up."""
+        await trio.sleep(4)
+        return "found"
+
+    call = ToolCall(call="x1", name="look_up", arguments="{}")
+    agent = scripted_agent(
+        answers=[[call], "It is there.", "What now?"],
+        transcripts=["never mind", "thank you"],
+        tools=[look_up],
+        settings=Settings(mute=mute, output=Output.TEXT),
+    )
+    async with listening(agent) as talk:
+        await talk.client.send(TextReceived(text="where is it"))
+        await trio.sleep(1)
+        await talk.ask()
+        await talk.wait_turns(1)
+        await trio.sleep(4)
+        await talk.ask()
+        await talk.wait_turns(2)
+    muted = mute is Mute.TOOLS
+    assert talk.heard()[0] == ("It is there." if muted else "")
+    assert len(talk.said()) == (1 if muted else 2), "the microphone is heard again afterwards"

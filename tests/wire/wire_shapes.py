@@ -160,7 +160,7 @@ def notice(kind: type) -> st.SearchStrategy[object]:
         | st.builds(Instructed, id=of(ID), text=of(str)),
     }
     fields = attrs.fields(attrs.resolve_types(kind))
-    given = {field.name: by_name.get(field.name, of(field.type)) for field in fields}
+    given = {field.name: by_name[field.name] if field.name in by_name else of(field.type) for field in fields}
     if "turn" in given:
         required = attrs.fields_dict(kind)["turn"].default is attrs.NOTHING
         given["turn"] = TURNS if required else TURNS | st.none()

@@ -89,7 +89,7 @@ class RealtimeCodec:
     @property
     def settings(self) -> Settings:
         """What the session is to be opened with: this protocol has no welcome, and no coming back."""
-        quiet = attrs.evolve(self._agent_settings, welcome=None, idle_prompt=None, reconnect_grace_s=0.0)
+        quiet = attrs.evolve(self._agent_settings, welcome=None, idle_prompts=(), reconnect_grace_s=0.0)
         return wanted(self._connection.chosen, quiet).settings
 
     def opening(self) -> tuple[ClientMessage, ...]:
