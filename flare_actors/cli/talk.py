@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
@@ -107,6 +107,7 @@ def _tell(notice: Notice) -> None:
         TranscriptReceived,
         TurnEnded,
     )
+    from flare_actors.errors import Stage
 
     match notice:
         case TranscriptReceived(final=True, text=text) if text.strip():
@@ -117,8 +118,10 @@ def _tell(notice: Notice) -> None:
             click.echo(f"  says: {text.strip()}", err=True)
         case TurnEnded(reason=reason) if reason is not None:
             click.echo(f"  stopped: {reason.value}", err=True)
-        case ErrorRaised(message=message):
-            click.echo(f"  error: {message}", err=True)
+        case ErrorRaised(code=code, message=message):
+            engine = code.removesuffix("_failed") in get_args(Stage)
+            why = " (`flare-actors doctor` asks the engines what is wrong)" if engine else ""
+            click.echo(f"  error: {message}{why}", err=True)
         case _:
             pass
 

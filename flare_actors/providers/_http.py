@@ -271,6 +271,8 @@ class Answer:
         self._chunks = response.aiter_bytes()
         self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         """The content type; empty: there is none."""
+        # Some servers forget the line feeds after their last event.
+        self._end = b"\n\n" if self.kind == "text/event-stream" else b""
 
     def __aiter__(self) -> Answer:
         return self
@@ -280,6 +282,11 @@ class Answer:
 
         try:
             return await anext(self._chunks)
+        except StopAsyncIteration:
+            end, self._end = self._end, b""
+            if not end:
+                raise
+            return end
         except httpx2.HTTPError as error:
             raise self._api.error(f" broke off its answer: {type(error).__name__}") from None
 

@@ -90,6 +90,10 @@ def test_a_locale_that_an_engine_does_not_know_is_exit_2(run, question, tmp_path
         (NothingHeard(utterance=1), "heard nothing"),
         (TurnEnded(turn=1, reason=Reason.BARGE_IN, heard="a"), "stopped: barge_in"),
         (ErrorRaised(code="x", message="the model is gone", recoverable=True), "error: the model is gone"),
+        (
+            ErrorRaised(code="llm_failed", message="no answer", recoverable=True),
+            "error: no answer (`flare-actors doctor` asks the engines what is wrong)",
+        ),
     ],
 )
 def test_trouble_is_told_while_it_happens(capsys, notice, told):

@@ -192,6 +192,12 @@ async def test_a_stream_may_be_written_in_the_ways_that_the_standard_allows():
         assert text(await ask(chat)) == "Hi."
 
 
+@pytest.mark.parametrize("last", [STOP.strip(), "data: [DONE]", "data: [DONE]\n"])
+async def test_a_last_event_that_is_not_ended_is_one(last):
+    async with serving(script(event("Hi."), last)) as (chat, _):
+        assert text(await ask(chat)) == "Hi."
+
+
 async def test_a_server_that_ends_without_saying_done_has_still_answered():
     async with serving(script(event("Hi."), STOP)) as (chat, _):
         assert text(await ask(chat)) == "Hi."
