@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 from compose_kit import ASK, HANG, RAISE, answer, faults, model, on_virtual_time, took
@@ -198,6 +200,17 @@ async def test_it_is_told_when_one_breaks_and_when_it_works_again_and_not_at_eve
     assert (broken, mended) == (True, False)
     assert "scripted failure" in why.message
     assert {each[0] for each in told} == {cloud}
+
+
+async def test_a_probe_that_hangs_is_not_the_last_one_even_where_there_is_no_limit(autojump_clock):
+    cloud = model("From the cloud.", faults=[RAISE, HANG])
+    patient = Attempts(connect_s=math.inf, first_s=math.inf, gap_s=math.inf)
+    async with fallback([cloud, model("From here.")], attempts=patient) as both:
+        for _ in range(4):
+            await answer(both)
+            await trio.sleep(60)
+        assert cloud.open_streams == 0
+        assert await answer(both) == "From the cloud."
 
 
 async def test_a_probe_ends_with_the_block(autojump_clock):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -18,6 +18,8 @@ from flare_actors.providers.compose.settings import NO_LIMIT, Attempts, Switchin
 __all__ = ["Candidate", "Candidates"]
 
 P = TypeVar("P")
+# One that may take any time to answer may not take any time to show that it works: it would never be probed again.
+PROBE_S: Final = 30.0
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -140,7 +142,10 @@ class Candidates(Generic[P]):
             return  # another stream's probe was first
         with breaker.probe():
             try:
-                await attempt(candidate)
+                with trio.move_on_after(PROBE_S) as patience:
+                    await attempt(candidate)
+                if patience.cancelled_caught:
+                    raise ProviderTimeout(self.stage, f"{self.stage} provider gave nothing for {PROBE_S:g} s (probe)")
             except ProviderError as error:
                 candidate.failed(error)
             else:
