@@ -20,6 +20,7 @@ The rooms, from the bottom up (each may use what stands before it):
 
 from typing import TYPE_CHECKING
 
+from flare_actors.actors.speech import HeardOfSpeech, Speech
 from flare_actors.agent import Agent
 from flare_actors.audio import AudioFormat
 from flare_actors.conversation.model import Conversation
@@ -81,6 +82,7 @@ __all__ = [
     "Conversation",
     "FlareError",
     "HeardAudio",
+    "HeardOfSpeech",
     "LanguageModel",
     "LimitReached",
     "Limits",
@@ -101,6 +103,7 @@ __all__ = [
     "SessionError",
     "SessionStatistics",
     "Settings",
+    "Speech",
     "SpeechAudio",
     "State",
     "SttMode",

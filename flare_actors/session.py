@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from flare_actors.actors.speech import Speech
 from flare_actors.actors.tree import SessionStatistics, Tree
 from flare_actors.agent import Agent
 from flare_actors.audio import BYTES_PER_SAMPLE
@@ -91,8 +92,15 @@ class Session:
         """
         self._ask(ev.ConversationEndRequested())
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, interruptible: bool = True) -> Speech:
         """Have ``text`` said as soon as the floor is free.
+
+        Args:
+            text: what is said.
+            interruptible: the user's words may stop it. Else it is said to its end, and what the user said or typed meanwhile
+                is answered after it; ``interrupt`` (the stop button) and the end of the conversation stop it all the same.
+
+        Gives what tells whether, and how much of it, was heard.
 
         Raises:
             SessionClosed: the session has ended.
@@ -106,15 +114,21 @@ class Session:
             raise SessionError(
                 f"the text has {len(text)} characters; at most {limit} (limits.text_chars) are said at once"
             )
-        self._ask(ev.SayRequested(text=text))
+        ticket, speech = self._tree.speeches.make()
+        self._ask(ev.SayRequested(text=text, interruptible=interruptible, ticket=ticket))
+        return speech
 
-    def respond(self, instructions: str | None = None, *, replace: bool = False, output: Output | None = None) -> None:
+    def respond(
+        self, instructions: str | None = None, *, replace: bool = False, output: Output | None = None
+    ) -> Speech:
         """Have the agent answer now: what was said so far, or out of its own accord if the user has said nothing new.
 
         Args:
             instructions: for this answer alone, after the agent's own; they do not enter the history.
             replace: ... in place of the agent's own.
             output: for this answer alone; default: as the settings say.
+
+        Gives what tells whether, and how much of it, was heard.
 
         Raises:
             SessionClosed: the session has ended.
@@ -126,7 +140,9 @@ class Session:
             raise SessionError(
                 f"the instructions have {len(instructions)} characters; at most {limit} (limits.text_chars) are taken"
             )
-        self._ask(ev.ResponseRequested(instructions=instructions, replace=replace, output=output))
+        ticket, speech = self._tree.speeches.make()
+        self._ask(ev.ResponseRequested(instructions=instructions, replace=replace, output=output, ticket=ticket))
+        return speech
 
     def update(self, **values: object) -> Settings:
         """Change settings from now on; what is under way already (an utterance, an answer) goes on as it began.
@@ -278,6 +294,7 @@ class Session:
         finally:
             self._tree.outbox.close()
             self._ended.set()
+            self._tree.speeches.close(self.ended)
             if self._link_scope is not None:
                 self._link_scope.cancel(reason="the session is over")
 

@@ -15,6 +15,7 @@ from flare_actors.actors.performer import Performer
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
 from flare_actors.actors.speaker import Speaker
+from flare_actors.actors.speech import Speeches
 from flare_actors.actors.supervision import Lingering
 from flare_actors.agent import Agent
 from flare_actors.conversation import commands as do
@@ -81,6 +82,7 @@ class Tree:
         self._nursery: trio.Nursery | None = None
         self.starting = False
         """A conversation was asked for, and the core has not begun it yet."""
+        self.speeches = Speeches()
         clock = Clock()
         self.inbox = Inbox(clock)
         self.outbox = Outbox(self.inbox.overload)
@@ -118,7 +120,7 @@ class Tree:
             clock=clock,
             inbox=self.inbox,
             perform=self._perform,
-            observers=observers,
+            observers=(self.speeches, *observers),
         )
 
     @property

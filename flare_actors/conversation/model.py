@@ -22,6 +22,7 @@ __all__ = [
     "Failures",
     "Hearing",
     "Marks",
+    "Saying",
     "Settling",
     "Speculation",
     "Turn",
@@ -118,6 +119,16 @@ class Wish:
     idle: bool = False
     """Nobody has asked: the user has been silent for long."""
     request_id: str | None = None
+    ticket: int | None = None
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Saying:
+    """Something that the embedder wants said."""
+
+    text: str = attrs.field(repr=False)
+    interruptible: bool = True
+    ticket: int | None = None
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -136,6 +147,20 @@ class Turn:
         """Nothing of it enters the history."""
         return self.wish is not None and self.wish.aside
 
+    saying: Saying | None = None
+    """What of the embedder's it says."""
+
+    @property
+    def interruptible(self) -> bool:
+        """The user's words may stop it."""
+        return self.saying is None or self.saying.interruptible
+
+    @property
+    def ticket(self) -> int | None:
+        """The ticket of whoever asked for it."""
+        asked = self.saying or self.wish
+        return None if asked is None else asked.ticket
+
     waiting: bool = False
     """Its request is not built yet: it waits for the word on what was heard of the turn before."""
     phrases: tuple[SpokenPhrase, ...] = ()
@@ -143,8 +168,6 @@ class Turn:
     """The tools that were called for it, in the order in which they began."""
     generated_s: float | None = None
     """Seconds of audio generated in all; None while more may come."""
-    interruptible: bool = True
-    """The user's words may stop it."""
     playing: bool = False
     """Its first audio has left for the client."""
     paused_at: float | None = None
@@ -334,7 +357,7 @@ class Conversation:
     history: tuple[HistoryItem, ...] = ()
     items: int = 0
     """Names given to items that are neither utterances nor turns."""
-    says: tuple[str, ...] = attrs.field(default=(), repr=False)
+    says: tuple[Saying, ...] = attrs.field(default=(), repr=False)
     """Waiting for the floor."""
     apology_due: bool = False
     """An answer could not be given, and the user has not been told aloud."""

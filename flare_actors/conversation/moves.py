@@ -21,7 +21,7 @@ from flare_actors.conversation.commands import (
 from flare_actors.conversation.draft import BareDraft
 from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.interruption import LAST_WORDS_S, contest
-from flare_actors.conversation.model import Hearing, Marks, Settling, Turn
+from flare_actors.conversation.model import Hearing, Marks, Saying, Settling, Turn
 from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, TurnEnded, TurnStarted
 from flare_actors.conversation.speculation import answer_request, release, withdraw
 from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
@@ -82,16 +82,16 @@ class Draft(BareDraft):
         elif self.c.apology_due:
             self.reply(TurnKind.APOLOGY, self.c.settings.apology)
         elif self.c.says:
-            text, *rest = self.c.says
+            saying, *rest = self.c.says
             self.set(says=tuple(rest))
-            self.reply(TurnKind.SAY, text)
+            self.reply(TurnKind.SAY, saying.text, saying)
         elif self.c.report_due:
             self.set(asked=Marks(asked=self.at))
             self.reply(TurnKind.RESPONSE)
 
     # --- Turns -----------------------------------------------------------------------------------------------------------
 
-    def reply(self, kind: TurnKind, text: str | None = None) -> None:
+    def reply(self, kind: TurnKind, text: str | None = None, saying: Saying | None = None) -> None:
         """Open a new turn: ask the model (``RESPONSE``), or have ``text`` spoken."""
         if kind is TurnKind.RESPONSE and release(self):
             return
@@ -104,7 +104,7 @@ class Draft(BareDraft):
         wish = self.c.wish if answers else None
         output = self.c.settings.output if wish is None or wish.output is None else wish.output
         waiting = kind is TurnKind.RESPONSE and any(not s.settled for s in self.c.settling)
-        turn = Turn(number=number, kind=kind, output=output, wish=wish, waiting=waiting, marks=marks)
+        turn = Turn(number=number, kind=kind, output=output, wish=wish, saying=saying, waiting=waiting, marks=marks)
         self.set(turns=number, turn=turn)
         if answers:
             self.set(answer_due=False, unanswered=False, wish=None)

@@ -27,7 +27,7 @@ from flare_actors.conversation.events import (
     TransportFailed,
 )
 from flare_actors.conversation.items import HistoryItem
-from flare_actors.conversation.model import Hearing, Marks, Wish
+from flare_actors.conversation.model import Hearing, Marks, Saying, Wish
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import InputCleared
 from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind
@@ -90,6 +90,10 @@ def on_text(d: Draft, e: TextReceived) -> None:
 def _answer_at_once(d: Draft, text: str) -> None:
     """Typed text is a confirmed barge-in: whatever the agent is at, the answer to it comes next."""
     had_turn = d.c.turn is not None
+    if d.c.turn is not None and not d.c.turn.interruptible:
+        d.record_user(text)
+        d.owe(Marks(asked=d.at))
+        return
     d.interrupt(Reason.BARGE_IN)
     d.record_user(text)
     d.owe(Marks(asked=d.at))
@@ -165,6 +169,7 @@ def on_response_requested(d: Draft, e: ResponseRequested) -> None:
             items=e.items,
             aside=e.aside,
             request_id=e.request_id,
+            ticket=e.ticket,
         )
         d.set(wish=wish, answer_due=True, asked=Marks(asked=d.at))
         d.use_floor()
@@ -231,7 +236,8 @@ def on_say(d: Draft, e: SayRequested) -> None:
     elif len(d.c.says) >= limits.say_queue:
         d.complain("say_queue_full", f"{limits.say_queue} texts wait to be said already; wait until one was said")
     else:
-        d.set(says=(*d.c.says, e.text.strip()))
+        saying = Saying(text=e.text.strip(), interruptible=e.interruptible, ticket=e.ticket)
+        d.set(says=(*d.c.says, saying))
         d.use_floor()
 
 

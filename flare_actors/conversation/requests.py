@@ -146,6 +146,8 @@ class ResponseRequested(Request):
     """What is answered, in place of the history; None: the history."""
     aside: bool = False
     """Nothing of it enters the history."""
+    ticket: int | None = None
+    """As in ``SayRequested``; None: the client asks."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -245,6 +247,10 @@ class SayRequested(Fact):
     """The embedder wants this said as soon as the floor is free."""
 
     text: str = attrs.field(repr=False)
+    interruptible: bool = True
+    """The user's words may stop it; else they are answered after it."""
+    ticket: int | None = None
+    """The session's name for it, by which it tells the embedder what became of it."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -41,7 +41,7 @@ from flare_actors.conversation.notices import (
     TurnEnded,
     TurnStarted,
 )
-from flare_actors.conversation.states import Floor, Output, State, TurnKind
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PLAYING, TRANSITIONS
 from flare_actors.observe import Observer
 
@@ -114,7 +114,7 @@ class ConversationChecker(Observer):
             check_value(after)
             _check_transitions(before, after, [notice for notice in notices if isinstance(notice, StateChanged)])
             _check_counters(before, after)
-            _check_commands(before, after, commands)
+            _check_commands(before, event, after, commands)
             self._check_replies(event, after, commands)
             self._check_pauses(after, commands)
             self._check_ear(commands)
@@ -386,8 +386,13 @@ def _check_counters(before: Conversation, after: Conversation) -> None:
     assert after.stale >= before.stale, "late facts are counted, not uncounted"
 
 
-def _check_commands(before: Conversation, after: Conversation, commands: tuple[Command, ...]) -> None:
+def _check_commands(before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]) -> None:
     assert len(commands) <= _MOST_COMMANDS, f"{len(commands)} commands for one event"
+    turn = before.turn
+    if turn is not None and not turn.interruptible:
+        stopped = CancelReply(turn=turn.number, reason=Reason.BARGE_IN) in commands
+        asked = isinstance(event, ev.InterruptRequested | ev.ItemTruncateRequested)
+        assert asked or not stopped, "what may not be interrupted is stopped by nobody's words"
     settings = after.settings
     for command in commands:
         if isinstance(command, StartStt):

@@ -273,7 +273,7 @@ def moves() -> st.SearchStrategy[Move]:
         st.sampled_from(_PLAIN),
         st.sampled_from(_PLAIN),
         st.builds(ev.TextReceived, text=_said()),
-        st.builds(ev.SayRequested, text=_said()),
+        st.builds(ev.SayRequested, text=_said(), interruptible=st.booleans()),
         st.builds(
             ev.ResponseRequested,
             instructions=st.none() | _said(),

@@ -58,14 +58,15 @@ def make_agent() -> Agent:
     )
 
 
-def once(how: Play, step: int | None) -> tuple[int, State, list[Reason | None]]:
-    """Play it, see that nothing is left, and tell: its steps, where it was, why it ended."""
+def once(how: Play, step: int | None) -> tuple[int, tuple[State, bool], list[Reason | None]]:
+    """Play it, see that nothing is left, and tell: its steps, where it was and whether it stood still, why it ended."""
     with nothing_is_left():
         world, steps = play(how, make_agent(), step)
         check(world)
-        state, ended = world.log.conversation.state, world.log.ended
+        conversation, ended = world.log.conversation, world.log.ended
+        still = conversation.turn is not None and conversation.turn.paused_at is not None
         del world
-    return steps, state, ended
+    return steps, (conversation.state, still), ended
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -78,7 +79,8 @@ def test_a_session_cancelled_at_any_step_leaves_nothing(how: Play, part: int) ->
     seen = {once(how, step)[1] for step in range(part * stride, steps, PARTS * stride)}
     # It was really cancelled everywhere, and not only at its end.
     if how in {embedded, simple}:
-        assert seen >= set(State) - {State.ERROR, State.ENDED}
+        assert {state for state, _ in seen} >= set(State) - {State.ERROR, State.ENDED}
+        assert (State.PLAYING_RESPONSE, True) in seen
 
 
 def test_the_leak_check_itself_finds_what_is_left() -> None:

@@ -101,7 +101,7 @@ class Player:
                 await client.wait_until(lambda c: c.turn is not None, 2.0)
                 await client.send(ev.InterruptRequested())
             case "say":
-                self._session.say("Said by the embedder.")
+                self._session.say("Said by the embedder.", interruptible=move.amount < 0.6)
             case "mute":
                 await client.send(ev.MuteRequested(muted=True))
                 await client.say(0.5)
