@@ -111,7 +111,7 @@ def test_the_official_sdk_writes_speaks_and_interrupts(server: tuple[str, bytes]
         await connection.conversation.item.create(item=TEXT)
         await connection.response.create()
         done = await spoken.wait("response.done")
-        assert done.response.status == "completed"
+        assert done.response.status in {"completed", "incomplete"}  # the embedded brain may have no more than 48 tokens
         assert done.response.output[0].content[0].text
         await connection.session.update(session={"type": "realtime", "output_modalities": ["audio"]})
         await spoken.speak(speech + SILENCE)
