@@ -3,8 +3,8 @@
     python examples/custom_provider.py
 
 A provider is an object with one method (and, for ears and voices, two facts about itself): an async context manager that
-gives an async iterator. No base class, no registration. Timeouts, cancellation and retries are the session's business;
-what fails raises ``ProviderError``.
+gives an async iterator. No base class, no registration. Timeouts and cancellation are the session's business; what fails
+raises ``ProviderError`` (``compose.with_retries`` asks again).
 """
 
 from __future__ import annotations
