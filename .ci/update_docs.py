@@ -1,4 +1,4 @@
-"""Write the generated parts of the docs anew: the settings' reference, the protocols' tables, the diagram from the table.
+"""Write the generated parts of the docs anew: the reference of settings, the protocols' tables, the diagram, the timelines.
 
 The tests of each say when it is needed.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+
+import timelines
 
 from flare_actors.config.describe import markdown
 from flare_actors.conversation.diagram import mermaid
@@ -29,4 +31,5 @@ if __name__ == "__main__":
     for side in ("client", "server"):
         write("protocol.md", side, f"{schema.tables(side).strip()}\n")
     write("openai-realtime.md", "events", f"\n{realtime.tables()}\n")
+    timelines.write()
     write("design.md", "diagram", f"```mermaid\n{mermaid()}```\n")
