@@ -23,7 +23,7 @@ import trio
 from flare_actors.audio import seconds_to_bytes
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.notices import PlaybackCleared, TurnEnded
+from flare_actors.conversation.notices import PlaybackCleared, PlaybackPaused, PlaybackResumed, TurnEnded
 from flare_actors.conversation.states import State
 from flare_actors.errors import LinkClosed
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
@@ -126,6 +126,10 @@ class ScriptedClient:
         self._link: _Link | None = None
         self._got: dict[int, int] = {}
         """Bytes by turn."""
+        self._still: tuple[int, float] | None = None
+        """The turn in which it stands still, and since when."""
+        self._stood_s: dict[int, float] = {}
+        """How long it has stood still in each turn, in all."""
         self._over: set[int] = set()
         """Turns that have ended or were cleared."""
 
@@ -173,10 +177,21 @@ class ScriptedClient:
                 if turn not in self._got and self._playback is Playback.HONEST:
                     self._nursery.start_soon(self._report, client, turn, name="report")
                 self._got[turn] = self._got.get(turn, 0) + len(pcm)
+            case PlaybackPaused(turn=turn):
+                self._still = (turn, trio.current_time())
+            case PlaybackResumed(turn=turn):
+                self._stood_s[turn] = self._stood(turn)
+                self._still = None
             case PlaybackCleared(turn=turn) | TurnEnded(turn=turn):
+                self._still = None if self._still is not None and self._still[0] == turn else self._still
                 self._over.add(turn)
             case _:
                 pass
+
+    def _stood(self, turn: int) -> float:
+        """How long it has stood still in that turn until now."""
+        still = trio.current_time() - self._still[1] if self._still is not None and self._still[0] == turn else 0.0
+        return self._stood_s.get(turn, 0.0) + still
 
     async def _report(self, client: MemoryClient, turn: int) -> None:
         begun = trio.current_time()
@@ -184,7 +199,7 @@ class ScriptedClient:
         try:
             while not client.closed and turn not in self._over:
                 await trio.sleep(_REPORT_S)
-                played = min(self._got[turn] / (2 * self._rate), trio.current_time() - begun)
+                played = min(self._got[turn] / (2 * self._rate), trio.current_time() - begun - self._stood(turn))
                 if played > told:
                     told = played
                     await client.send(ev.PlaybackProgressed(turn=turn, played_s=played))

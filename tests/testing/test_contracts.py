@@ -414,6 +414,7 @@ class ReadsOn(RunsOn, Ear):
     ("make", "rule", "words"),
     [
         (NoRate, "it says what it takes", "sample_rate is None"),
+        (PartialsUnknown, "it says what it takes", "`partials` is NoneType, not bool"),
         (LocaleIsText, "it says what it takes", "locales is 'en-US'"),
         (AnyLocale, "an unknown locale is refused", "raise UnsupportedLocale"),
         (TwoFinals, "a stream is whole", "2 final transcripts"),
