@@ -10,7 +10,7 @@ from flare_actors.conversation.events import (
     ItemTruncateRequested,
 )
 from flare_actors.conversation.history import AgentSaid, HistoryItem, amend, cut, insert
-from flare_actors.conversation.items import RESERVED_ID, turn_id
+from flare_actors.conversation.items import RESERVED_ID, ToolReturned, turn_id
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import ItemDeleted, ItemInserted, ItemShown, ItemTruncated
 from flare_actors.conversation.on_client import report_played
@@ -22,7 +22,7 @@ def on_insert(d: Draft, e: ItemInsertRequested) -> None:
     limit = d.c.settings.limits.text_chars
     if d.c.state is State.IDLE:
         d.complain("not_started", "no conversation is going on; start one first")
-    elif not e.item.text.strip():
+    elif not e.item.text.strip() and not isinstance(e.item, ToolReturned):
         d.complain("empty_text", "the text is empty; send at least one word", field="text")
     elif len(e.item.text) > limit:
         d.complain(

@@ -11,7 +11,7 @@ from realtime_kit import SILENCE, Client, agent, realtime
 
 from flare_actors.conversation.settings import Limits
 from flare_actors.ports import LanguageModel, ToolCall
-from flare_actors.providers.scripted import ScriptedLanguageModel
+from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, tone
 
 TEXT = {"output_modalities": ["text"]}
 
@@ -93,16 +93,16 @@ async def test_a_response_has_its_own_tools_and_choice(clock) -> None:
         assert model.offers == [("c",), (), ("b",), ("a", "b")]
         await client.say("response.create", event_id="wrong", response={"tools": [function("c")] * 2})
         error = await client.wait_error()
-        assert (error["event_id"], error["param"]) == ("wrong", "tools")
+        assert (error["event_id"], error["param"]) == ("wrong", "response.tools")
         await client.say("response.create", response={"tool_choice": {"type": "function", "name": "zzz"}})
-        assert (await client.wait_error())["param"] == "tool_choice.name"
+        assert (await client.wait_error())["param"] == "response.tool_choice.name"
 
 
 async def test_more_tools_than_the_session_takes_are_refused_with_the_culprit_s_id(clock) -> None:
     async with realtime(agent(limits=Limits(tools=1))) as client:
         await client.say("session.update", event_id="many", session={"tools": [function("a"), function("b")]})
         error = await client.wait_error()
-        assert (error["event_id"], error["param"]) == ("many", "tools")
+        assert (error["event_id"], error["param"]) == ("many", "session.tools")
         await client.say("session.update", session={"tools": [function("a")]})
         assert len((await client.wait("session.updated"))["session"]["tools"]) == 1
 
@@ -255,3 +255,55 @@ async def test_a_later_message_of_an_answer_leaves_with_the_first_one(clock) -> 
         await respond(client)
         said = [each.content for each in model.requests[-1] if each.role != "system"]
         assert said == ["how is the weather?", "", "sunny", "behind it"]
+
+
+async def test_calls_that_were_made_elsewhere_and_their_results_can_be_put_in(clock) -> None:
+    used, model = calling("Yes.")
+    async with realtime(used) as client:
+        await client.write("how is the weather?")
+        call = {"type": "function_call", "call_id": "old1", "name": "get_weather", "arguments": '{"city": "Bonn"}'}
+        await client.say("conversation.item.create", item=call)
+        await give(client, {"call_id": "old1"}, output="")
+        await client.write("thanks")
+        await respond(client)
+        shown = [(each.role, each.content) for each in model.requests[-1][1:]]
+        assert shown == [("user", "how is the weather?"), ("assistant", ""), ("tool", ""), ("user", "thanks")]
+        assert model.requests[-1][2].calls[0].arguments == '{"city": "Bonn"}'
+        await give(client, {"call_id": "nobody"})
+        assert (await client.wait_error())["code"] == "invalid_tool_call_id"
+        for wrong, code in (
+            ({"arguments": "[1]"}, "invalid_value"),
+            ({"name": None}, "missing_required_parameter"),
+            ({"call_id": "old1"}, "item_id_taken"),
+        ):
+            await client.say("conversation.item.create", item={**call, "call_id": "old2", **wrong})
+            assert (await client.wait_error())["code"] == code
+
+
+# --- Commits ------------------------------------------------------------------------------------------------------------
+
+MANUAL = {"audio": {"input": {"turn_detection": None}}}
+
+
+async def test_a_commit_is_of_what_was_said_before_and_of_what_is_being_said(clock) -> None:
+    async with realtime(agent(max_utterance_s=1.5), session=MANUAL) as client:
+        await client.speak(tone(2.5, 24_000))
+        await client.say("input_audio_buffer.commit")
+        await trio.sleep(3)
+        client.hear_now()
+        said = client.all("conversation.item.input_audio_transcription.completed")
+        assert [each["transcript"] for each in said] == ["first words", "second words"]
+
+
+@pytest.mark.parametrize("session", [MANUAL, {}])
+async def test_every_commit_of_nothing_is_told_as_that(clock, session) -> None:
+    used = attrs.evolve(agent(), recognizer=ScriptedRecognizer(script=[""], default=""))
+    async with realtime(used, session=session) as client:
+        await client.speak(SILENCE)
+        await client.say("input_audio_buffer.commit", event_id="silence")
+        error = await client.wait_error()
+        assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "silence")
+        await client.speak(tone(0.6, 24_000))
+        await client.say("input_audio_buffer.commit", event_id="noise")
+        error = await client.wait_error()
+        assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "noise")

@@ -8,13 +8,16 @@ is about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
+from flare_actors.conversation.items import ToolCalled
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import ClientError
@@ -75,6 +78,8 @@ class RealtimeCodec:
         self._turns = Turns(self._connection, self._items)
         self._created = 0
         """Items of the client's that it has not named."""
+        self._calls: deque[str] = deque(maxlen=settings.limits.history_items)
+        """Calls that the client has put into the history, of which it may put in the results, too."""
         self.over = False
         """The conversation has ended: the connection has nothing more to do."""
 
@@ -164,8 +169,9 @@ class RealtimeCodec:
                 return (ev.ItemTruncateRequested(item_id=cut_id, end_s=end_s, request_id=ask()),)
             case wire.ResponseCreate():
                 params = event.response or wire.ResponseParams()
-                self._check_own(params)
-                return self._turns.respond(params, name, event_id)
+                with _within("response"):
+                    self._check_own(params)
+                    return self._turns.respond(params, name, event_id)
             case wire.ResponseCancel():
                 return self._turns.cancel(event.response_id)
             case wire.OutputAudioBufferClear():
@@ -184,18 +190,19 @@ class RealtimeCodec:
             raise ClientError("invalid_field", f"tools: at most {most} are taken (limits.tools)", field="tools")
 
     def _update(self, event: wire.SessionUpdate, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
-        chosen = config.read(config.merge(self._connection.chosen.raw, event.session))
-        wish = wanted(chosen, self._agent_settings)
-        self._check_count(chosen.session.tools)
-        self._check(wish.settings)
-        ask = self._connection.ask
-        offer = tools_offered(chosen.session.tools, chosen.session.tool_choice, ask(name, event_id))
+        with _within("session"):
+            chosen = config.read(config.merge(self._connection.chosen.raw, event.session))
+            wish = wanted(chosen, self._agent_settings)
+            self._check_count(chosen.session.tools)
+            self._check(wish.settings)
+            ask = self._connection.ask
+            offer = tools_offered(chosen.session.tools, chosen.session.tool_choice, ask(name, event_id))
         self._connection.chosen = chosen
         return (offer, *wish.requests(ask(name, event_id)))
 
     def _create(self, event: wire.ConversationItemCreate, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
         item = event.item
-        if item.type is wire.ItemKind.FUNCTION_CALL_OUTPUT:
+        if item.type is wire.ItemKind.FUNCTION_CALL_OUTPUT and item.call_id not in self._calls:
             self._turns.take_result(item)
             return ()
         made = new_item(item)
@@ -207,6 +214,8 @@ class RealtimeCodec:
         after = "" if event.previous_item_id == "root" else event.previous_item_id
         known = self._items.expect(made.id, after)
         request_id = self._connection.ask(name, event_id, made.id)
+        if isinstance(made, ToolCalled):
+            self._calls.append(made.call)
         first, *others = known or (None,)
         return (
             ev.ItemInsertRequested(
@@ -298,6 +307,18 @@ class RealtimeCodec:
         self._turns.close()
         if reason in {Reason.IDLE, Reason.TIME_LIMIT} and not self.over:
             self._tell_expiry("the session has lasted long enough")
+
+
+@contextmanager
+def _within(name: str) -> Iterator[None]:
+    """What is wrong in there is told by its path in the event."""
+    try:
+        yield
+    except ClientError as error:
+        field = error.field
+        if field is None or field == name or field.startswith(f"{name}."):
+            raise
+        raise ClientError(error.code, error.message, field=f"{name}.{field}") from None
 
 
 def _read_object(data: str | bytes) -> Json:

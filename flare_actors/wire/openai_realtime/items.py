@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import attrs
+
 from flare_actors.conversation.items import (
     AgentSaid,
     HistoryItem,
@@ -9,6 +13,7 @@ from flare_actors.conversation.items import (
     ToolCalled,
     ToolReturned,
     UserSaid,
+    result_id,
 )
 from flare_actors.errors import ClientError
 from flare_actors.wire.openai_realtime import client_events as wire
@@ -19,15 +24,16 @@ __all__ = ["item_object", "new_item"]
 
 
 def new_item(item: wire.Item) -> HistoryItem:
-    """What a client puts into the history: the words, in one piece.
+    """What a client puts into the history: the words, in one piece; or a call that was made elsewhere, or its result.
 
     Raises:
-        ClientError: it is no message, or there are no words in it.
+        ClientError: something is missing, or there are no words in it.
     """
-    if item.type is not wire.ItemKind.MESSAGE:
-        raise ClientError(
-            "invalid_field", "item.type: the server makes function calls itself; send their outputs", field="item.type"
-        )
+    if item.type is wire.ItemKind.FUNCTION_CALL:
+        return _called(item)
+    if item.type is wire.ItemKind.FUNCTION_CALL_OUTPUT:
+        call, output = _need(item.call_id, "call_id"), _need(item.output, "output")
+        return ToolReturned(call=call, text=output, id=item.id or result_id(call))
     if item.role is None or item.content is None:
         missing = "role" if item.role is None else "content"
         raise ClientError("missing_field", f"item.{missing} is required and missing", field=f"item.{missing}")
@@ -48,6 +54,27 @@ def new_item(item: wire.Item) -> HistoryItem:
             return AgentSaid(id=name, text=text)
         case wire.Role.SYSTEM:
             return Instructed(id=name, text=text)
+
+
+def _need(value: str | None, name: str) -> str:
+    if value is None:
+        raise ClientError("missing_field", f"item.{name} is required and missing", field=f"item.{name}")
+    return value
+
+
+def _called(item: wire.Item) -> ToolCalled:
+    call, name = _need(item.call_id, "call_id"), _need(item.name, "name")
+    arguments = _need(item.arguments, "arguments")
+    try:
+        whole = isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise ClientError(
+            "invalid_field", "item.arguments: expected the JSON text of an object", field="item.arguments"
+        )
+    made = ToolCalled(call=call, name=name, text=arguments)
+    return attrs.evolve(made, id=item.id) if item.id else made
 
 
 def item_object(item: HistoryItem) -> Json:

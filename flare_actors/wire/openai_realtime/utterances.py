@@ -7,8 +7,10 @@ from typing import Final
 import attrs
 
 from flare_actors.conversation.items import utterance_id
+from flare_actors.errors import ClientError
 from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioReader
 from flare_actors.wire.openai_realtime.connection import Asked, Connection
+from flare_actors.wire.openai_realtime.errors import client_error
 from flare_actors.wire.openai_realtime.known_items import KnownItems
 from flare_actors.wire.openai_realtime.responses import message_item
 from flare_actors.wire.openai_realtime.session_config import Json
@@ -17,6 +19,7 @@ __all__ = ["Utterances"]
 
 _MOST_COMMITS: Final = 16
 _MS: Final = 1000
+_NOTHING: Final = ClientError("nothing_committed", "no speech was heard since the last commit")
 _BYTES_PER_MS: Final = SAMPLE_RATE * 2 // _MS
 
 
@@ -29,6 +32,8 @@ class _Heard:
     """The client was told that it began, and is to be told that it is over."""
     end_ms: int | None = None
     text: str | None = None
+    committed: bool = False
+    """The client has committed it."""
     lost: Json | None = None
     """Why its words will never be known."""
 
@@ -61,9 +66,17 @@ class Utterances:
         return pcm
 
     def commit(self, event_id: str | None) -> None:
-        """The client says that the user has finished speaking."""
+        """The client says that the user has finished speaking.
+
+        Raises:
+            ClientError: where the server itself detects speech, and has detected none.
+        """
+        if self._detects and all(heard.text is not None for heard in self._utterances.values()):
+            raise _NOTHING
         self._commits.append(event_id)
         del self._commits[:-_MOST_COMMITS]
+        for heard in self._utterances.values():
+            heard.committed = True
         for utterance in sorted(self._utterances):
             self._tell_words(utterance)
 
@@ -147,12 +160,17 @@ class Utterances:
         for earlier in [number for number in self._utterances if number < utterance]:
             if self._utterances[earlier].text is None:
                 del self._utterances[earlier]  # Utterances are understood in order: nothing comes of it any more.
-        if self._detects or self._commits:
+        if self._detects or self._commits or heard.committed:
             self._tell_words(utterance)
 
     def forget(self, utterance: int) -> None:
-        """There was nothing in it."""
+        """There was nothing in it; a commit that nothing else is to come for was of nothing."""
         self._utterances.pop(utterance, None)
+        if any(heard.text is None for heard in self._utterances.values()):
+            return
+        commits, self._commits = self._commits, []
+        for event_id in commits:
+            self._connection.emit("error", error=client_error(_NOTHING, event_id))
 
     def clear(self) -> None:
         """What the user was saying is forgotten."""
@@ -168,7 +186,8 @@ class Utterances:
         if heard is None or heard.text is None:
             return
         del self._utterances[utterance]
-        self._commits.clear()
+        if not any(other.committed and other.text is None for other in self._utterances.values()):
+            self._commits.clear()
         emit = self._connection.emit
         item_id = utterance_id(utterance)
         emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
