@@ -47,6 +47,36 @@ def test_what_was_flushed_is_not_played() -> None:
     assert max(played.recent(0.25, 20)) == pytest.approx(-40, abs=0.5)
 
 
+def test_what_stands_still_is_played_later() -> None:
+    played = PlayedLevels()
+    played.add(0.0, sound(-40, 0.1), RATE)
+    played.add(0.1, sound(-10, 0.2), RATE)
+    played.pause(0.09)
+    assert max(played.recent(0.25, 20)) == pytest.approx(-40, abs=0.5)
+    played.resume(1.09)
+    assert max(played.recent(1.08, 20), default=SILENCE_DB) < -40
+    assert played.recent(1.15, 2)[0] == pytest.approx(-10, abs=0.5)
+
+
+def test_what_stood_still_and_was_flushed_is_not_played() -> None:
+    played = PlayedLevels()
+    played.add(0.0, sound(-10, 0.3), RATE)
+    played.pause(0.1)
+    played.cut(0.5)
+    played.resume(1.0)
+    assert played.recent(2.2, 10) == []
+
+
+def test_what_was_learned_of_the_echo_outlasts_a_pause_and_no_answer() -> None:
+    guard = EchoGuard(guard_db=15, tail_s=0.5)
+    for _ in range(60):
+        guard.credible(sound(-50), [-20.0] * guard.pieces, speaking=False)
+    for paused, credible in ((True, True), (False, False)):
+        guard.credible(sound(-90), [], speaking=False, paused=paused)
+        # 12 dB below the agent: above what was learned of the echo, and below what may be echo while nothing is known.
+        assert guard.credible(sound(-38), [-20.0] * guard.pieces, speaking=True) is credible
+
+
 def test_it_remembers_no_more_than_it_needs() -> None:
     played = PlayedLevels()
     for second in range(30):

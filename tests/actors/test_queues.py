@@ -50,6 +50,48 @@ def test_notices_and_audio_leave_in_the_order_in_which_they_came() -> None:
     assert outbox.unsent_audio_bytes == 0
 
 
+def test_what_is_paused_is_kept_back_and_notices_are_not() -> None:
+    outbox, _, _ = connected()
+    outbox.open_turn(1)
+    outbox.put_audio(1, b"aa")
+    outbox.put(HearingReady())
+    outbox.pause(1)
+    outbox.pause(1)
+    outbox.put_audio(1, b"bb")
+    outbox.put(NothingHeard(utterance=1))
+    assert drained(outbox) == [HearingReady(), NothingHeard(utterance=1)]
+    assert (len(outbox), outbox.unsent_audio_bytes) == (2, 4)
+    outbox.put(NothingHeard(utterance=2))
+    outbox.resume(1)
+    assert drained(outbox) == [NothingHeard(utterance=2), AudioOut(1, b"aa"), AudioOut(1, b"bb")]
+    assert outbox.unsent_audio_bytes == 0
+
+
+@pytest.mark.parametrize("end", ["flush", "open", "disconnect"])
+def test_what_is_paused_goes_with_its_turn(end: str) -> None:
+    outbox, _, _ = connected()
+    outbox.open_turn(1)
+    outbox.put_audio(1, b"aa")
+    outbox.pause(1)
+    if end == "flush":
+        outbox.flush(1)
+    elif end == "open":
+        outbox.open_turn(2)
+    else:
+        outbox.disconnect()
+    outbox.resume(1)
+    assert drained(outbox) == []
+    assert outbox.unsent_audio_bytes == 0
+
+
+def test_only_the_open_turn_can_be_paused() -> None:
+    outbox, _, _ = connected()
+    outbox.open_turn(2)
+    outbox.pause(1)
+    outbox.put_audio(2, b"aa")
+    assert drained(outbox) == [AudioOut(2, b"aa")]
+
+
 def test_pieces_of_text_that_follow_each_other_become_one_and_others_do_not() -> None:
     outbox, _, _ = connected()
     for text in ("One ", "two ", "three"):

@@ -314,3 +314,120 @@ def test_a_flush_at_any_moment_tells_no_more_than_left_and_no_more_than_time_has
             bench.outbox.close()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+# --- Standing still ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pauses", "takes_s"), [(True, 4.0), (False, 4.0 - Speaker.LEAD_S)])
+async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_on(
+    autojump_clock: MockClock, pauses: bool, takes_s: float
+) -> None:
+    bench = Bench()
+    bench.speaker.attach(RATE, realtime=True, pauses=pauses)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.run)
+        bench.speaker.open(1)
+        await bench.speaker.play(1, bytes(3 * SECOND))
+        bench.speaker.finish(1)
+        await trio.sleep(1.0)
+        bench.speaker.pause(1)
+        bench.speaker.pause(1)  # Twice is once.
+        assert bench.speaker.paused
+        await trio.sleep(1.0)
+        bench.speaker.resume(1)
+        bench.speaker.resume(1)
+        await trio.sleep(10)
+        bench.outbox.close()
+    assert bench.pcm() == bytes(3 * SECOND)
+    finished = bench.events()[-1]
+    assert finished == PlaybackFinished(at=pytest.approx(takes_s, abs=Speaker.FRAME_S), turn=1, played_s=3.0)
+    if pauses:
+        assert finished.at == pytest.approx(4.0)
+
+
+async def test_what_was_played_is_what_was_played_when_it_stood_still(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    bench.speaker.attach(RATE, realtime=True, pauses=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.run)
+        bench.speaker.open(1)
+        await bench.speaker.play(1, bytes(3 * SECOND))
+        await trio.sleep(1.25)
+        bench.speaker.pause(1)
+        await trio.sleep(5)
+        bench.speaker.flush(1)
+        assert not bench.speaker.paused
+        bench.outbox.close()
+    assert bench.events()[-1] == PlaybackStopped(at=6.25, turn=1, played_s=pytest.approx(1.25))
+
+
+async def test_a_turn_that_is_paused_before_its_first_sound_is_silent_until_it_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench()
+    bench.speaker.open(1, held=True)
+    bench.speaker.pause(2)  # Of another turn: nothing.
+    assert not bench.speaker.paused
+    bench.speaker.pause(1)
+    await bench.speaker.play(1, bytes(100))
+    bench.speaker.release(1)
+    assert (bench.outbox.get_nowait(), bench.events()) == (None, [])
+    bench.speaker.resume(1)
+    assert bench.outbox.get_nowait() == AudioOut(1, bytes(100))
+    assert bench.events() == [AudioStarted(turn=1)]
+    bench.speaker.pause(1)
+    bench.speaker.open(2)
+    assert not bench.speaker.paused
+
+
+@pytest.mark.no_cover  # see conftest.py
+@given(
+    chunks=CHUNKS,
+    realtime=st.booleans(),
+    pauses=st.booleans(),
+    pace=st.sampled_from([0.0, 0.5, 1.5]),
+    waits=st.lists(st.tuples(st.floats(0.01, 2), st.floats(0.01, 2)), min_size=1, max_size=4),
+)
+def test_however_often_it_stands_still_nothing_leaves_then_and_nothing_is_lost(
+    chunks: list[tuple[int, float]],
+    realtime: bool,
+    pauses: bool,
+    pace: float,
+    waits: list[tuple[float, float]],
+) -> None:
+    async def main() -> None:
+        bench = Bench(realtime=realtime, pace=pace)
+        bench.speaker.attach(RATE, realtime=realtime, pauses=pauses)
+        bench.connection = bench.outbox.connect(SECOND)
+        counter = iter(range(10**9))
+        given_in = bytearray()
+        still: list[tuple[float, float]] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.run)
+            bench.speaker.open(1)
+
+            async def stand_still() -> None:
+                for after, length in waits:
+                    await trio.sleep(after)
+                    since = bench.clock.now()
+                    bench.speaker.pause(1)
+                    await trio.sleep(length)
+                    still.append((since, bench.clock.now()))
+                    bench.speaker.resume(1)
+
+            nursery.start_soon(stand_still)
+            for size, pause in chunks:
+                pcm = b"".join(next(counter).to_bytes(2, "little") for _ in range(size // 2))
+                given_in += pcm
+                await bench.speaker.play(1, pcm)
+                await trio.sleep(pause)
+            bench.speaker.finish(1)
+            await trio.sleep(100)
+            bench.outbox.close()
+        assert bench.pcm() == bytes(given_in)
+        assert not any(since < at < until for at, _ in bench.received for since, until in still)
+        kinds = [type(event) for event in bench.events()]
+        assert kinds == ([AudioStarted, PlaybackFinished] if given_in else [])
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
