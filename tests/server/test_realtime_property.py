@@ -20,7 +20,7 @@ from flare_actors.wire.openai_realtime.errors import ITEM_CODES
 CALL = "t0001c001"
 """The first call of the first turn."""
 OWN = {"turn_1_2", f"call_{CALL}", f"result_{CALL}"}
-"""Items that the history has not, not yet, or not under that name: to be read only."""
+"""Items that the history has not, not yet, or not under that name: to be read, and to be put something behind."""
 ITEMS = st.sampled_from(["turn_1", "turn_2", "utterance_1", "item_1", "mine", "nobody", "root", *sorted(OWN)])
 
 
@@ -34,6 +34,15 @@ MESSAGES = st.builds(
     st.sampled_from([("user", "input_text"), ("assistant", "output_text"), ("system", "input_text")]),
     st.sampled_from(["hello", "and you?", ""]),
     st.none() | st.just("mine"),
+)
+CALLS = st.sampled_from(
+    [
+        {"type": "function_call", "call_id": "old", "name": "get_weather", "arguments": "{}"},
+        {"type": "function_call", "call_id": CALL, "name": "get_weather", "arguments": "{}", "id": "mine"},
+        {"type": "function_call_output", "call_id": "old", "output": "rainy"},
+        {"type": "function_call_output", "call_id": CALL, "output": "rainy", "id": "mine"},
+        {"type": "function_call_output", "call_id": CALL, "output": "rainy", "id": "turn_1"},
+    ]
 )
 DETECTIONS = st.none() | st.fixed_dictionaries(
     {
@@ -103,6 +112,7 @@ ACTS = st.one_of(
     event("output_audio_buffer.clear"),
     event("conversation.item.create", item=MESSAGES),
     event("conversation.item.create", item=MESSAGES, previous_item_id=ITEMS),
+    event("conversation.item.create", item=CALLS, previous_item_id=ITEMS),
     event("conversation.item.retrieve", item_id=ITEMS),
     event("conversation.item.delete", item_id=ITEMS),
     event("conversation.item.truncate", item_id=ITEMS, audio_end_ms=st.sampled_from([0, 300, 5_000])),
@@ -187,7 +197,7 @@ def _items_denied_though_told(client: Client) -> list[str]:
                 there.discard(item_id)
             case {"type": "error", "error": {"code": code, "event_id": event_id}} if code in ITEM_CODES.values():
                 item_id = client.said[event_id].get("item_id", client.said[event_id].get("previous_item_id"))
-                if item_id in there and (item_id not in OWN or "retrieve" in code):
+                if item_id in there and (item_id not in OWN or "retrieve" in code or "create" in code):
                     denied.append(f"{code}: {item_id}")
     return denied
 

@@ -81,9 +81,11 @@ class Item:
     status: Annotated[Words, Doc("the server's business")] | None = None
     role: Role | None = None
     content: Annotated[list[Content], Doc("of a message")] | None = attrs.field(default=None, repr=False)
-    call_id: Annotated[str, Length(1, 128)] | None = None
-    name: Annotated[str, Length(1, 64)] | None = None
-    arguments: Words | None = attrs.field(default=None, repr=False)
+    call_id: Annotated[str, Length(1, 128), Doc("of a function_call and its output")] | None = None
+    name: Annotated[str, Length(1, 64), Doc("of a function_call")] | None = None
+    arguments: Annotated[Words, Doc("of a function_call: the JSON text of an object")] | None = attrs.field(
+        default=None, repr=False
+    )
     output: Annotated[Words, Doc("of a function_call_output: the result")] | None = attrs.field(
         default=None, repr=False
     )
