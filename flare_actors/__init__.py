@@ -62,6 +62,7 @@ from flare_actors.ports import (
     Usage,
     VoiceActivity,
     VoiceDetector,
+    WordTiming,
 )
 from flare_actors.session import Session, SessionStatistics, open_session, run_session
 from flare_actors.tools import Tool, tool
@@ -121,6 +122,7 @@ __all__ = [
     "Usage",
     "VoiceActivity",
     "VoiceDetector",
+    "WordTiming",
     "fold",
     "open_session",
     "run_session",

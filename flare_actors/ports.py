@@ -54,6 +54,7 @@ __all__ = [
     "Usage",
     "VoiceActivity",
     "VoiceDetector",
+    "WordTiming",
     "locale_supported",
     "takes_max_tokens",
     "takes_tools",
@@ -306,6 +307,16 @@ class Phrase:
 
 
 @attrs.frozen(kw_only=True)
+class WordTiming:
+    """When a word of a phrase is over, as a synthesizer that knows it tells."""
+
+    chars: int
+    """Characters of the phrase's text up to the word's end."""
+    end_s: float
+    """Seconds of the phrase's audio up to the word's end."""
+
+
+@attrs.frozen(kw_only=True)
 class SpeechAudio:
     """A piece of a phrase's audio, in order."""
 
@@ -313,6 +324,9 @@ class SpeechAudio:
     """The phrase's index; phrases do not interleave."""
     pcm: bytes = attrs.field(repr=False)
     """PCM16 at the synthesizer's sample rate, whole samples, not empty."""
+    words: tuple[WordTiming, ...] = ()
+    """Of words of the phrase, in order; they may be told before their audio comes, each once. What an interrupted user has
+    heard is then known to the word; where nothing is told it is estimated from the phrase's length."""
 
 
 @runtime_checkable

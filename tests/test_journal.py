@@ -45,6 +45,7 @@ def test_every_event_has_a_tag_of_its_own_that_says_what_it_is() -> None:
         "output": "green",
         "probability": 0.5,
         "tools": (),
+        "words": (),
         "timeout_s": 1.0,
     }
     fields |= dict.fromkeys(["start_s", "end_s", "speech_s", "silence_s", "audio_s", "played_s", "deadline_s"], 1.0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from flare_actors.audio import Resampler, bytes_to_seconds, is_pcm
-from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed
+from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed, WordsSpoken
+from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect, port_guard
@@ -46,6 +48,8 @@ class _Voice:
         self._started_s = 0.0
         self._given = -1
         """The last phrase that the provider was given."""
+        self._chars: dict[int, int] = {}
+        """The length of what the provider was given, by phrase."""
         self._told = -1
         """The last phrase of which PhraseSpoken was told."""
         self._all_given = False
@@ -71,6 +75,7 @@ class _Voice:
                     return  # The provider swallowed its cancellation: its output is refused.
                 self._check(chunk)
                 await self._turn_to(chunk.phrase)
+                self._tell_words(chunk)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
                 await self._play(resampler.feed(chunk.pcm))
                 self._expect(self._timeouts.tts_gap_s, "next audio")
@@ -86,6 +91,19 @@ class _Voice:
         expect("tts", is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
         first = 0 if self._current is None else self._current
         expect("tts", first <= chunk.phrase <= self._given, "audio of a phrase that is not its turn")
+
+    def _tell_words(self, chunk: SpeechAudio) -> None:
+        """When words end, as a share of what is spoken of the phrase: the core's own text may have marks for the eye."""
+        if not chunk.words:
+            return
+        for each in chunk.words:
+            expect("tts", math.isfinite(each.end_s), "a word that ends at no time")
+        chars = self._chars[chunk.phrase]
+        words = tuple(
+            SpokenWord(share=min(1.0, each.chars / chars), at_s=self._started_s + max(0.0, each.end_s))
+            for each in chunk.words
+        )
+        self._reply.tell(WordsSpoken(turn=self._reply.turn, index=chunk.phrase, words=words))
 
     async def _play(self, pcm: bytes) -> None:
         """Hand audio on; the speaker's backpressure is not the provider's delay."""
@@ -114,6 +132,7 @@ class _Voice:
 
     def _tell(self, index: int, start_s: float) -> None:
         self._told = max(self._told, index)
+        self._chars.pop(index, None)
         self._reply.tell(PhraseSpoken(turn=self._reply.turn, index=index, start_s=start_s, end_s=self._spoken_until_s))
 
     def __aiter__(self) -> _Voice:
@@ -130,6 +149,7 @@ class _Voice:
             text = speakable(phrase.text)
             if text.strip():
                 self._given = phrase.index
+                self._chars[phrase.index] = len(text)
                 self._expect(self._timeouts.tts_first_s, "first audio of a phrase")
                 return Phrase(index=phrase.index, text=text)
 

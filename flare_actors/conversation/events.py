@@ -10,6 +10,7 @@ from typing import TypeAlias, Union
 
 import attrs
 
+from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.requests import (
     ClientAttached,
     ClientDetached,
@@ -94,6 +95,7 @@ __all__ = [
     "TransportFailed",
     "TurnEndEstimated",
     "UsageReported",
+    "WordsSpoken",
 ]
 
 
@@ -240,6 +242,15 @@ class PhraseSpoken(Fact):
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class WordsSpoken(Fact):
+    """The synthesizer has told when words of a phrase end, in the turn's audio."""
+
+    turn: int
+    index: int
+    words: tuple[SpokenWord, ...]
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class AudioStarted(Fact):
     """The first audio of the turn is on its way to the client."""
 
@@ -362,6 +373,7 @@ Event: TypeAlias = Union[
     TranscriptFinished,
     PhraseReady,
     PhraseSpoken,
+    WordsSpoken,
     AudioStarted,
     ToolStarted,
     ToolFinished,

@@ -1,7 +1,8 @@
 """What was said and heard: the conversation's memory, and how much of an answer the user really heard.
 
 Only heard text enters the history. How much was heard follows from seconds of audio: each phrase knows its stretch of the
-turn's audio; a phrase played in part counts by whole words, in proportion to its audio. Rounding goes against a word, and
+turn's audio; a phrase played in part counts by whole words: by the synthesizer's word on when each ends, else in proportion
+to its audio. Rounding goes against a word, and
 of a phrase whose audio is not known to its end the last word never counts.
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "HistoryItem",
     "Instructed",
     "SpokenPhrase",
+    "SpokenWord",
     "ToolCalled",
     "ToolReturned",
     "UserSaid",
@@ -46,6 +48,7 @@ voice's own: about 180 words a minute at 5 letters."""
 
 _ALMOST_ALL: Final = 1 - 1e-9
 _ROUNDING_S: Final = 1e-6  # Less than a sample.
+_ROUNDING_SHARE: Final = 1e-9  # Less than a letter: a word's own end is to include it.
 
 _ECHO_WORDS: Final = 3
 """Shorter transcripts are never echo: answers often repeat a word or two of the question ("yes, tea")."""
@@ -61,12 +64,45 @@ _LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 @attrs.frozen(kw_only=True, slots=False)
+class SpokenWord:
+    """Up to where a phrase is spoken at some moment of the turn's audio: a word's end, by the synthesizer's own word."""
+
+    share: float
+    """Of the phrase's text, 0 to 1."""
+    at_s: float
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class SpokenPhrase:
     """A phrase and the stretch of the turn's audio that speaks it, as far as it is known."""
 
     text: str = attrs.field(repr=False)
     start_s: float | None = None
     end_s: float | None = None
+    words: tuple[SpokenWord, ...] = ()
+    """In order, as far as they are known; none where the synthesizer tells of none."""
+
+    def timed(self, words: Iterable[SpokenWord]) -> SpokenPhrase:
+        """With these, too; one that does not follow on the last is not believed."""
+        known = list(self.words)
+        for word in words:
+            share, at_s = (known[-1].share, known[-1].at_s) if known else (0.0, 0.0)
+            if share < word.share <= 1 and at_s <= word.at_s and len(known) < len(self.text):
+                known.append(word)
+        return evolve(self, words=tuple(known))
+
+    def share_spoken(self, at_s: float, end_s: float | None) -> float | None:
+        """How much of the text is spoken by then, 0 to 1, if the synthesizer told of its words; None: it did not.
+
+        Behind the last word that it told of the rest is spread evenly up to the end, where that is known.
+        """
+        if not self.words:
+            return None
+        spoken = [word for word in self.words if word.at_s <= at_s + _ROUNDING_S]
+        share, since_s = (spoken[-1].share, spoken[-1].at_s) if spoken else (0.0, 0.0)
+        if len(spoken) == len(self.words) and end_s is not None and end_s > since_s:
+            share += (1 - share) * min(1.0, (at_s - since_s) / (end_s - since_s))
+        return share + _ROUNDING_SHARE
 
 
 def _words_heard(text: str, share: float) -> str:
@@ -99,12 +135,19 @@ def heard_text(phrases: Sequence[SpokenPhrase], played_s: float) -> str:
             # It had no sound of its own, or nobody told its end: it was over when the next one began.
             end = next((later.start_s for later in phrases[index + 1 :] if later.start_s is not None), None)
         if end is None:
+            share = phrase.share_spoken(played_s, None)
+            if share is not None:
+                heard.append(_words_heard(phrase.text, share))
+                break
             rate = len("".join(heard)) / start if start > 0 and heard else _CHARS_PER_SECOND
             share = (played_s - start) * rate / max(1, len(phrase.text))
             heard.append(_words_heard(phrase.text, min(_ALMOST_ALL, share)))
             break
         if played_s < end - _ROUNDING_S:
-            heard.append(_words_heard(phrase.text, (played_s - start) / (end - start) if end > start else 0.0))
+            share = phrase.share_spoken(played_s, end)
+            if share is None:
+                share = (played_s - start) / (end - start) if end > start else 0.0
+            heard.append(_words_heard(phrase.text, share))
             break
         heard.append(phrase.text)
         cursor = end

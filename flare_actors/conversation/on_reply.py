@@ -15,6 +15,7 @@ from flare_actors.conversation.events import (
     PlaybackStopped,
     SynthesizerFailed,
     UsageReported,
+    WordsSpoken,
 )
 from flare_actors.conversation.history import SpokenPhrase
 from flare_actors.conversation.model import Turn, Waste
@@ -90,6 +91,18 @@ def on_phrase_spoken(d: Draft, e: PhraseSpoken) -> None:
         return
     phrases = list(turn.phrases)
     phrases[e.index] = evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
+    progress(d, evolve(turn, phrases=tuple(phrases)))
+
+
+def on_words_spoken(d: Draft, e: WordsSpoken) -> None:
+    turn = live(d, e.turn)
+    if turn is None:
+        return
+    if not 0 <= e.index < len(turn.phrases):
+        d.drop()
+        return
+    phrases = list(turn.phrases)
+    phrases[e.index] = phrases[e.index].timed(e.words)
     progress(d, evolve(turn, phrases=tuple(phrases)))
 
 

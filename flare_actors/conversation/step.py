@@ -164,6 +164,7 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Draft, Any], None]]] = {
     ev.TranscriptFinished: on_hearing.on_transcript_finished,
     ev.PhraseReady: on_reply.on_phrase_ready,
     ev.PhraseSpoken: on_reply.on_phrase_spoken,
+    ev.WordsSpoken: on_reply.on_words_spoken,
     ev.AudioStarted: on_reply.on_audio_started,
     ev.GenerationFinished: on_reply.on_generation_finished,
     ev.UsageReported: on_reply.on_usage_reported,

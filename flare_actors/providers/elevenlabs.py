@@ -1,7 +1,7 @@
 """ElevenLabs: streaming text to speech, after its documentation of ``stream-input`` (2026). No live service was reached.
 
 Phrases are sent as they come, each flushed. Audio comes with the characters that it speaks (``alignment``), which tell its
-phrase. Twenty seconds without text hang up, so a space goes out while the model thinks.
+phrase, and when each word ends. Twenty seconds without text hang up, so a space goes out while the model thinks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PROTOCOL: Final = TtsProtocol(
     audio_when={"audio": PRESENT},
     audio="audio",
     characters="alignment.chars",
+    char_starts_ms="alignment.charStartTimesMs",
+    char_durations_ms="alignment.charDurationsMs",
     done_when={"isFinal": True},
     error_when={"error": PRESENT},
     error_code="code",

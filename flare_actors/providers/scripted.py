@@ -6,6 +6,7 @@ as real engines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, TypeAlias, Union
@@ -30,6 +31,7 @@ from flare_actors.ports import (
     ToolSpec,
     Transcript,
     Usage,
+    WordTiming,
 )
 
 __all__ = [
@@ -235,6 +237,8 @@ class ScriptedSynthesizer:
     """Seconds of work per second of audio."""
     sample_rate: int = 16_000
     level_db: float = -20.0
+    tells_words: bool = False
+    """Whether it tells when each word ends, as some services do."""
     sound: Callable[[float, int], bytes] | None = None
     """Makes so many seconds of PCM16 at a sample rate; None: a tone at ``level_db``."""
     locales: Locales = None
@@ -265,7 +269,13 @@ class ScriptedSynthesizer:
                 pcm = tone(seconds, self.sample_rate, level_db=self.level_db)
             else:
                 pcm = self.sound(seconds, self.sample_rate)
+            words = self._words(phrase.text) if self.tells_words else ()
             for chunk in split_frames(pcm, seconds_to_bytes(self.chunk_s, self.sample_rate)):
                 if self.realtime_factor:
                     await trio.sleep(bytes_to_seconds(len(chunk), self.sample_rate) * self.realtime_factor)
-                yield SpeechAudio(phrase=phrase.index, pcm=chunk)
+                yield SpeechAudio(phrase=phrase.index, pcm=chunk, words=words)
+                words = ()
+
+    def _words(self, text: str) -> tuple[WordTiming, ...]:
+        ends = (match.end() for match in re.finditer(r"\S+", text))
+        return tuple(WordTiming(chars=end, end_s=end / self.chars_per_second) for end in ends)

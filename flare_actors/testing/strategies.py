@@ -21,6 +21,7 @@ from flare_actors.conversation import events as ev
 from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.changes import Change, Value
 from flare_actors.conversation.commands import Command
+from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import (
@@ -76,6 +77,7 @@ class Move:
                 return attrs.evolve(event, turn=_turn(conversation) + event.turn, index=index + event.index)
             case (
                 ev.PhraseSpoken()
+                | ev.WordsSpoken()
                 | ev.AudioStarted()
                 | ev.ToolStarted()
                 | ev.ToolFinished()
@@ -289,6 +291,12 @@ def moves() -> st.SearchStrategy[Move]:
             lambda turn, n: ev.PhraseSpoken(turn=turn, index=n, start_s=float(n), end_s=float(n + 1)),
             off,
             st.integers(0, 3),
+        ),
+        st.builds(
+            lambda turn, n, words: ev.WordsSpoken(turn=turn, index=n, words=words),
+            off,
+            st.integers(0, 3),
+            st.lists(st.builds(SpokenWord, share=st.floats(0, 1), at_s=st.floats(0, 5)), max_size=3).map(tuple),
         ),
         st.builds(ev.AudioStarted, turn=off),
         st.builds(

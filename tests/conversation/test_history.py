@@ -12,6 +12,7 @@ from flare_actors.conversation.history import (
     AgentSaid,
     HistoryItem,
     SpokenPhrase,
+    SpokenWord,
     UserSaid,
     build_messages,
     heard_text,
@@ -20,6 +21,8 @@ from flare_actors.conversation.history import (
 )
 
 WORDS = st.lists(st.sampled_from(["tea", "is", "ready", "now,", "oh", "naturally"]), min_size=1, max_size=6)
+
+TIMINGS = st.just(()) | st.lists(st.builds(SpokenWord, share=st.floats(-1, 2), at_s=st.floats(-1, 9)), max_size=6)
 
 
 @st.composite
@@ -32,10 +35,10 @@ def measured(draw: st.DrawFn) -> tuple[SpokenPhrase, ...]:
         text = " ".join(words) + " "
         if index < known:
             end = start + draw(st.sampled_from([0.0, 0.5, 1.0, 2.5]))
-            phrases.append(SpokenPhrase(text=text, start_s=start, end_s=end))
+            phrases.append(SpokenPhrase(text=text, start_s=start, end_s=end).timed(draw(TIMINGS)))
             start = end
         else:
-            phrases.append(SpokenPhrase(text=text))
+            phrases.append(SpokenPhrase(text=text).timed(draw(TIMINGS)))
     return tuple(phrases)
 
 
@@ -58,6 +61,34 @@ def test_heard_text_is_whole_words_from_the_start(phrases: tuple[SpokenPhrase, .
 def test_who_hears_longer_hears_no_less(phrases: tuple[SpokenPhrase, ...], one: float, other: float) -> None:
     shorter, longer = sorted([one, other])
     assert heard_text(phrases, longer).startswith(heard_text(phrases, shorter))
+
+
+def by_the_word(*at_s: float, end_s: float | None = None) -> SpokenPhrase:
+    ends = (4, 9, 16, 21)
+    words = [SpokenWord(share=end / 21, at_s=at) for end, at in zip(ends, at_s, strict=False)]
+    return SpokenPhrase(text="This will please you. ", start_s=0.0, end_s=end_s).timed(words)
+
+
+@pytest.mark.parametrize("end_s", [None, 4.0])
+@pytest.mark.parametrize(
+    ("played_s", "heard"),
+    [(0.99, ""), (1.0, "This"), (2.99, "This"), (3.0, "This will"), (3.2, "This will please")],
+)
+def test_what_a_synthesizer_tells_of_its_words_counts_more_than_their_length(
+    played_s: float, heard: str, end_s: float | None
+) -> None:
+    assert heard_text((by_the_word(1.0, 3.0, 3.2, 3.9, end_s=end_s),), played_s) == heard
+
+
+def test_behind_the_last_word_that_was_told_of_the_rest_is_spread_evenly() -> None:
+    phrase = by_the_word(1.0, 2.0, end_s=4.0)
+    assert [heard_text((phrase,), at_s) for at_s in (2.0, 3.05, 3.2, 4.0)] == [
+        "This will",
+        "This will",
+        "This will please",
+        "This will please you.",
+    ]
+    assert heard_text((by_the_word(1.0, 2.0),), 60.0) == "This will", "of the rest nobody knows anything yet"
 
 
 @given(measured())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -218,10 +219,16 @@ class ElevenLabs(Stub):
         starts = range(0, len(pcm), size)
         for number, start in enumerate(starts):
             chars = list(text[number * len(text) // len(starts) : (number + 1) * len(text) // len(starts)])
+            length_ms = len(pcm[start : start + size]) / 48
+            begins = [length_ms * index / len(chars) for index in range(len(chars))]
             audio = {
                 "audio": base64.b64encode(pcm[start : start + size]).decode(),
                 "isFinal": None,
-                "alignment": {"chars": chars, "charStartTimesMs": [], "charDurationsMs": []},
+                "alignment": {
+                    "chars": chars,
+                    "charStartTimesMs": begins,
+                    "charDurationsMs": [length_ms / max(1, len(chars))] * len(chars),
+                },
                 "normalizedAlignment": None,
             }
             await socket.send_message(json.dumps(audio))
@@ -231,7 +238,9 @@ class ElevenLabs(Stub):
 
 
 class Cartesia(Stub):
-    FIELDS = frozenset({"model_id", "transcript", "voice", "language", "context_id", "output_format", "continue"})
+    FIELDS = frozenset(
+        {"model_id", "transcript", "voice", "language", "context_id", "output_format", "continue", "add_timestamps"}
+    )
 
     async def talk(self, socket):
         contexts: set[str] = set()
@@ -245,7 +254,10 @@ class Cartesia(Stub):
             contexts.add(message["context_id"])
             await self.misbehave(socket)
             common = {"done": False, "status_code": 206, "context_id": message["context_id"]}
-            pcm = spoken(message["transcript"])
+            pcm, text = spoken(message["transcript"]), message["transcript"]
+            ends = [match.end() * len(pcm) / 48_000 / len(text) for match in re.finditer(r"\S+", text)]
+            told = {"words": text.split(), "start": [0.0, *ends[:-1]], "end": ends}
+            await socket.send_message(json.dumps({"type": "timestamps", "word_timestamps": told, **common}))
             for start in range(0, len(pcm), 9_601):
                 data = base64.b64encode(pcm[start : start + 9_601]).decode()
                 await socket.send_message(json.dumps({"type": "chunk", "data": data, "step_time": 1, **common}))

@@ -8,11 +8,13 @@ import attrs
 import pytest
 import trio
 from compose_kit import Written
+from hypothesis import given
+from hypothesis import strategies as st
 from speech_stubs import KEY, WORDS, assemblyai, cartesia, deepgram, elevenlabs, running, spoken
 
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ConfigError, ProviderError, UnsupportedLocale
-from flare_actors.ports import HeardAudio, Phrase
+from flare_actors.ports import HeardAudio, Phrase, WordTiming
 from flare_actors.providers.assemblyai import AssemblyAISettings, open_assemblyai
 from flare_actors.providers.cartesia import CartesiaSettings, open_cartesia
 from flare_actors.providers.deepgram import PROTOCOL as DEEPGRAM
@@ -20,6 +22,7 @@ from flare_actors.providers.deepgram import DeepgramSettings, open_deepgram
 from flare_actors.providers.elevenlabs import PROTOCOL as ELEVENLABS
 from flare_actors.providers.elevenlabs import ElevenLabsSettings, open_elevenlabs
 from flare_actors.providers.scripted import tone
+from flare_actors.providers.websocket.words import WordFinder
 from flare_actors.testing.contracts import check_recognizer, check_synthesizer
 
 EARS = {
@@ -163,6 +166,37 @@ async def test_every_phrase_is_spoken_whole_in_order_and_known_as_itself(name):
     for index, text in enumerate(TEXTS):
         said = b"".join(chunk.pcm for chunk in chunks if chunk.phrase == index)
         assert len(said) == pytest.approx(len(spoken(text)), abs=2)
+
+
+@pytest.mark.parametrize("name", VOICES)
+async def test_when_each_word_ends_is_told_with_the_audio(name):
+    async with service(name) as (_, voice), voice.synthesize(Written(TEXTS), locale="en-US") as chunks:
+        told: dict[int, list[WordTiming]] = {}
+        async for chunk in chunks:
+            told.setdefault(chunk.phrase, []).extend(chunk.words)
+    for index, text in enumerate(TEXTS):
+        assert [text[: word.chars].split()[-1] for word in told[index]] == text.split()
+        seconds = len(spoken(text + " ")) / 48_000
+        for word in told[index]:
+            assert word.end_s == pytest.approx(word.chars / len(text) * seconds, abs=0.15)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=8),
+    max_leaves=20,
+)
+
+
+@given(st.text(max_size=30), st.lists(st.tuples(JSON, JSON, JSON), max_size=5))
+def test_whatever_is_told_of_words_their_ends_follow_each_other_within_the_phrase(text, messages):
+    letters, words = WordFinder(text), WordFinder(text)
+    found = [[*letters.characters(*message, since_s=1.0)] for message in messages]
+    found += [[*words.words(*message[:2])] for message in messages]
+    for half in (found[: len(messages)], found[len(messages) :]):
+        ends = [each.chars for told in half for each in told]
+        assert ends == sorted(ends)
+        assert all(0 <= each <= len(text) for each in ends)
 
 
 @pytest.mark.parametrize("name", VOICES)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from session_kit import Talk, listening, talking
 from trio.testing import MockClock
 
+from flare_actors.agent import Agent
 from flare_actors.conversation.events import InterruptRequested, PlaybackCompleted, PlaybackProgressed, TextReceived
 from flare_actors.conversation.notices import PlaybackCleared, StateChanged, TurnEnded
 from flare_actors.conversation.states import Reason, State
-from flare_actors.ports import AudioOut
+from flare_actors.ports import AudioOut, WordTiming
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedSynthesizer, tone
 from flare_actors.session import Session
 from flare_actors.testing import Room, scripted_agent
@@ -237,3 +241,71 @@ async def test_a_report_of_a_turn_that_is_still_to_come_does_not_end_it(autojump
         await talk.wait_turns(1)
         received_s = len(talk.client.audio(1)) / 32_000
     assert received_s == pytest.approx(24 / 15, abs=0.01)
+
+
+class Drawling(ScriptedSynthesizer):
+    """Every word takes a second, however long it is."""
+
+    def _words(self, text: str) -> tuple[WordTiming, ...]:
+        ends = [match.end() for match in re.finditer(r"\S+", text)]
+        return tuple(WordTiming(chars=end, end_s=float(number)) for number, end in enumerate(ends, 1))
+
+
+DRAWLED = "It is a characteristic, unquestionably."
+
+
+def drawling(*, tells_words: bool) -> Agent:
+    return scripted_agent(
+        language_model=ScriptedLanguageModel(script=[DRAWLED, "Yes."]),
+        synthesizer=Drawling(tells_words=tells_words, chars_per_second=len(DRAWLED) / 5),
+    )
+
+
+@pytest.mark.parametrize(("tells_words", "heard"), [(True, "It is"), (False, "It is a")])
+async def test_of_an_interrupted_answer_counts_what_its_words_took_where_the_voice_tells(
+    autojump_clock: MockClock, tells_words: bool, heard: str
+) -> None:
+    agent = drawling(tells_words=tells_words)
+    async with listening(agent) as talk:
+        await turn_of(talk)
+        await trio.sleep(2.5)
+        await talk.client.send(TextReceived(text="and then"))
+        await talk.wait_turns(2)
+    assert talk.heard()[0] == heard
+    (request,) = agent.language_model.requests[1:]
+    assert [message.content for message in request if message.role == "assistant"] == [heard]
+
+
+CLAIMS = st.none() | st.floats(0, 6) | st.sampled_from([0.0, 1e9, math.inf])
+"""What a client says that it has played: nothing, something, or more than there is."""
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), CLAIMS, st.sampled_from([None, 1, 7])), max_size=6),
+    st.floats(0.05, 4.5),
+    st.booleans(),
+)
+def test_whatever_is_reported_the_next_request_has_what_the_history_has_and_no_more_than_was_sent(
+    reports: list[tuple[float, float | None, int | None]], heard_s: float, tells_words: bool
+) -> None:
+    async def run() -> None:
+        agent = drawling(tells_words=tells_words)
+        async with listening(agent) as talk:
+            began = await turn_of(talk)
+            for wait_s, claim, turn in reports:
+                await trio.sleep(wait_s)
+                if claim is not None and not talk.client.all(TurnEnded):
+                    await talk.client.send(PlaybackProgressed(turn=turn, played_s=claim))
+            await trio.sleep_until(max(trio.current_time(), began + heard_s))
+            sent_s = trio.current_time() - began + 0.3
+            await talk.client.send(TextReceived(text="and then"))
+            await talk.wait_turns(2)
+        heard = talk.heard()[0]
+        said = [m.content for m in agent.language_model.requests[1] if m.role == "assistant"]
+        assert said == ([heard] if heard else [])
+        assert heard in {"", *(" ".join(DRAWLED.split()[:count]) for count in range(1, 6))}
+        if tells_words:
+            assert len(heard.split()) <= sent_s, "a word a second"
+
+    trio.run(run, clock=MockClock(autojump_threshold=0))

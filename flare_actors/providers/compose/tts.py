@@ -9,7 +9,7 @@ from typing import Final
 from flare_actors.audio import Resampler, bytes_to_seconds, is_pcm, seconds_to_bytes
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect
-from flare_actors.ports import Locales, Phrase, SpeechAudio, Synthesizer
+from flare_actors.ports import Locales, Phrase, SpeechAudio, Synthesizer, WordTiming
 from flare_actors.providers.compose.candidates import Candidate, Candidates
 from flare_actors.providers.compose.relay import Log, Relay
 
@@ -69,6 +69,8 @@ class _Turn:
         """The number in the log of the first phrase that may not be wholly spoken."""
         self._spoken_s = 0.0
         """How much of it is."""
+        self._words: tuple[WordTiming, ...] = ()
+        """When words of it end, where that is not passed on yet: it goes with audio."""
         self._attempt_spoke = False
         self._probed = False
 
@@ -105,8 +107,9 @@ class _Turn:
                     candidate.worked()
                     self._probe_others(candidate)
                 if number > self._at:
-                    self._at, self._spoken_s = number, 0.0
+                    self._at, self._spoken_s, self._words = number, 0.0, ()
                 pcm = resampler.feed(chunk.pcm)
+                self._words += chunk.words  # Of what another voice has said already, too: told twice, it counts once.
                 await self._give(chunk.phrase, skip.feed(pcm) if number == first else pcm)
         if not phrases.all_given:
             raise ProviderError("tts", "tts provider ended before it had taken all phrases")
@@ -119,7 +122,8 @@ class _Turn:
     async def _give(self, phrase: int, pcm: bytes) -> None:
         if pcm:
             self._spoken_s += bytes_to_seconds(len(pcm), self._rate)
-            await self._relay.give(SpeechAudio(phrase=phrase, pcm=pcm))
+            words, self._words = self._words, ()
+            await self._relay.give(SpeechAudio(phrase=phrase, pcm=pcm, words=words))
 
     def _probe_others(self, asked: Candidate[Synthesizer]) -> None:
         """Let the broken ones say the turn's first phrase."""

@@ -115,6 +115,16 @@ class TtsProtocol:
     characters: str = ""
     """Where a message with audio says which characters it speaks: a list of them, in the order of what was sent. Empty: it
     does not, and the next phrase is sent when the one before is done (``phrase_done_when``)."""
+    char_starts_ms: str = ""
+    """Where it says when each of them begins, in milliseconds of that message's audio. Empty: it does not."""
+    char_durations_ms: str = ""
+    """... and how long it is."""
+    words_when: Pattern = attrs.field(factory=dict)
+    """A message that tells of words, besides those with audio. Empty: there are none."""
+    words: str = ""
+    """Where the words are: a list of texts."""
+    word_ends_s: str = ""
+    """... and when each ends, in seconds of the phrase's audio."""
     phrase_done_when: Pattern = attrs.field(factory=dict)
     phrase_key: str = ""
     """Where ``$context`` comes back."""

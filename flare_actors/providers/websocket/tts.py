@@ -12,11 +12,12 @@ import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE, bytes_to_seconds
 from flare_actors.errors import ProviderError, UnsupportedLocale
-from flare_actors.ports import Locales, Phrase, SpeechAudio, locale_supported
+from flare_actors.ports import Locales, Phrase, SpeechAudio, WordTiming, locale_supported
 from flare_actors.providers._pcm import MAX_PHRASE_S
 from flare_actors.providers.compose.relay import Relay
 from flare_actors.providers.websocket.line import Dialler, Line, told_error
 from flare_actors.providers.websocket.mapping import Json, TtsProtocol, dig, fill, matches
+from flare_actors.providers.websocket.words import WordFinder
 
 __all__ = ["WebSocketSynthesizer"]
 
@@ -99,9 +100,14 @@ class _Answer:
         self._values = values
         self._phrases = phrases
         self._rate = rate
+        self._timings = (protocol.characters, protocol.char_starts_ms, protocol.char_durations_ms)
         self._name = uuid.uuid4().hex
         self._sent: list[int] = []
         """The indexes of the phrases sent, in order."""
+        self._finders: list[WordFinder] = []
+        """For the words of each of them."""
+        self._words: tuple[WordTiming, ...] = ()
+        """Words of the phrase that is being spoken whose timing is told with its next audio."""
         self._ends: list[int] = []
         """How many characters (but white space) were sent up to the end of each."""
         self._characters = 0
@@ -130,6 +136,8 @@ class _Answer:
                 while not self._ended(message := await line.receive()):
                     if matches(message, self._protocol.audio_when):
                         await self._give(relay, message)
+                    elif self._protocol.words_when and matches(message, self._protocol.words_when):
+                        self._hear_of_words(message)
                     if matches(message, self._protocol.phrase_done_when) and self._is_current(message):
                         self._done.set()
                 if message is None:
@@ -154,12 +162,27 @@ class _Answer:
             raise ProviderError("tts", f"{self._protocol.service} sent audio of a phrase that it was not given")
         before = self._current
         self._count(dig(message, self._protocol.characters) if self._protocol.characters else None)
-        self._bytes = len(pcm) + (self._bytes if self._current == before else 0)
+        if self._current != before:
+            self._bytes, self._words = 0, ()
+        self._words += self._finders[self._current].characters(
+            *(dig(message, path) if path else None for path in self._timings),
+            since_s=bytes_to_seconds(self._bytes, self._rate),
+        )
+        self._bytes += len(pcm)
         if bytes_to_seconds(self._bytes, self._rate) > MAX_PHRASE_S:
             what = f"gives more than {MAX_PHRASE_S:g} s of speech for one phrase"
             raise ProviderError("tts", f"{self._protocol.service} {what}")
         if pcm:
-            await relay.give(SpeechAudio(phrase=self._sent[self._current], pcm=pcm))
+            words, self._words = self._words, ()
+            await relay.give(SpeechAudio(phrase=self._sent[self._current], pcm=pcm, words=words))
+
+    def _hear_of_words(self, message: Json) -> None:
+        if self._sent and self._is_current(message):
+            number = len(self._sent) - 1
+            if number != self._current:
+                self._current, self._bytes, self._words = number, 0, ()
+            protocol = self._protocol
+            self._words += self._finders[number].words(dig(message, protocol.words), dig(message, protocol.word_ends_s))
 
     def _count(self, characters: Json) -> None:
         """Find the phrase that the first of these characters belongs to."""
@@ -189,6 +212,7 @@ class _Answer:
                 continue  # nothing to pronounce, which some services refuse
             self._done = trio.Event()
             self._sent.append(phrase.index)
+            self._finders.append(WordFinder(phrase.text))
             letters = sum(not each.isspace() for each in phrase.text)
             self._ends.append(letters + (self._ends[-1] if self._ends else 0))
             values = {**self._values, "text": phrase.text.strip() + " ", "context": self._context(len(self._sent) - 1)}

@@ -40,6 +40,11 @@ class _Speech:
                 f"it gave audio of phrase {item.phrase} after phrase {latest}; phrases come in order and do not interleave",
             )
             latest = item.phrase
+            ends = [word.chars for word in item.words]
+            need(
+                ends == sorted(ends) and all(0 < end <= len(self.phrases[item.phrase]) for end in ends),
+                f"it told of words that end at {ends} of {len(self.phrases[item.phrase])} characters; they come in order",
+            )
         spoken = {item.phrase for item in items}
         missing = [n for n, text in enumerate(self.phrases) if any(map(str.isalnum, text)) and n not in spoken]
         need(not missing, f"phrases {missing} of {len(self.phrases)} have no audio")

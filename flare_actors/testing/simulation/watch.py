@@ -32,6 +32,7 @@ __all__ = ["Ledger", "Outcome", "Violation", "Watch"]
 _GENERATION: Final = (
     ev.PhraseReady,
     ev.PhraseSpoken,
+    ev.WordsSpoken,
     ev.AudioStarted,
     ev.ToolStarted,
     ev.ToolFinished,
