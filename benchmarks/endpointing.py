@@ -9,7 +9,8 @@ is the silence behind the last word until the endpoint. Each voice is one conver
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,10 @@ from flare_actors.conversation.states import Endpointing
 from flare_actors.conversation.step import step
 from flare_actors.providers._moonshine_api import Handle
 from flare_actors.providers.batch.redecode import PADDED_S
+from flare_actors.providers.catalog import SMART_TURN
 from flare_actors.providers.silero import SileroVoiceActivity
+from flare_actors.providers.smart_turn import estimate, load
+from flare_actors.providers.weights import is_present
 
 __all__ = ["FIXED", "Outcome", "Recorded", "false_cut_rate", "measure", "outcomes", "picture", "recorded"]
 
@@ -47,7 +51,25 @@ class Recorded:
     pcm: bytes = attrs.field(repr=False)
     probabilities: Sequence[float] = attrs.field(repr=False)
     handle: Handle = attrs.field(repr=False)
+    turn_end: Callable[[bytes], float] | None = attrs.field(default=None, repr=False)
+    """The turn-end model, if its weights are here."""
     _texts: dict[tuple[int, int], tuple[str, float]] = attrs.field(factory=dict)
+    _estimates: dict[tuple[int, int], tuple[float, float]] = attrs.field(factory=dict)
+
+    def estimate(self, first: int, last: int) -> tuple[float, float]:
+        """Whether these chunks are a whole turn, as the turn-end model has it, and the CPU seconds that it took."""
+        assert self.turn_end is not None
+        key = (first, last)
+        if key not in self._estimates:
+            started = time.process_time()
+            probability = self.turn_end(self.pcm[first * 1024 : (last + 1) * 1024])
+            self._estimates[key] = (probability, time.process_time() - started)
+        return self._estimates[key]
+
+    @property
+    def estimates_s(self) -> list[float]:
+        """The CPU seconds of each estimate so far."""
+        return [took for _, took in self._estimates.values()]
 
     def text(self, first: int, last: int, silence_s: float) -> tuple[str, float]:
         """What is understood of the chunks from ``first`` to ``last``, and the CPU seconds that it took.
@@ -79,19 +101,21 @@ class Outcome:
 async def recorded(clips: Iterable[Clip]) -> list[Recorded]:
     """The clips, with their voice activity."""
     handle = Handle()
+    session = load() if is_present(SMART_TURN) else None
+    turn_end = None if session is None else partial(estimate, session)
     found = []
     for clip in clips:
         detector = await SileroVoiceActivity().open()
         pcm = clip.recording.pcm
         probabilities = [detector.process(pcm[at : at + 1024]) for at in range(0, len(pcm) - 1023, 1024)]
-        found.append(Recorded(clip=clip, pcm=pcm, probabilities=probabilities, handle=handle))
+        found.append(Recorded(clip=clip, pcm=pcm, probabilities=probabilities, handle=handle, turn_end=turn_end))
     return found
 
 
-def outcomes(clips: Sequence[Recorded], settings: Settings) -> list[Outcome]:
-    """Every clip with these settings; those of one voice one after the other."""
+def outcomes(clips: Sequence[Recorded], settings: Settings, *, estimates: bool = False) -> list[Outcome]:
+    """Every clip with these settings, with or without the turn-end model; those of one voice one after the other."""
     voices: dict[str, _Listening] = {}
-    return [voices.setdefault(each.clip.voice, _Listening(settings)).hear(each) for each in clips]
+    return [voices.setdefault(each.clip.voice, _Listening(settings, estimates)).hear(each) for each in clips]
 
 
 def false_cut_rate(found: Sequence[Outcome]) -> Metric:
@@ -103,12 +127,18 @@ def false_cut_rate(found: Sequence[Outcome]) -> Metric:
 class _Listening:
     """One conversation with one voice: the core, and an ear on the time of the audio."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, estimates: bool) -> None:  # noqa: FBT001 - as `outcomes` has it
         self._settings = settings
+        self._estimates = estimates
         self._c = Conversation(settings=settings)
         self._now = 0.0
         self._detector = UtteranceDetector(settings, _CHUNK_S)
-        for event in (ev.ClientAttached(), ev.ConversationStartRequested(), ev.ListenerOpened(), ev.RecognizerReady()):
+        for event in (
+            ev.ClientAttached(),
+            ev.ConversationStartRequested(),
+            ev.ListenerOpened(estimates=estimates),
+            ev.RecognizerReady(),
+        ):
             self._tell(event)
 
     def _tell(self, event: ev.Event) -> None:
@@ -120,12 +150,13 @@ class _Listening:
     def hear(self, heard: Recorded) -> Outcome:
         began, first = self._now, 0
         ends: list[float] = []
-        due: tuple[float, str] | None = None
+        coming: list[tuple[float, ev.Event]] = []
+        """What engines will have to say of the present pause, and when."""
         for number, probability in enumerate(heard.probabilities):
             self._now += _CHUNK_S
-            if due is not None and due[0] <= self._now:
-                self._tell(ev.TranscriptUpdated(utterance=self._c.utterance, text=due[1]))
-                due = None
+            for due in [each for each in coming if each[0] <= self._now]:
+                coming.remove(due)
+                self._tell(due[1])
             for change in self._detector.feed(probability):
                 utterance = self._c.utterance
                 match change:
@@ -136,14 +167,12 @@ class _Listening:
                         self._tell(ev.SpeechConfirmed(utterance=utterance))
                     case Heard.PAUSED:
                         self._tell(ev.SpeechPaused(utterance=utterance))
-                        if self._settings.endpointing is Endpointing.ADAPTIVE:
-                            text, cost_s = heard.text(first, number, self._detector.silence_s)
-                            due = (self._now + cost_s, text)
+                        coming += self._judged(heard, first, number)
                     case Heard.RESUMED:
-                        due = None
+                        coming.clear()
                         self._tell(ev.SpeechResumed(utterance=utterance, pause_s=self._detector.pause_s))
                     case Heard.STOPPED:
-                        due = None
+                        coming.clear()
                         ends.append(self._now - began)
                         self._stop(utterance)
                     case Heard.ENOUGH | Heard.OVERDUE:
@@ -152,6 +181,18 @@ class _Listening:
         last = ends[-1] if ends else len(heard.probabilities) * _CHUNK_S
         cut = any(end < heard.clip.end_s for end in ends)
         return Outcome(voice=heard.clip.voice, cut=cut, wait_s=last - heard.clip.end_s)
+
+    def _judged(self, heard: Recorded, first: int, last: int) -> list[tuple[float, ev.Event]]:
+        """What recogniser and turn-end model will make of the pause that was noticed now, each after its work."""
+        found: list[tuple[float, ev.Event]] = []
+        if self._settings.endpointing is Endpointing.ADAPTIVE:
+            text, cost_s = heard.text(first, last, self._detector.silence_s)
+            found.append((self._now + cost_s, ev.TranscriptUpdated(utterance=self._c.utterance, text=text)))
+        if self._estimates:
+            probability, cost_s = heard.estimate(first, last)
+            told = ev.TurnEndEstimated(utterance=self._c.utterance, probability=probability)
+            found.append((self._now + cost_s, told))
+        return found
 
     def _stop(self, utterance: int) -> None:
         silence_s = self._detector.silence_s
@@ -193,6 +234,13 @@ async def measure(options: Options) -> dict[str, Metric]:
         found = outcomes(clips, settings)
         metrics[f"{arm}.false_cut_rate@{size:g}"] = false_cut_rate(found)
         metrics[f"{arm}.wait_s@{size:g}"] = summary([each.wait_s for each in found], "s")
+    if any(each.turn_end for each in clips):
+        for scale in _SCALES:
+            found = outcomes(clips, scaled(scale), estimates=True)
+            metrics[f"smart-turn.false_cut_rate@{scale:g}"] = false_cut_rate(found)
+            metrics[f"smart-turn.wait_s@{scale:g}"] = summary([each.wait_s for each in found], "s")
+        cost_s = [took for each in clips for took in each.estimates_s]
+        metrics["smart-turn.cpu_s"] = summary(cost_s, "s")
     for arm, settings in (("fixed", FIXED), ("adaptive", scaled(1.0))):
         found = outcomes(clips, settings)
         for voice in sorted({each.voice for each in found}):
@@ -205,8 +253,15 @@ def picture(metrics: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.5, 4.5))
-    for arm, what in (("fixed", "fixed wait, s"), ("adaptive", "adaptive, times the default waits")):
+    arms = {
+        "fixed": "fixed wait, s",
+        "adaptive": "adaptive, times the default waits",
+        "smart-turn": "the same, with smart-turn",
+    }
+    for arm, what in arms.items():
         sizes = [name.partition("@")[2] for name in metrics if name.startswith(f"{arm}.false_cut_rate@")]
+        if not sizes:
+            continue  # The model is not here.
         rates = [100 * metrics[f"{arm}.false_cut_rate@{size}"]["median"] for size in sizes]
         waits = [1000 * metrics[f"{arm}.wait_s@{size}"]["median"] for size in sizes]
         axes.plot(waits, rates, marker="o", label=what)

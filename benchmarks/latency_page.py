@@ -32,6 +32,9 @@ def endpointing(metrics: _Metrics) -> str:
         setting = f"{size} s" if arm == "fixed" else f"{size} x the defaults"
         cut = f"{100 * fields['median']:.1f} % of {fields['n']}"
         rows.append(f"| {arm} | {setting} | {cut} | {1000 * wait['median']:.0f} ms | {1000 * wait['p90']:.0f} ms |")
+    if "smart-turn.cpu_s" in metrics:
+        cost = metrics["smart-turn.cpu_s"]
+        rows += ["", f"smart-turn takes {1000 * cost['median']:.0f} ms of a core for a pause (median of {cost['n']})."]
     rows += [
         "",
         "By voice, with the defaults:",

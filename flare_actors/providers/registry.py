@@ -24,6 +24,7 @@ GROUP: Final = "flare_actors.providers"
 BUILT_IN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "vad.silero": "flare_actors.providers.silero:PROVIDER",
+        "vad.smart_turn": "flare_actors.providers.smart_turn:PROVIDER",
         "vad.scripted": "flare_actors.providers.scripted_settings:VOICE",
         "stt.moonshine": "flare_actors.providers.moonshine:PROVIDER",
         "stt.openai": "flare_actors.providers.openai_transcription:PROVIDER",

