@@ -37,7 +37,7 @@ async def test_an_answer_of_a_thousand_sentences_in_one_breath_is_spoken(autojum
 
 async def test_an_answer_in_one_single_piece_is_spoken(autojump_clock: MockClock) -> None:
     class OnePiece(ScriptedLanguageModel):
-        async def _run(self, tokens):
+        async def _run(self, tokens, max_tokens):
             yield TextDelta(text=SENTENCES)
 
     async with listening(scripted_agent(language_model=OnePiece(), settings=Settings(output=Output.TEXT))) as talk:

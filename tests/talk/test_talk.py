@@ -180,8 +180,8 @@ async def test_a_locale_that_an_engine_does_not_know_is_told_before_anything_is_
 @pytest.mark.parametrize("realtime", [True, False])
 async def test_a_session_without_a_sign_of_life_is_given_up(autojump_clock, realtime):
     class Endless(ScriptedLanguageModel):
-        async def _run(self, tokens):
-            del tokens
+        async def _run(self, tokens, max_tokens):
+            del tokens, max_tokens
             await trio.sleep_forever()
             yield
 
