@@ -107,6 +107,7 @@ def names(fault: Fault) -> str:
     return f"{fault.at.value}-{fault.act.value}"
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
 @pytest.mark.parametrize("fault", STREAM_FAULTS, ids=names)
 async def test_no_fault_of_an_engine_tells(autojump_clock, log, stage, fault):

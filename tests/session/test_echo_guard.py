@@ -64,6 +64,7 @@ async def answers_in(talk: Talk, count: int) -> int:
     return sum(ended.reason is not None for ended in talk.client.all(TurnEnded))
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.parametrize(("echo_db", "delay_s"), ROOMS)
 async def test_no_answer_is_interrupted_by_its_own_echo(
     autojump_clock: MockClock, echo_db: float, delay_s: float
