@@ -6,6 +6,7 @@ import { diagnose, health, keepKey, socketUrl, takeKey } from "./address.js";
 import { Client } from "./client.js";
 import { Conversation } from "./conversation.js";
 import { Diagram } from "./diagram.js";
+import { Hold } from "./hold.js";
 import { Microphone, wireRate } from "./microphone.js";
 import { Player } from "./player.js";
 import { PAGE_WORDS, WORDS, canBeStopped, inConversation, takesText, toneOf } from "./states.js";
@@ -15,6 +16,7 @@ import { demoBrain, endedNotice, insecureNotice, linkNotice } from "./words.js";
 
 const OUTPUT_RATE = 24_000; // what speech needs; the worklet converts to the device's rate
 const PENDING_TEXTS = 8; // typed before the agent takes text
+const TAIL_MS = 80; // of a word whose speaker lets go at its end; some of it is still on its way through the worklet
 const CALM_FRAME_MS = 250; // meters of people who asked for reduced motion
 
 class App {
@@ -44,6 +46,9 @@ class App {
     this.asked = false; // start_conversation is on its way
     this.preparing = false; // the microphone's permission may be asked for
     this.muted = false;
+    this.push = false; // the microphone is on only while the person holds a button
+    this.releasing = 0; // the timer that ends what was held
+    this.facts = {}; // what the server said of the session
     this.speaking = false; // the user, as the server hears it
     this.texts = [];
     this.#wire();
@@ -61,6 +66,12 @@ class App {
     });
     view.muteButton.addEventListener("click", () => this.mute());
     view.stopButton.addEventListener("click", () => this.stop());
+    view.pushButton.addEventListener("click", () => this.pushToTalk(!this.push));
+    this.hold = new Hold(view.holdButton, {
+      isOn: () => this.push && this.wanted && this.client.isOpen && this.microphone.isOpen,
+      onPress: () => this.#speak(),
+      onRelease: () => this.#spoken(),
+    });
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) this.stop();
     });
@@ -125,6 +136,44 @@ class App {
     this.#show();
   }
 
+  /** Talk by holding a button, which also says when an utterance has ended; or let the agent find that out. */
+  pushToTalk(on) {
+    this.hold.letGo();
+    this.#commit();
+    this.push = on;
+    if (on && this.muted) this.mute();
+    this.microphone.mute(this.#silent);
+    this.client.send("update_session", { turn_detection: on ? "manual" : "automatic" });
+    this.view.announce(on ? "Push to talk" : "The microphone is open");
+    this.#show();
+    if (on) this.view.holdButton.focus(); // else the space bar would press the button that was pressed last
+  }
+
+  get #silent() {
+    return this.muted || (this.push && !this.hold.isHeld);
+  }
+
+  #speak() {
+    clearTimeout(this.releasing);
+    this.releasing = 0;
+    this.stop(); // who presses the button wants to be heard
+    this.microphone.mute(false);
+    this.#show();
+  }
+
+  #spoken() {
+    this.releasing = setTimeout(() => this.#commit(), TAIL_MS);
+    this.#show();
+  }
+
+  #commit() {
+    if (this.releasing === 0) return;
+    clearTimeout(this.releasing);
+    this.releasing = 0;
+    this.microphone.mute(this.#silent);
+    this.client.send("commit");
+  }
+
   /** Stop the agent's answer; it listens again. */
   stop() {
     if (canBeStopped(this.state)) this.client.send("interrupt");
@@ -177,7 +226,7 @@ class App {
       this.microphone.close();
       return;
     }
-    this.microphone.mute(this.muted);
+    this.microphone.mute(this.#silent);
     if (this.client.isOpen) this.microphone.use(this.inputRate);
     const { granted } = this.microphone;
     this.view.granted(granted, `${granted.label || "Microphone"}, ${granted.deviceRate / 1000} kHz`);
@@ -235,6 +284,9 @@ class App {
     this.wanted = false;
     this.asked = false;
     this.texts = [];
+    this.hold.letGo();
+    clearTimeout(this.releasing);
+    this.releasing = 0;
     this.microphone.close();
     if (this.muted) this.client.send("mute", { muted: false });
     this.muted = false;
@@ -247,9 +299,11 @@ class App {
     clearInterval(this.countdown);
     if (status === "open") {
       if (this.muted) this.client.send("mute", { muted: true });
+      if (this.push && this.facts.turn_detection !== "manual") this.client.send("update_session", { turn_detection: "manual" });
       this.#advance();
     } else {
       this.asked = false;
+      this.hold.letGo();
       if (status !== "connecting") this.conversation.cutOff();
       if (status === "closed") this.#onClosed(why);
       if (status === "waiting") this.#onWaiting(why, retryAt);
@@ -341,8 +395,16 @@ class App {
       case "turn_metrics":
         this.waterfall.add(message, conversation.kind(message.turn));
         break;
+      case "session_updated":
+        this.facts = { ...this.facts, ...message };
+        view.facts(describeSession(this.facts));
+        break;
       case "error":
         if (message.code === "resume_failed") break; // session_started says so too
+        if (message.code === "nothing_committed" && this.push) {
+          view.announce("Nothing was heard"); // the button was only touched
+          break;
+        }
         view.notice("error", {
           tone: message.recoverable ? "warning" : "error",
           title: message.recoverable ? "Something did not work" : "The conversation cannot go on",
@@ -361,7 +423,10 @@ class App {
     const wasTalking = inConversation(this.state);
     this.inputRate = message.input_sample_rate;
     this.microphone.use(message.input_sample_rate);
+    this.facts = message;
     this.view.facts(describeSession(message));
+    if (message.turn_detection === "manual") this.push = true; // as the server's settings have it
+    this.microphone.mute(this.#silent);
     this.view.clearNotice("key");
     if (!message.resumed) {
       this.player?.reset(message.output_sample_rate);
@@ -405,6 +470,8 @@ class App {
       microphone: microphone.isOpen ? "open" : preparing || !Microphone.isPossible ? "none" : "possible",
       muted: this.muted,
       stoppable: client.isOpen && canBeStopped(state),
+      push: this.push,
+      held: this.hold.isHeld,
     });
     this.view.now(this.#words(), client.isOpen ? toneOf(state) : "rest");
   }
@@ -416,6 +483,8 @@ class App {
     if (client.status === "connecting") return PAGE_WORDS.connecting;
     if (state === "listening" && this.muted) return PAGE_WORDS.muted;
     if (state === "listening" && !this.microphone.isOpen) return PAGE_WORDS.typing;
+    if (this.push && this.hold.isHeld) return PAGE_WORDS.held;
+    if (state === "listening" && this.push) return PAGE_WORDS.hold;
     if (state === "listening" && this.speaking) return PAGE_WORDS.hearing;
     return WORDS[state ?? "idle"];
   }

@@ -34,6 +34,8 @@ export class View {
     this.primary = byId("primary");
     this.muteButton = byId("mute");
     this.stopButton = byId("stop");
+    this.pushButton = byId("push");
+    this.holdButton = byId("hold");
     this.composer = byId("composer");
     this.text = byId("text");
     this.log = byId("log");
@@ -60,15 +62,20 @@ export class View {
   /**
    * Buttons stay focusable while they can do nothing: one that vanishes under a keyboard user loses their place.
    *
-   * @param {{active: boolean, microphone: "open" | "possible" | "none", muted: boolean, stoppable: boolean}} can
+   * @param {{active: boolean, microphone: "open" | "possible" | "none", muted: boolean, stoppable: boolean, push: boolean,
+   *   held: boolean}} can
    */
-  buttons({ active, microphone, muted, stoppable }) {
+  buttons({ active, microphone, muted, stoppable, push, held }) {
     this.primary.dataset.action = active ? "end" : "start";
     byId("primary-words").textContent = active ? "End" : "Start";
     const usable = (control, can) => control.setAttribute("aria-disabled", String(!can));
     const offer = active && microphone === "possible";
     this.muteButton.textContent = offer ? "Use microphone" : muted ? "Unmute" : "Mute";
-    usable(this.muteButton, active && microphone !== "none");
+    usable(this.muteButton, offer || (active && microphone === "open" && !push)); // who holds a button mutes by letting go
+    this.pushButton.setAttribute("aria-pressed", String(push));
+    this.holdButton.hidden = !push;
+    this.holdButton.setAttribute("aria-pressed", String(held));
+    usable(this.holdButton, active && microphone === "open");
     usable(this.stopButton, stoppable);
   }
 

@@ -84,12 +84,14 @@ def test_a_whole_conversation_by_keyboard(open_page: OpenPage, server: FakeServe
     press("Enter")
     peer.wait_for("interrupt")
     press("Tab")
+    assert focused() == "Push to talk"
+    press("Tab")
     assert focused() == "log"  # its content scrolls
     press("Tab")
     page.keyboard.type("Hello")
     press("Enter")
     assert peer.wait_for("text")["text"] == "Hello"
-    for _ in range(4):
+    for _ in range(5):
         press("Shift+Tab")
     assert focused() == "End"
     press("Enter")
