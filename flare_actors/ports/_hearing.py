@@ -1,0 +1,122 @@
+"""Voice activity and speech to text: from the microphone to words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from flare_actors.conversation.states import SttMode
+from flare_actors.ports._locales import Locales
+
+__all__ = ["HeardAudio", "Recognizer", "Transcript", "TurnEndEstimator", "VoiceActivity", "VoiceDetector"]
+
+
+class VoiceDetector(Protocol):
+    """The voice activity of one stream of audio. Synchronous and fast (well under 1 ms): it runs inline."""
+
+    def process(self, chunk: bytes) -> float:
+        """Speech probability (0 to 1) of the next chunk: ``VoiceActivity.chunk_samples`` samples of PCM16."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the past, as at the start of a stream."""
+        ...
+
+
+@runtime_checkable
+class VoiceActivity(Protocol):
+    """Tells speech from everything else. Makes one detector per conversation; models are shared."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the PCM16 that detectors take."""
+        ...
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples per chunk; every call of ``process`` gets exactly this many."""
+        ...
+
+    async def open(self) -> VoiceDetector:
+        """Make a detector; may load a model (in a thread)."""
+        ...
+
+
+@runtime_checkable
+class TurnEndEstimator(Protocol):
+    """What a ``VoiceActivity`` may be besides: a model of whether a speaker who pauses has finished."""
+
+    async def estimate_turn_end(self, pcm: bytes) -> float:
+        """Probability, 0 to 1, that the turn is over behind these last seconds (at most 8) of it: PCM16 at ``sample_rate``.
+
+        What it raises ends no session: the pause is judged without it.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class HeardAudio:
+    """A piece of one utterance, on its way to the recogniser."""
+
+    pcm: bytes = attrs.field(repr=False)
+    """PCM16 at the recogniser's sample rate, whole samples."""
+    silence_s: float = 0.0
+    """Trailing silence of the utterance up to the end of this piece, as the ear judges; 0 while there is voice. A batch
+    engine may decode early in a pause and keep the result when nothing but silence follows."""
+
+
+@attrs.frozen(kw_only=True)
+class Transcript:
+    """What was understood of an utterance."""
+
+    text: str = attrs.field(repr=False)
+    """All of the utterance so far (partials replace each other)."""
+    final: bool = False
+    complete: bool = True
+    """Of a partial one: nothing that was said up to now is known to be missing in it. In a pause such a one is answered ahead
+    of the endpoint, so a recogniser that knows better says False."""
+
+
+@runtime_checkable
+class Recognizer(Protocol):
+    """Speech to text, one utterance at a time."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the PCM16 that it takes."""
+        ...
+
+    @property
+    def locales(self) -> Locales:
+        """What it understands."""
+        ...
+
+    @property
+    def partials(self) -> bool:
+        """In streaming mode it tells words within a fraction of a second, while they are spoken.
+
+        Then an interruption is decided by its first word; without words, by how long it lasts.
+        """
+        ...
+
+    def transcribe(
+        self, audio: AsyncIterator[HeardAudio], *, locale: str, mode: SttMode
+    ) -> AbstractAsyncContextManager[AsyncIterator[Transcript]]:
+        """Understand one utterance.
+
+        Args:
+            audio: the utterance as it is spoken; it may be long until the first piece comes (the stream is opened ahead
+                of the user's words); its end is the endpoint. After the end the final transcript is due.
+            locale: BCP 47 tag of what is spoken.
+            mode: whether partial transcripts are wanted.
+
+        Gives partial transcripts and, last, exactly one final one, then ends. An utterance without words gives a final
+        transcript with empty text.
+
+        Raises:
+            ProviderError: it failed; the utterance is lost.
+        """
+        ...
