@@ -7,7 +7,6 @@ feed of its own, which a recogniser reads when it can.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -17,9 +16,9 @@ import trio
 
 from flare_actors.actors.channels import Inbox
 from flare_actors.actors.echo import EchoGuard
+from flare_actors.actors.microphone import Microphone
 from flare_actors.actors.pauses import Pause, Pauses
 from flare_actors.actors.utterance import UtteranceFeed
-from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
     ListenerFailed,
@@ -52,9 +51,7 @@ class Ear:
         paused: whether the agent stands still amid what it says.
     """
 
-    BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
     LOST_S: Final = 1.0  # Amid an utterance no audio for endpoint_s and this much longer: the microphone is gone.
-    FASTEST: Final = 1.25  # Times real time: no sound card's clock is that wrong, so who sends more is no microphone.
 
     def __init__(
         self,
@@ -73,17 +70,14 @@ class Ear:
         self._on_fault = on_fault
         self._agent_paused = paused
         self._rate = voice_activity.sample_rate
-        self._chunk_bytes = voice_activity.chunk_samples * BYTES_PER_SAMPLE
-        self._chunk_s = bytes_to_seconds(self._chunk_bytes, self._rate)
-        self._resampler = Resampler(self._rate, self._rate)
-        self._backlog = bytearray()
+        self._microphone = Microphone(self._rate, voice_activity.chunk_samples)
         self._wake = trio.Event()
         self._drained = trio.Event()
         self._wanted: Settings | None = None
         """What an open ear was asked to hear with; None: it is to be closed."""
         self._settings: Settings | None = None
         self._detector: VoiceDetector | None = None
-        self._endpointing = UtteranceDetector(Settings(), self._chunk_s)
+        self._endpointing = UtteranceDetector(Settings(), self._microphone.chunk_s)
         self._preroll: deque[bytes] = deque(maxlen=1)
         self._spoken: list[bytes] = []
         self._feed: UtteranceFeed | None = None
@@ -96,50 +90,42 @@ class Ear:
         self._answer_commit = False
         self._commit_chunks = 0
         """What had come in before the commit and is to be heard first; what came later is not waited for."""
-        self._realtime = True
-        self._due_at = -math.inf
-        """When the next chunk may be heard, on Trio's clock: late by what came too fast, early by what came late."""
         self._pauses = Pauses(
             voice_activity if isinstance(voice_activity, TurnEndEstimator) else None,
-            chunk_s=self._chunk_s,
+            chunk_s=self._microphone.chunk_s,
             inbox=inbox,
             lasts=lambda pause: self._endpointing.paused and pause == self._pause,
             on_fault=on_fault,
         )
         self.utterances = 0
         """Utterances so far; the latest one's number."""
-        self.dropped_s = 0.0
-        """Microphone audio dropped because it came faster than it could be heard."""
+
+    @property
+    def dropped_s(self) -> float:
+        """Seconds of audio dropped because it came faster than it could be heard."""
+        return self._microphone.dropped_s
 
     # --- Synchronous: the reader's and the orchestrator's side ------------------------------------------------------------
 
     def attach(self, sample_rate: int, *, realtime: bool) -> None:
         """A new link: its audio has this rate, and nothing of the old one's is continued."""
-        self._resampler = Resampler(sample_rate, self._rate)
-        self._realtime = realtime
-        self._due_at = -math.inf
-        self._backlog.clear()
+        self._microphone.attach(sample_rate, realtime=realtime)
+        self._drained.set()
         # Who speaks now begins to speak: the utterance that the old link broke off has no end any more.
         self._forget_utterance()
         self._endpointing.forget()
-        self._drained.set()
 
     def feed(self, pcm: bytes) -> None:
         """Take microphone audio. Dropped while muted or closed; too much of it drops the oldest, counted."""
         if self._wanted is None or self._muted:
             return
-        self._backlog += self._resampler.feed(pcm)
-        limit = seconds_to_bytes(self.BACKLOG_S, self._rate)
-        if len(self._backlog) > limit:
-            excess = len(self._backlog) - limit
-            del self._backlog[:excess]
-            self.dropped_s += bytes_to_seconds(excess, self._rate)
-        if len(self._backlog) >= self._chunk_bytes and self._detector is not None:
+        self._microphone.put(pcm)
+        if self._microphone.chunks and self._detector is not None:
             self._wake.set()
 
     async def wait_room(self) -> None:
         """Wait until the ear has caught up: for audio that is a recording, not a person."""
-        while self._wanted is not None and len(self._backlog) >= self._chunk_bytes:
+        while self._wanted is not None and self._microphone.chunks:
             self._drained = trio.Event()
             await self._drained.wait()
 
@@ -151,10 +137,9 @@ class Ear:
     def close(self) -> None:
         """Stop hearing; what was being heard is forgotten."""
         self._wanted = self._settings = self._detector = None
-        self._backlog.clear()
+        self._forget_unheard()
         self._forget_utterance()
         self._endpointing.stop()
-        self._drained.set()
         self._wake.set()
 
     def use(self, settings: Settings) -> None:
@@ -191,14 +176,12 @@ class Ear:
         """Drop audio from now on (an utterance in progress ends), or stop dropping it."""
         self._muted = muted
         if muted:
-            self._backlog.clear()
-            self._drained.set()
+            self._forget_unheard()
             self._end_now()
 
     def clear(self) -> None:
         """Forget the utterance in progress and what was not heard yet; nothing comes of it."""
-        self._backlog.clear()
-        self._drained.set()
+        self._forget_unheard()
         if self._endpointing.speaking:
             self._endpointing.stop()
             # Its start may be on its way still: nobody is to wait for its end.
@@ -214,8 +197,12 @@ class Ear:
 
     def _end_now(self) -> None:
         self._commit = True
-        self._commit_chunks = len(self._backlog) // self._chunk_bytes
+        self._commit_chunks = self._microphone.chunks
         self._wake.set()
+
+    def _forget_unheard(self) -> None:
+        self._microphone.clear()
+        self._drained.set()
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +220,7 @@ class Ear:
             if self._wanted is not None and self._detector is None:
                 await self._open()
                 continue
-            if self._detector is not None and len(self._backlog) >= self._chunk_bytes:
+            if self._detector is not None and self._microphone.chunks:
                 if self._endpointing.overdue:
                     self._apply(self._endpointing.stop())
                     continue
@@ -243,7 +230,7 @@ class Ear:
                     continue
                 self._hear_chunk()
                 self._commit_chunks -= 1
-                if len(self._backlog) >= self._chunk_bytes and not (self._commit and self._commit_chunks <= 0):
+                if self._microphone.chunks and not (self._commit and self._commit_chunks <= 0):
                     await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
                     continue
             if self._commit or self._endpointing.overdue:
@@ -264,8 +251,8 @@ class Ear:
     def _next_due(self) -> float:
         """When the next chunk may be heard, on Trio's clock."""
         if not self._endpointing.paused:
-            return self._due_at
-        return max(self._due_at, self._pauses.due_at(self._endpointing.silence_s + self._chunk_s))
+            return self._microphone.due_at
+        return max(self._microphone.due_at, self._pauses.due_at(self._endpointing.silence_s + self._microphone.chunk_s))
 
     async def _hold(self, due_at: float) -> None:
         """Audio comes faster than anybody speaks: hear it at a bearable pace, while ``feed`` drops the rest."""
@@ -303,14 +290,14 @@ class Ear:
             return  # Closed, or opened anew, in the meantime.
         self._detector = detector
         self._commit = False
-        self._endpointing = UtteranceDetector(settings, self._chunk_s)
+        self._endpointing = UtteranceDetector(settings, self._microphone.chunk_s)
         self._adopt(settings)
         self._inbox.put(ListenerOpened(estimates=self._pauses.estimator is not None))
 
     def _adopt(self, settings: Settings) -> None:
         known, self._settings = self._settings, settings
         self._endpointing.settings = settings
-        self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._chunk_s)))
+        self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._microphone.chunk_s)))
         echo = (settings.barge_in, settings.echo_guard_db, settings.echo_tail_s)
         if known is None or echo != (known.barge_in, known.echo_guard_db, known.echo_tail_s):
             guarded = settings.barge_in is BargeIn.GUARDED
@@ -319,11 +306,7 @@ class Ear:
     def _hear_chunk(self) -> None:
         assert self._detector is not None
         assert self._settings is not None
-        chunk = bytes(self._backlog[: self._chunk_bytes])
-        del self._backlog[: self._chunk_bytes]
-        if self._realtime:
-            # What comes late (a network that stalled) may be caught up with, as far as the backlog keeps it.
-            self._due_at = max(self._due_at, trio.current_time() - self.BACKLOG_S) + self._chunk_s / self.FASTEST
+        chunk = self._microphone.take()
         try:
             with port_guard("vad"):
                 probability = float(self._detector.process(chunk))
@@ -334,7 +317,7 @@ class Ear:
             return
         was_speaking = self._endpointing.speaking
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
-        guard = self._guard if self._realtime else None
+        guard = self._guard if self._microphone.realtime else None
         credible = guard is None or guard.credible(
             chunk, self._played(guard.pieces), speaking=was_speaking, paused=self._agent_paused()
         )
