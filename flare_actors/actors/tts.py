@@ -13,7 +13,7 @@ from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.phrases import speakable
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, expect, port_guard
-from flare_actors.ports import Phrase, SpeechAudio
+from flare_actors.ports import Phrase, SpeechAudio, WordTiming
 
 if TYPE_CHECKING:
     from flare_actors.actors.reply import Reply
@@ -49,7 +49,7 @@ class _Voice:
         self._given = -1
         """The last phrase that the provider was given."""
         self._chars: dict[int, int] = {}
-        """The length of what the provider was given, by phrase."""
+        """The length of what the provider was given, by phrase, of those that are not spoken."""
         self._told = -1
         """The last phrase of which PhraseSpoken was told."""
         self._all_given = False
@@ -89,15 +89,13 @@ class _Voice:
 
     def _check(self, chunk: SpeechAudio) -> None:
         expect("tts", is_pcm(chunk.pcm), "audio that is no bytes of whole PCM16 samples")
-        first = 0 if self._current is None else self._current
-        expect("tts", first <= chunk.phrase <= self._given, "audio of a phrase that is not its turn")
+        expect("tts", chunk.phrase in self._chars, "audio of a phrase that is not its turn")
+        expect("tts", _are_timings(chunk.words), "words that end at no time")
 
     def _tell_words(self, chunk: SpeechAudio) -> None:
         """When words end, as a share of what is spoken of the phrase: the core's own text may have marks for the eye."""
         if not chunk.words:
             return
-        for each in chunk.words:
-            expect("tts", math.isfinite(each.end_s), "a word that ends at no time")
         chars = self._chars[chunk.phrase]
         words = tuple(
             SpokenWord(share=min(1.0, each.chars / chars), at_s=self._started_s + max(0.0, each.end_s))
@@ -163,3 +161,13 @@ class _Voice:
                 return await self._phrases.receive()
             finally:
                 self._hungry = False
+
+
+def _are_timings(words: object) -> bool:
+    return isinstance(words, tuple) and all(
+        isinstance(each, WordTiming) and _is_number(each.chars) and _is_number(each.end_s) for each in words
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

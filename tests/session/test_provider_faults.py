@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -24,7 +25,7 @@ from flare_actors.conversation.notices import (
 from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Endpointing, Output, Reason, State, SttMode, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
-from flare_actors.ports import AudioOut, HeardAudio, SpeechAudio, TextDelta, Transcript, Usage
+from flare_actors.ports import AudioOut, HeardAudio, Phrase, SpeechAudio, TextDelta, Transcript, Usage, WordTiming
 from flare_actors.providers.scripted import (
     EnergyVoiceActivity,
     ScriptedLanguageModel,
@@ -270,8 +271,16 @@ async def test_a_synthesizer_that_hangs_is_waited_for_as_long_as_the_defaults_sa
         SpeechAudio(phrase=0, pcm="text"),  # type: ignore[arg-type]
         SpeechAudio(phrase=-1, pcm=b"\0\0"),
         SpeechAudio(phrase=10**12, pcm=b"\0\0"),
+        SpeechAudio(phrase=None, pcm=b"\0\0"),  # type: ignore[arg-type]
+        SpeechAudio(phrase=0, pcm=b"\0\0", words=(WordTiming(chars=1, end_s=math.inf),)),
+        SpeechAudio(phrase=0, pcm=b"\0\0", words=(WordTiming(chars=1, end_s="soon"),)),  # type: ignore[arg-type]
+        SpeechAudio(phrase=0, pcm=b"\0\0", words=("word",)),  # type: ignore[arg-type]
+        SpeechAudio(phrase=0, pcm=b"\0\0", words=None),  # type: ignore[arg-type]
     ],
-    ids=["nothing", "bytes", "odd", "no-pcm", "text", "phrase-before", "phrase-after"],
+    ids=[
+        *("nothing", "bytes", "odd", "no-pcm", "text", "phrase-before", "phrase-after", "no-phrase"),
+        *("word-never", "word-soon", "no-timing", "no-words"),
+    ],
 )
 async def test_what_is_no_audio_is_the_synthesizers_failure(autojump_clock: MockClock, item: object) -> None:
     async with listening(with_tts(Fault(at=At.MIDDLE, act=Act.GIVE, item=item))) as talk:
@@ -280,6 +289,37 @@ async def test_what_is_no_audio_is_the_synthesizers_failure(autojump_clock: Mock
         await the_next_turn_is_served(talk)
     assert told(talk) == [("tts_failed", True)]
     assert len(talk.client.audio()) % 2 == 0
+
+
+class _Talkative(ScriptedSynthesizer):
+    """Reads all of an answer first, and speaks every number up to the last phrase's, whether or not it was given that."""
+
+    @asynccontextmanager
+    async def synthesize(
+        self, phrases: AsyncIterator[Phrase], *, locale: str
+    ) -> AsyncGenerator[AsyncIterator[SpeechAudio]]:
+        del locale
+
+        async def speak() -> AsyncGenerator[SpeechAudio]:
+            given = [phrase.index async for phrase in phrases]
+            for index in range(given[-1] + 1):
+                yield SpeechAudio(phrase=index, pcm=bytes(3200), words=(WordTiming(chars=1, end_s=0.1),))
+
+        async with aclosing(speak()) as chunks:
+            yield chunks
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"), [(ANSWER, False), ("One two three four. " + "\U0001f600 " * 130 + "Five six seven.", True)]
+)
+async def test_audio_of_a_phrase_that_was_for_the_eye_only_is_the_synthesizers_failure(
+    autojump_clock: MockClock, answer: str, failed: bool
+) -> None:
+    async with listening(scripted_agent(synthesizer=_Talkative(), answers=[answer])) as talk:
+        await talk.ask()
+        assert (await talk.wait_turns(1)).heard == answer
+        assert talk.session.ended is None
+    assert told(talk) == ([("tts_failed", True)] if failed else [])
 
 
 async def test_a_welcome_that_cannot_be_spoken_does_not_keep_the_user_waiting(autojump_clock: MockClock) -> None:
