@@ -18,6 +18,7 @@ import trio
 
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import ProviderError, Stage
+from flare_actors.guard import ask_model
 from flare_actors.ports import (
     HeardAudio,
     LanguageModel,
@@ -243,8 +244,8 @@ class FaultyLanguageModel(_Faulty):
         max_tokens: int | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
-        inner = self.inner.generate(
-            messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
+        inner = ask_model(
+            self.inner, messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
         )
         return self._open("llm", inner, self._next_fault())
 

@@ -19,7 +19,7 @@ from flare_actors.conversation.states import Reason
 from flare_actors.errors import ProviderError
 from flare_actors.ports import Message, ToolCall
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer
-from flare_actors.testing import scripted_agent
+from flare_actors.testing import FaultyLanguageModel, scripted_agent
 
 TEXT = Settings(output=Output.TEXT)
 
@@ -384,12 +384,21 @@ async def test_a_client_cannot_take_the_place_of_the_agents_own_function(autojum
         assert not talk.client.all(ToolCallRequested)
 
 
-async def test_a_model_that_knows_no_tools_is_a_clear_failure_only_when_there_are_some(autojump_clock):
-    class Old:
-        def generate(self, messages, *, locale):
-            return ScriptedLanguageModel(script=["Hello."]).generate(messages, locale=locale)
+class Old:
+    """A model of before there were tools and limits."""
 
-    async with listening(scripted_agent(language_model=Old(), settings=TEXT)) as talk:
+    def generate(self, messages, *, locale):
+        return ScriptedLanguageModel(script=["Hello."]).generate(messages, locale=locale)
+
+
+AROUND = pytest.mark.parametrize(
+    "around", [lambda model: model, lambda model: FaultyLanguageModel(inner=model)], ids=["itself", "in-a-wrapper"]
+)
+
+
+@AROUND
+async def test_a_model_that_knows_no_tools_is_a_clear_failure_only_when_there_are_some(autojump_clock, around):
+    async with listening(scripted_agent(language_model=around(Old()), settings=TEXT)) as talk:
         assert (await ask(talk)).heard == "Hello."
         await talk.client.send(ev.ToolsOffered(tools=(ToolSpec(name="a"),)))
         await talk.client.send(ev.TextReceived(text="go"))
@@ -479,12 +488,9 @@ async def test_an_answer_has_as_many_tokens_as_it_may_and_says_that_there_was_mo
         assert agent.language_model.limits == [3, 5, None]
 
 
-async def test_a_model_that_knows_no_limit_fails_where_it_is_asked_for_one(autojump_clock):
-    class Old:
-        def generate(self, messages, *, locale):
-            return ScriptedLanguageModel(script=["Hello."]).generate(messages, locale=locale)
-
-    async with listening(scripted_agent(language_model=Old(), settings=TEXT)) as talk:
+@AROUND
+async def test_a_model_that_knows_no_limit_fails_where_it_is_asked_for_one(autojump_clock, around):
+    async with listening(scripted_agent(language_model=around(Old()), settings=TEXT)) as talk:
         assert (await ask(talk)).heard == "Hello."
         await talk.client.send(ev.ResponseRequested(max_tokens=5))
         assert (await talk.wait_turns(2)).reason is Reason.ERROR_RECOVERY
