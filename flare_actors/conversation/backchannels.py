@@ -7,12 +7,11 @@ does, and one too many costs the user's "no". A language that has no list is hea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-from flare_actors.conversation.turn_end import FILLERS, language
+from flare_actors.conversation.turn_end import FILLERS, language, words_of
 
 __all__ = ["Said", "read_words"]
 
@@ -55,7 +54,6 @@ _BACKCHANNELS: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
     ),
 }
 _LONGEST: Final = 3
-_WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 
 
 def read_words(text: str, locale: str) -> Said:
@@ -67,7 +65,7 @@ def read_words(text: str, locale: str) -> Said:
     """
     spoken = language(locale)
     known = _EVERYWHERE | _BACKCHANNELS.get(spoken, frozenset())
-    words = [word.lower().replace("\u2019", "'") for word in _WORD.findall(text)]
+    words = words_of(text)
     said = Said.NOTHING
     at = 0
     while at < len(words):

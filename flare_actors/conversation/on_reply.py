@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from flare_actors.conversation.draft import SAME_S
@@ -83,18 +84,15 @@ def on_phrase_ready(d: Draft, e: PhraseReady) -> None:
 
 
 def on_phrase_spoken(d: Draft, e: PhraseSpoken) -> None:
-    turn = live(d, e.turn)
-    if turn is None:
-        return
-    if not 0 <= e.index < len(turn.phrases):
-        d.drop()
-        return
-    phrases = list(turn.phrases)
-    phrases[e.index] = evolve(phrases[e.index], start_s=e.start_s, end_s=e.end_s)
-    progress(d, evolve(turn, phrases=tuple(phrases)))
+    _know_more(d, e, lambda phrase: evolve(phrase, start_s=e.start_s, end_s=e.end_s))
 
 
 def on_words_spoken(d: Draft, e: WordsSpoken) -> None:
+    _know_more(d, e, lambda phrase: phrase.timed(e.words))
+
+
+def _know_more(d: Draft, e: PhraseSpoken | WordsSpoken, of: Callable[[SpokenPhrase], SpokenPhrase]) -> None:
+    """... of when a phrase of the turn is spoken."""
     turn = live(d, e.turn)
     if turn is None:
         return
@@ -102,7 +100,7 @@ def on_words_spoken(d: Draft, e: WordsSpoken) -> None:
         d.drop()
         return
     phrases = list(turn.phrases)
-    phrases[e.index] = phrases[e.index].timed(e.words)
+    phrases[e.index] = of(phrases[e.index])
     progress(d, evolve(turn, phrases=tuple(phrases)))
 
 

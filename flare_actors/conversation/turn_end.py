@@ -35,6 +35,7 @@ __all__ = [
     "own_pause_s",
     "read_ending",
     "wait_s",
+    "words_of",
 ]
 
 
@@ -111,7 +112,7 @@ def ends_in_filler(text: str, locale: str = "en") -> bool:
     Speakers announce a minor delay by "uh", a major one by "um": Clark and Fox Tree, "Using uh and um in spontaneous
     speaking" (Cognition 84, 2002).
     """
-    words = _words(text)
+    words = words_of(text)
     spoken = language(locale)
     if words and words[-1] in FILLERS.get(spoken, frozenset()):
         return True
@@ -126,7 +127,7 @@ def ends_mid_phrase(text: str, locale: str = "en") -> bool:
     for the organization of turn-taking for conversation" (Language 50, 1974). Such completeness is among the cues that yield
     the turn: Gravano and Hirschberg, "Turn-taking cues in task-oriented dialogue" (Computer Speech and Language 25, 2011).
     """
-    words = _words(text)
+    words = words_of(text)
     spoken = language(locale)
     if not words or spoken not in _WANTS_MORE:
         return False
@@ -138,7 +139,7 @@ def ends_mid_phrase(text: str, locale: str = "en") -> bool:
 
 def ends_in_number(text: str) -> bool:
     """Digits are dictated in groups, and each group is punctuated like a sentence (Vapi's ``onNumberSeconds``: 0.4 s)."""
-    words = _words(text)
+    words = words_of(text)
     return bool(words) and (words[-1].isdigit() or words[-1] in _NUMBERS)
 
 
@@ -247,7 +248,8 @@ def judge(d: BareDraft) -> Ending:
     return ending
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a transcript in lower case, without what stands between them."""
     return [word.lower().replace("\u2019", "'") for word in _WORD.findall(text)]
 
 
