@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 
+from flare_actors.providers._address import split_address
 from flare_actors.providers._key import KeySettings
 
 __all__ = ["HttpSettings", "check_url"]
@@ -28,15 +28,7 @@ def check_url(_: object, __: object, value: str) -> None:
     Raises:
         ValueError: it cannot, or it holds a secret.
     """
-    try:
-        url = urlsplit(value)
-        good = url.scheme in ("http", "https") and url.hostname and url.port != 0 and value.isprintable()
-    except ValueError:  # a port that is none, half an IPv6 address
-        good = False
-    if not good:
-        raise ValueError("must be an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
-    if url.username or url.password:
-        raise ValueError("must hold no user name or password; use api_key_env")
+    url = split_address(value, ("http", "https"), "an http:// or https:// URL, e.g. 'http://127.0.0.1:11434/v1'")
     if url.query or url.fragment:
         raise ValueError("must end with its path, e.g. in '/v1': nothing can come after a '?' or a '#'")
     if url.path.rstrip("/").endswith(ENDPOINTS):

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import trio
 
 from flare_actors.errors import ProviderError, Stage
+from flare_actors.providers._address import split_address
 from flare_actors.providers._again import pause_s
 
 if TYPE_CHECKING:
@@ -33,15 +34,7 @@ def check_url(_: object, __: object, value: str) -> None:
     Raises:
         ValueError: it is none.
     """
-    try:
-        url = urlsplit(value)
-        good = url.scheme in ("ws", "wss") and url.hostname and url.port != 0 and value.isprintable()
-    except ValueError:  # a port that is none, half an IPv6 address
-        good = False
-    if not good:
-        raise ValueError("must be a ws:// or wss:// URL")
-    if url.username or url.password:
-        raise ValueError("must hold no user name or password; use api_key_env")
+    url = split_address(value, ("ws", "wss"), "a ws:// or wss:// URL")
     if url.query or url.fragment:
         raise ValueError("must end with its path; what comes after a '?' belongs into the settings")
 
