@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE
-from flare_actors.providers._extras import need
+from flare_actors.providers._onnx import load_session
 from flare_actors.providers.catalog import SILERO
 from flare_actors.providers.provider import Provider
 
@@ -114,16 +114,10 @@ class SileroVoiceActivity:
 
 
 def _load() -> InferenceSession:
-    ort = need("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     model = resources.files("flare_actors.providers").joinpath("data", MODEL_FILE).read_bytes()
-    session: InferenceSession = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    SileroDetector(session).process(
-        bytes(CHUNK_SAMPLES * BYTES_PER_SAMPLE)
-    )  # the first run allocates: not on a live turn
+    session = load_session(model)
+    # The first run allocates: not on a live turn.
+    SileroDetector(session).process(bytes(CHUNK_SAMPLES * BYTES_PER_SAMPLE))
     return session
 
 

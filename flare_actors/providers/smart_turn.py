@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from flare_actors.errors import ProviderError
-from flare_actors.providers._extras import need
+from flare_actors.providers._onnx import load_session
 from flare_actors.providers.catalog import SILERO, SMART_TURN
 from flare_actors.providers.provider import Provider
 from flare_actors.providers.silero import SAMPLE_RATE, SileroDetector, SileroSettings, SileroVoiceActivity
@@ -112,7 +112,13 @@ class SmartTurnVoiceActivity:
 
 @asynccontextmanager
 async def open_smart_turn(settings: SmartTurnSettings | None = None) -> AsyncGenerator[SmartTurnVoiceActivity]:
-    """A loaded detector with a loaded model."""
+    """A loaded detector with a loaded model.
+
+    Raises:
+        ConfigError: onnxruntime is not installed, or the weights are not here.
+
+    Cancellation: at any await in the block; estimates that run are abandoned.
+    """
     activity = SmartTurnVoiceActivity(settings)
     await activity.open()
     yield activity
@@ -162,14 +168,7 @@ def _tables() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 
 
 def load() -> InferenceSession:
-    ort = need("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session: InferenceSession = ort.InferenceSession(
-        str(path_of(SMART_TURN)), options, providers=["CPUExecutionProvider"]
-    )
+    session = load_session(str(path_of(SMART_TURN)))
     estimate(session, bytes(2))  # the first run allocates: not in a live pause
     return session
 
