@@ -37,27 +37,21 @@ class Candidate(Generic[P]):
 
     def failed(self, error: ProviderError) -> None:
         """Remember that it failed."""
-        if self.breaker is not None:
-            before = self.breaker.broken
-            self.breaker.failed()
-            self._tell_change(before, error)
+        self._remember(Breaker.failed, error)
 
     def worked(self) -> None:
         """Remember that it worked."""
-        if self.breaker is not None:
-            before = self.breaker.broken
-            self.breaker.worked()
-            self._tell_change(before, None)
+        self._remember(Breaker.worked)
 
     def lost(self) -> None:
         """Remember that another one was quicker."""
-        if self.breaker is not None:
-            before = self.breaker.broken
-            self.breaker.lost()
-            self._tell_change(before, None)
+        self._remember(Breaker.lost)
 
-    def _tell_change(self, before: bool, error: ProviderError | None) -> None:  # noqa: FBT001
-        assert self.breaker is not None
+    def _remember(self, what: Callable[[Breaker], None], error: ProviderError | None = None) -> None:
+        if self.breaker is None:
+            return
+        before = self.breaker.broken
+        what(self.breaker)
         if self.breaker.broken != before:
             self.tell(self.breaker.broken, error)
 
