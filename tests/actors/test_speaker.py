@@ -21,12 +21,12 @@ IN_HAND_S = Speaker.LEAD_S + Speaker.FRAME_S
 class Bench:
     """A speaker, and a client that takes what it is sent as slowly as it likes."""
 
-    def __init__(self, *, realtime: bool = True, pace: float = 0.0) -> None:
+    def __init__(self, *, realtime: bool = True, pauses: bool = False, pace: float = 0.0) -> None:
         self.clock = Clock()
         self.inbox = Inbox(self.clock)
         self.outbox = Outbox(lambda _queue: None)
         self.speaker = Speaker(self.clock, self.inbox, self.outbox)
-        self.speaker.attach(RATE, realtime=realtime)
+        self.speaker.attach(RATE, realtime=realtime, pauses=pauses)
         self.connection = self.outbox.connect(SECOND)
         self.pace = pace
         self.received: list[tuple[float, AudioOut]] = []
@@ -323,8 +323,7 @@ def test_a_flush_at_any_moment_tells_no_more_than_left_and_no_more_than_time_has
 async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_on(
     autojump_clock: MockClock, pauses: bool, takes_s: float
 ) -> None:
-    bench = Bench()
-    bench.speaker.attach(RATE, realtime=True, pauses=pauses)
+    bench = Bench(pauses=pauses)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.run)
         bench.speaker.open(1)
@@ -347,8 +346,7 @@ async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_
 
 
 async def test_what_was_played_is_what_was_played_when_it_stood_still(autojump_clock: MockClock) -> None:
-    bench = Bench()
-    bench.speaker.attach(RATE, realtime=True, pauses=True)
+    bench = Bench(pauses=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.run)
         bench.speaker.open(1)
@@ -397,9 +395,7 @@ def test_however_often_it_stands_still_nothing_leaves_then_and_nothing_is_lost(
     waits: list[tuple[float, float]],
 ) -> None:
     async def main() -> None:
-        bench = Bench(realtime=realtime, pace=pace)
-        bench.speaker.attach(RATE, realtime=realtime, pauses=pauses)
-        bench.connection = bench.outbox.connect(SECOND)
+        bench = Bench(realtime=realtime, pauses=pauses, pace=pace)
         counter = iter(range(10**9))
         given_in = bytearray()
         still: list[tuple[float, float]] = []

@@ -86,9 +86,9 @@ class Core:
         """The final transcript comes."""
         return self.happens(ev.TranscriptFinished(utterance=utterance or self.c.utterance, text=text))
 
-    def says(self, text: str) -> list[Command]:
-        """The user says something, whole."""
-        self.speaks()
+    def says(self, text: str, *, confirmed: bool = True) -> list[Command]:
+        """The user says something, whole; if it is short, it is over before its length makes it an interruption."""
+        self.speaks(confirmed=confirmed)
         self.pauses()
         return self.is_understood(text)
 

@@ -183,9 +183,7 @@ def test_an_ear_that_broke_has_closed_the_recogniser_too() -> None:
 def test_a_recogniser_that_is_ready_stays_so_while_it_is_asked_again() -> None:
     core = Core().starts()
     asked = len(core.did(StartStt))
-    core.speaks()
-    core.pauses()
-    core.is_understood("")
+    core.says("")
     assert len(core.did(StartStt)) == asked + 1
     assert core.c.hearing is Hearing.READY
     assert core.told(NothingHeard)

@@ -101,9 +101,7 @@ def test_the_words_that_interrupted_are_answered() -> None:
 
 def test_a_request_waits_for_the_word_on_what_was_heard() -> None:
     core = answering()
-    core.speaks()
-    core.pauses()
-    core.is_understood("thanks")
+    core.says("thanks")
     assert core.state is S.PROCESSING_SPEECH
     assert len(core.did(StartReply)) == 1
     core.stopped_at(1, 1.0)
@@ -112,9 +110,7 @@ def test_a_request_waits_for_the_word_on_what_was_heard() -> None:
 
 def test_a_request_does_not_wait_for_ever_for_what_was_heard() -> None:
     core = answering()
-    core.speaks()
-    core.pauses()
-    core.is_understood("thanks")
+    core.says("thanks")
     assert core.due(Wait.SETTLE) == pytest.approx(1.0)
     core.passes(1.1)
     assert core.requests[-1] == ["user: what time is it thanks"]
@@ -301,9 +297,7 @@ def test_an_unconfirmed_sound_while_the_answer_is_prepared_does_not_stop_it() ->
 def test_words_understood_late_take_an_unheard_answer_back() -> None:
     core = Core().starts()
     core.says("what time is it")
-    core.speaks(confirmed=False)
-    core.pauses()
-    core.is_understood("in Ankara")
+    core.says("in Ankara", confirmed=False)
     core.stopped_at(1, 0.0)
     assert core.state is S.PROCESSING_SPEECH
     assert core.requests[-1] == ["user: what time is it in Ankara"]
@@ -448,9 +442,7 @@ def test_a_transcript_that_repeats_the_agents_own_words_is_its_echo(when: str) -
 
 def test_echo_is_known_though_the_speaker_has_not_told_yet_what_was_played() -> None:
     core = answering("It is very late indeed. ")
-    core.speaks()
-    core.pauses()
-    core.is_understood("it is very late indeed")
+    core.says("it is very late indeed")
     assert core.history == ["user: what time is it"]
 
 

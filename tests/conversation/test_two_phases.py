@@ -189,9 +189,7 @@ def test_who_only_says_mhm_does_not_interrupt_however_long_it_takes(text: str) -
 
 def test_mhm_is_remembered_and_not_answered() -> None:
     core = answering()
-    core.speaks(confirmed=False)
-    core.pauses()
-    core.is_understood("mhm")
+    core.says("mhm", confirmed=False)
     core.passes(1.5)
     core.is_generated(2.0)
     core.is_played()
@@ -202,9 +200,7 @@ def test_mhm_is_remembered_and_not_answered() -> None:
 def test_yes_over_the_last_words_of_a_question_is_the_answer_to_it() -> None:
     core = answering()
     core.is_generated(2.0)
-    core.speaks(confirmed=False)
-    core.pauses()
-    core.is_understood("yes")
+    core.says("yes", confirmed=False)
     core.passes(0.4)
     core.is_played()
     assert core.state is S.PROCESSING_SPEECH

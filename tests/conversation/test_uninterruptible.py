@@ -49,9 +49,7 @@ def test_typed_words_do_not_either() -> None:
 
 def test_mhm_to_it_is_no_question() -> None:
     core = telling()
-    core.speaks(confirmed=False)
-    core.pauses()
-    core.is_understood("mhm")
+    core.says("mhm", confirmed=False)
     core.passes(1.5)
     core.is_generated(1.0)
     core.is_played()
