@@ -291,6 +291,7 @@ async def test_a_fetch_that_is_cancelled_stops_pip_and_leaves_nothing(toy, monke
     real = subprocess.Popen
 
     def slow(_command, **options):
+        # A pip that hangs: nothing here waits for its minute, since what is tested is that it is killed at once.
         processes.append(real([sys.executable, "-c", "import time; time.sleep(60)"], **options))
         return processes[-1]
 
