@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypedDict, TypeVar
+from typing import Generic, Self, TypeVar, Unpack
 
 import trio
 
@@ -19,9 +19,8 @@ from flare_actors.errors import Part, ProviderError, ProviderTimeout
 from flare_actors.ports import (
     LanguageModel,
     Message,
+    ModelOptions,
     ModelOutput,
-    ToolChoice,
-    ToolSpec,
     takes_max_tokens,
     takes_tools,
 )
@@ -79,29 +78,16 @@ def _translate(stage: Part, exc: BaseException) -> ProviderError:
     return ProviderError(stage, f"{stage} provider raised {type(exc).__name__}")
 
 
-class _Options(TypedDict, total=False):
-    """What a model is asked with only where somebody wants it."""
-
-    tools: Sequence[ToolSpec]
-    tool_choice: ToolChoice
-    max_tokens: int
-
-
 def ask_model(
-    model: LanguageModel,
-    messages: Sequence[Message],
-    *,
-    locale: str,
-    tools: Sequence[ToolSpec] = (),
-    tool_choice: ToolChoice = "auto",
-    max_tokens: int | None = None,
+    model: LanguageModel, messages: Sequence[Message], *, locale: str, **options: Unpack[ModelOptions]
 ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
     """``model.generate``, with what is wanted and no other arguments: a model may leave out what it does not know.
 
     Raises:
         ProviderError: it has left out what is wanted.
     """
-    options: _Options = {}
+    wanted: ModelOptions = {}
+    max_tokens, tools = options.get("max_tokens"), options.get("tools")
     if max_tokens is not None:
         if not takes_max_tokens(model):
             raise ProviderError(
@@ -109,7 +95,7 @@ def ask_model(
                 f"{type(model).__name__} takes no limit of tokens; give its generate() the argument max_tokens "
                 "(ports.LanguageModel), or set none (answer_tokens)",
             )
-        options["max_tokens"] = max_tokens
+        wanted["max_tokens"] = max_tokens
     if tools:
         if not takes_tools(model):
             raise ProviderError(
@@ -118,8 +104,8 @@ def ask_model(
                 "(ports.LanguageModel), or offer none",
                 critical=True,
             )
-        options |= {"tools": tools, "tool_choice": tool_choice}
-    return model.generate(messages, locale=locale, **options)
+        wanted |= {"tools": tools, "tool_choice": options.get("tool_choice", "auto")}
+    return model.generate(messages, locale=locale, **wanted)
 
 
 class Guarded(Generic[T]):

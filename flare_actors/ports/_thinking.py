@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol, TypeAlias, Union, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypedDict, Union, runtime_checkable
 
 import attrs
 
@@ -15,6 +15,7 @@ __all__ = [
     "LanguageModel",
     "LimitReached",
     "Message",
+    "ModelOptions",
     "ModelOutput",
     "TextDelta",
     "ToolCallDelta",
@@ -72,6 +73,18 @@ class LimitReached:
 
 
 ModelOutput: TypeAlias = Union[TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached]
+
+
+class ModelOptions(TypedDict, total=False):
+    """What ``LanguageModel.generate`` may be asked with besides, by its names there.
+
+    For who only hands it on to another model: ``**options: Unpack[ModelOptions]`` and ``guard.ask_model``. A model that
+    heeds one of them names it as an argument.
+    """
+
+    tools: Sequence[ToolSpec]
+    tool_choice: ToolChoice
+    max_tokens: int | None
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
-from typing import Generic, TypeVar, assert_never
+from typing import Generic, TypeVar, Unpack, assert_never
 
 import attrs
 import trio
@@ -24,13 +24,12 @@ from flare_actors.ports import (
     LanguageModel,
     Locales,
     Message,
+    ModelOptions,
     ModelOutput,
     Phrase,
     Recognizer,
     SpeechAudio,
     Synthesizer,
-    ToolChoice,
-    ToolSpec,
     Transcript,
     VoiceActivity,
     VoiceDetector,
@@ -235,18 +234,10 @@ class FaultyLanguageModel(_Faulty):
     inner: LanguageModel
 
     def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        locale: str,
-        tools: Sequence[ToolSpec] = (),
-        tool_choice: ToolChoice = "auto",
-        max_tokens: int | None = None,
+        self, messages: Sequence[Message], *, locale: str, **options: Unpack[ModelOptions]
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """See ``ports.LanguageModel``."""
-        inner = ask_model(
-            self.inner, messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
-        )
+        inner = ask_model(self.inner, messages, locale=locale, **options)
         return self._open("llm", inner, self._next_fault())
 
 

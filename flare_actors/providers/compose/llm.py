@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import get_args
+from typing import Unpack, get_args
 
 import trio
 
-from flare_actors.conversation.calls import ToolChoice, ToolSpec
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Guarded, Patience, ask_model
-from flare_actors.ports import LanguageModel, Message, ModelOutput, Usage
+from flare_actors.ports import LanguageModel, Message, ModelOptions, ModelOutput, Usage
 from flare_actors.providers.compose.candidates import Candidate, Candidates
 from flare_actors.providers.compose.relay import Relay
 
@@ -30,13 +29,7 @@ class ComposedModel:
         self._candidates = candidates
 
     def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        locale: str,
-        tools: Sequence[ToolSpec] = (),
-        tool_choice: ToolChoice = "auto",
-        max_tokens: int | None = None,
+        self, messages: Sequence[Message], *, locale: str, **options: Unpack[ModelOptions]
     ) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
         """Answer the last message, by whichever model can. A call of a tool is output like any other.
 
@@ -47,9 +40,7 @@ class ComposedModel:
         """
 
         def ask(model: LanguageModel) -> AbstractAsyncContextManager[AsyncIterator[ModelOutput]]:
-            return ask_model(
-                model, messages, locale=locale, tools=tools, tool_choice=tool_choice, max_tokens=max_tokens
-            )
+            return ask_model(model, messages, locale=locale, **options)
 
         return Relay[ModelOutput](_Race(self._candidates, locale, ask).run)
 
