@@ -112,7 +112,7 @@ async def _open(stage: Stage, choice: ProviderChoice, instructions: str, stack: 
         return engines[0]
 
     def tell(engine: LanguageModel, broken: bool, error: ProviderError | None) -> None:  # noqa: FBT001 - as it is called
-        number = engines.index(engine)
+        number = next(number for number, each in enumerate(engines) if each is engine)
         where = f"[providers.{stage}]" if not number else f"[[providers.{stage}.fallback]] no. {number}"
         if broken:
             why = error.message if error is not None else "slower than the next one, three times in a row"

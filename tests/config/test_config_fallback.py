@@ -90,6 +90,19 @@ async def test_an_agent_with_a_dead_first_model_answers_by_the_next(read):
     assert all("no connection; is the server running" in each["error"] for each in logs)
 
 
+async def test_of_two_engines_that_are_alike_the_log_names_the_one_that_is_broken(read):
+    silent = 'use = "scripted"\nfirst_token_s = 60\nattempts = { first_s = 0.01 }\n'
+    config = read(f"{SCRIPTED}[providers.llm]\n{silent}[[providers.llm.fallback]]\n{silent}")
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            open_agent(config) as agent,
+            agent.language_model.generate([Message(role="user", content="?")], locale="en") as outputs,
+        ):
+            with pytest.raises(ProviderError):
+                await anext(aiter(outputs))
+    assert [each["where"] for each in logs] == ["[providers.llm]", "[[providers.llm.fallback]] no. 1"]
+
+
 async def test_attempts_alone_stand_around_a_single_engine(read):
     config = read(SCRIPTED + '[providers.llm]\nuse = "scripted"\nfirst_token_s = 60\nattempts = { first_s = 0.01 }')
     async with (
