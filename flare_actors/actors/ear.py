@@ -61,7 +61,7 @@ class Ear:
         played: Callable[[int], list[float]],
         on_fault: Callable[[ProviderError], None],
         *,
-        paused: Callable[[], bool] = lambda: False,
+        paused: Callable[[], bool],
     ) -> None:
         self._voice_activity = voice_activity
         self._inbox = inbox

@@ -67,7 +67,14 @@ class Bench:
         self.feeds: list[UtteranceFeed] = []
         self.faults: list[ProviderError] = []
         self.played: list[float] = []
-        self.ear = Ear(activity, self.inbox, begin or self.take, lambda count: self.played[:count], self.faults.append)
+        self.ear = Ear(
+            activity,
+            self.inbox,
+            begin or self.take,
+            lambda count: self.played[:count],
+            self.faults.append,
+            paused=lambda: False,
+        )
 
     def take(self, feed: UtteranceFeed) -> bool:
         self.feeds.append(feed)
