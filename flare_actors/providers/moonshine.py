@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -110,10 +110,10 @@ class MoonshineRecognizer:
 
         async def run(relay: Relay[Transcript]) -> None:
             relay.connected.set()
-            understood = redecode(
+            await redecode(
+                relay,
                 audio,
                 self.settings,
-                nursery=relay.nursery,
                 sample_rate=SAMPLE_RATE,
                 partials=mode is SttMode.STREAMING,
                 start=self._start,
@@ -121,9 +121,6 @@ class MoonshineRecognizer:
                     self._decode, pcm, limiter=self.limiter, abandon_on_cancel=True
                 ),
             )
-            async with aclosing(understood) as transcripts:
-                async for transcript in transcripts:
-                    await relay.give(transcript)
 
         async with Relay[Transcript](run) as results:
             yield results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from typing import final
 
 import trio
@@ -73,18 +73,15 @@ class Redecoder:
                 raise UnsupportedLocale("stt", "the recogniser", locale, tuple(self.locales or ()))
             asked = _Asked(self, relay.nursery, locale)
             relay.connected.set()
-            understood = redecode(
+            await redecode(
+                relay,
                 audio,
                 self.settings,
-                nursery=relay.nursery,
                 sample_rate=self.sample_rate,
                 partials=mode is SttMode.STREAMING,
                 start=asked.start,
                 decode=asked.decode,
             )
-            async with aclosing(understood) as transcripts:
-                async for transcript in transcripts:
-                    await relay.give(transcript)
 
         return Relay[Transcript](run)
 

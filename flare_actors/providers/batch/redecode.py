@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
 import attrs
@@ -18,6 +18,7 @@ import trio
 
 from flare_actors.audio import bytes_to_seconds, seconds_to_bytes
 from flare_actors.ports import HeardAudio, Transcript
+from flare_actors.providers.compose.relay import Relay
 
 __all__ = ["Decoded", "Job", "Redecoding", "redecode"]
 
@@ -76,22 +77,22 @@ class Job(Protocol):
 
 
 async def redecode(
+    relay: Relay[Transcript],
     audio: AsyncIterator[HeardAudio],
     settings: Redecoding,
     *,
-    nursery: trio.Nursery,
     sample_rate: int,
     partials: bool,
     start: Callable[[bytes, bool], Job | None],
     decode: Callable[[bytes], Awaitable[Decoded]],
-) -> AsyncGenerator[Transcript]:
+) -> None:
     """Understand one utterance; see ``ports.Recognizer.transcribe``.
 
     Args:
+        relay: takes the transcripts; in its nursery waits what listens, so that a decode's end is noticed when it comes and
+            not with the next piece of audio.
         audio: the utterance as it is spoken.
         settings: how eagerly.
-        nursery: around whoever reads the transcripts: here waits what listens, so that a decode's end is noticed when it
-            comes and not with the next piece of audio.
         sample_rate: Hz of the audio.
         partials: whether partial transcripts are wanted.
         start: begins a decode in the background; the flag says that it is for a partial transcript only, and may be refused
@@ -100,9 +101,11 @@ async def redecode(
 
     Raises:
         ProviderError: what a decode raised.
+
+    Cancellation: at any await; what becomes of decodes that run is for ``start`` and ``decode`` to say.
     """
     utterance = _Utterance(settings, sample_rate)
-    news = _News(audio, nursery)
+    news = _News(audio, relay.nursery)
     latest: _Decode | None = None  # the last decode started
     ahead = False  # ... and nothing voiced came after what it got
     cut: _Decode | None = None  # a decode up to a pause at which a long utterance is to be cut
@@ -127,7 +130,7 @@ async def redecode(
             text = utterance.account(latest, await latest.job.result())
             if partials and text and (text != told or (ahead and not told_complete)):
                 told, told_complete = text, ahead
-                yield Transcript(text=text, complete=ahead)
+                await relay.give(Transcript(text=text, complete=ahead))
         if cut is not None and cut.job.done:
             utterance.cut(cut, await cut.job.result())
             cut = None
@@ -141,7 +144,7 @@ async def redecode(
     else:
         last = utterance.rest()
         text = last.text(await decode(last.pcm))
-    yield Transcript(text=text, final=True)
+    await relay.give(Transcript(text=text, final=True))
 
 
 class _News:
