@@ -71,7 +71,7 @@ class ResponseWriter:
     """Enters an item into the conversation's order; gives the one before it."""
     name: Callable[[], str]
     """Names a new message."""
-    keep: Callable[[Json], None] = lambda _item: None
+    keep: Callable[[Json], None]
     """Takes an item of the conversation as the client was told of it; again when it is whole."""
     metadata: Json | None = None
     audio_format: Json

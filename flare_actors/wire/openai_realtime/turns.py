@@ -50,16 +50,16 @@ class Turns:
         """The turn that waits for results of the client's functions."""
         self._calls: dict[str, str | None] = {}
         """Its calls, and what the client has made of them so far."""
-        self._messages: dict[int, int] = {}
-        """How many messages a turn has had."""
+        self._messages = 0
+        """How many messages the latest turn has had."""
         self._later: dict[str, tuple[int, float]] = {}
         """Later messages of a turn: which turn, and how much of its audio came before."""
         self._told_bytes = 0
         """Of the latest turn's audio."""
         self._output = Output.AUDIO
         """What the latest turn comes as."""
-        self._asides: set[int] = set()
-        """Turns out of band."""
+        self._aside = False
+        """The latest turn is out of band."""
         self._held: list[AudioOut | told.ResponseTextDelta] = []
         self._held_bytes = 0
 
@@ -195,10 +195,8 @@ class Turns:
 
     def start(self, notice: told.TurnStarted) -> None:
         """The agent begins to work on an answer."""
-        if notice.aside:
-            self._asides.add(notice.turn)
-        self._output = notice.output
-        self._told_bytes = 0
+        self._output, self._aside = notice.output, notice.aside
+        self._messages = self._told_bytes = 0
         self._begin(notice.turn, notice.request_id)
 
     def _begin(self, turn: int, request_id: str | None) -> None:
@@ -214,7 +212,7 @@ class Turns:
             id=f"resp_{token}{self._responses}",
             turn=turn,
             output=self._output,
-            conversation_id=None if turn in self._asides else f"conv_{token}",
+            conversation_id=None if self._aside else f"conv_{token}",
             previous=self._items.previous,
             name=lambda: self._name_message(turn),
             keep=lambda item: None if item["id"] == turn_id(turn) else self._items.keep(item),
@@ -227,10 +225,12 @@ class Turns:
 
     def _name_message(self, turn: int) -> str:
         """The first message of a turn has the name that the history has for it."""
-        count = self._messages[turn] = self._messages.get(turn, 0) + 1
-        if count == 1:
+        self._messages += 1
+        if self._messages == 1:
             return turn_id(turn)
-        name = f"{turn_id(turn)}_{count}"
+        name = f"{turn_id(turn)}_{self._messages}"
+        if self._aside:
+            return name
         self._later = {known: place for known, place in self._later.items() if known in self._items}
         self._later[name] = turn, bytes_to_seconds(self._told_bytes, SAMPLE_RATE)
         self._items.belong(name, turn_id(turn))
