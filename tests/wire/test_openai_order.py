@@ -52,6 +52,7 @@ class Writing(RuleBasedStateMachine):
             conversation_id=None if aside else "c",
             previous=lambda _item: None,
             name=lambda: f"m{next(self.numbers)}",
+            keep=lambda _item: None,
             audio_format={"type": "audio/pcm"},
             usage=Usage(input_tokens=1, output_tokens=1),
         )
