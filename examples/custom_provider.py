@@ -2,7 +2,7 @@
 
     python examples/custom_provider.py
 
-A provider is an object with one method (and, for ears and voices, two facts about itself): an async context manager that
+A provider is an object with one method (and, for ears and voices, a few facts about itself): an async context manager that
 gives an async iterator. No base class, no registration. Timeouts and cancellation are the session's business; what fails
 raises ``ProviderError`` (``compose.with_retries`` asks again).
 """
@@ -33,12 +33,14 @@ class Backwards:
         locale: str,
         tools: Sequence[ToolSpec] = (),
         tool_choice: ToolChoice = "auto",
+        max_tokens: int | None = None,
     ) -> AsyncIterator[AsyncIterator[ModelOutput]]:
         """Connect here; what you open around the ``yield`` is closed on every way out, cancellation included.
 
-        The last two arguments come only where tools are offered; leave them out if your model knows none.
+        The last three arguments come only where tools are offered, or a limit is asked for; leave out what your model does not
+        know: it then fails, with a message that says so, instead of paying no heed.
         """
-        del locale, tools, tool_choice
+        del locale, tools, tool_choice, max_tokens
         question = messages[-1].content
         if not question:
             raise ProviderError("llm", "nothing was asked")
