@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import hypothesis.strategies as st
 import pytest
 import trio
@@ -40,6 +43,16 @@ class Bench:
                 await trio.sleep(self.pace * len(message.pcm) / SECOND)
             nursery.cancel_scope.cancel()
 
+    @asynccontextmanager
+    async def playing(self, seconds: int) -> AsyncGenerator[None]:
+        """Turn 1 has so much to play, to a client that is gone at the end of the block."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.run)
+            self.speaker.open(1)
+            await self.speaker.play(1, bytes(seconds * SECOND))
+            yield
+            self.outbox.close()
+
     def pcm(self, turn: int = 1) -> bytes:
         return b"".join(message.pcm for _, message in self.received if message.turn == turn)
 
@@ -76,12 +89,8 @@ async def test_what_is_played_ends_exactly_when_it_is_played(autojump_clock: Moc
 
 async def test_the_client_never_has_more_in_hand_than_lead_and_frame(autojump_clock: MockClock) -> None:
     bench = Bench()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(5 * SECOND))
+    async with bench.playing(5):
         await trio.sleep(10)
-        bench.outbox.close()
     sent = 0
     for at, message in bench.received:
         sent += len(message.pcm)
@@ -96,30 +105,22 @@ async def test_the_client_never_has_more_in_hand_than_lead_and_frame(autojump_cl
 
 async def test_a_gap_stops_the_clock_and_it_starts_again_with_the_next_sound(autojump_clock: MockClock) -> None:
     bench = Bench()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(SECOND))
+    async with bench.playing(1):
         await trio.sleep(3)
         await bench.speaker.play(1, bytes(SECOND))
         await trio.sleep(0.5)
         bench.speaker.flush(1)
         assert bench.events()[-1] == PlaybackStopped(at=3.5, turn=1, played_s=pytest.approx(1.5))
-        bench.outbox.close()
 
 
 async def test_gaps_do_not_end_a_turn_and_its_end_does(autojump_clock: MockClock) -> None:
     bench = Bench()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(SECOND))
+    async with bench.playing(1):
         await trio.sleep(5)
         assert not any(isinstance(event, PlaybackFinished) for event in bench.events())
         bench.speaker.finish(1)
         await trio.sleep(0.01)
         assert bench.events() == [PlaybackFinished(at=5.0, turn=1, played_s=1.0)]
-        bench.outbox.close()
 
 
 async def test_a_turn_without_audio_has_nothing_to_finish(autojump_clock: MockClock) -> None:
@@ -135,10 +136,7 @@ async def test_a_turn_without_audio_has_nothing_to_finish(autojump_clock: MockCl
 
 async def test_a_flush_tells_what_was_played_and_nothing_is_heard_after_it(autojump_clock: MockClock) -> None:
     bench = Bench()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(5 * SECOND))
+    async with bench.playing(5):
         await trio.sleep(1.234)
         bench.speaker.flush(1)
         assert bench.events()[-1] == PlaybackStopped(at=1.234, turn=1, played_s=pytest.approx(1.234))
@@ -148,7 +146,6 @@ async def test_a_flush_tells_what_was_played_and_nothing_is_heard_after_it(autoj
         await trio.sleep(5)
         assert len(bench.received) == received
         assert bench.events() == []
-        bench.outbox.close()
 
 
 async def test_a_flush_of_what_had_not_left_was_not_played(autojump_clock: MockClock) -> None:
@@ -161,10 +158,7 @@ async def test_a_flush_of_what_had_not_left_was_not_played(autojump_clock: MockC
 
 async def test_on_a_congested_link_the_clock_waits_for_what_has_left(autojump_clock: MockClock) -> None:
     bench = Bench(pace=2.0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(2 * SECOND))
+    async with bench.playing(2):
         bench.speaker.finish(1)
         await trio.sleep(2.0)
         assert bench.speaker.sent_s(1) == pytest.approx(1.0, abs=0.07)
@@ -173,7 +167,6 @@ async def test_on_a_congested_link_the_clock_waits_for_what_has_left(autojump_cl
         assert bench.events() == [AudioStarted(turn=1)]
         await trio.sleep(0.4)
         assert bench.events() == [PlaybackFinished(at=pytest.approx(4.0, abs=0.1), turn=1, played_s=2.0)]
-        bench.outbox.close()
     assert len(bench.pcm()) == 2 * SECOND
 
 
@@ -324,10 +317,7 @@ async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_
     autojump_clock: MockClock, pauses: bool, takes_s: float
 ) -> None:
     bench = Bench(pauses=pauses)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(3 * SECOND))
+    async with bench.playing(3):
         bench.speaker.finish(1)
         await trio.sleep(1.0)
         bench.speaker.pause(1)
@@ -337,7 +327,6 @@ async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_
         bench.speaker.resume(1)
         bench.speaker.resume(1)
         await trio.sleep(10)
-        bench.outbox.close()
     assert bench.pcm() == bytes(3 * SECOND)
     finished = bench.events()[-1]
     assert finished == PlaybackFinished(at=pytest.approx(takes_s, abs=Speaker.FRAME_S), turn=1, played_s=3.0)
@@ -347,16 +336,12 @@ async def test_a_pause_makes_the_turn_that_much_longer_less_what_a_client_plays_
 
 async def test_what_was_played_is_what_was_played_when_it_stood_still(autojump_clock: MockClock) -> None:
     bench = Bench(pauses=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(bench.run)
-        bench.speaker.open(1)
-        await bench.speaker.play(1, bytes(3 * SECOND))
+    async with bench.playing(3):
         await trio.sleep(1.25)
         bench.speaker.pause(1)
         await trio.sleep(5)
         bench.speaker.flush(1)
         assert not bench.speaker.paused
-        bench.outbox.close()
     assert bench.events()[-1] == PlaybackStopped(at=6.25, turn=1, played_s=pytest.approx(1.25))
 
 
