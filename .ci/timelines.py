@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +112,8 @@ _WIDTH: Final = 900
 _LEFT: Final = 96
 _PANEL: Final = 138
 _LANE: Final = 24
+_LABEL: Final = 13
+_LETTER: Final = 7  # wide in 11 px, at most on average
 _SCALE: Final = (_WIDTH - _LEFT - 24) / (BEFORE_S + SHOWN_S - 1.0)
 _COLORS: Final = {"user": "#2b7a9b", "agent": "#d9622b", "next": "#8a5fb0", "still": "#f3d3c3", "mark": "#222222"}
 
@@ -169,16 +172,19 @@ def _panel(picture: _Picture, top: float, scene: Scene, told: Told) -> None:
 
 def _words(picture: _Picture, user: float, told: Told) -> None:
     """Each time that the recogniser tells more: the words it has, once."""
-    known = ""
+    known, marks = "", list[tuple[float, str]]()
     for at, message in told.messages:
         late = at - told.voice_at
         if not isinstance(message, TranscriptReceived) or message.utterance != 2 or late >= SHOWN_S - 1:
             continue
         if message.text != known:
-            first, known = not known, message.text
-            picture.line(_x(late), user - 4, user + _LANE + 4, _COLORS["mark"], dashed=True)
-            if first or message.final:
-                picture.text(_x(late) + 3, user - 6, f"understood: {message.text}", size=11)
+            marks.append((_x(late), message.text if known else f"understood: {message.text}"))
+            known = message.text
+    for (x, words), (following, _) in pairwise([*marks, (float(_WIDTH), "")]):
+        # Where the next mark stands in the way the words go above it.
+        above = _LABEL if x + 3 + len(words) * _LETTER > following else 0
+        picture.line(x, user - 4 - above, user + _LANE + 4, _COLORS["mark"], dashed=True)
+        picture.text(x + 3, user - 6 - above, words, size=11)
 
 
 def _answer(picture: _Picture, agent: float, told: Told) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,3 +33,25 @@ def test_the_pictures_are_current(timelines: ModuleType) -> None:
 def test_the_page_shows_every_picture(timelines: ModuleType) -> None:
     page = (ROOT / "docs" / "turn-taking.md").read_text(encoding="utf-8")
     assert all(f"(images/turn-taking/{name}.svg)" in page for name in timelines.SCENES)
+
+
+def test_every_mark_has_its_words_and_no_words_stand_on_others(timelines: ModuleType) -> None:
+    picture = timelines.draw("barge-in")
+    marks = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*stroke-dasharray', picture)]
+    labels = [
+        (float(x), float(y), words)
+        for x, y, words in re.findall(
+            r'<text x="([\d.]+)" y="([\d.]+)" font-size="11" text-anchor="start" [^>]*>([^<]+)<', picture
+        )
+        if "on (" not in words and words not in {"stands still", "goes on"}
+    ]
+    assert [x for x, _, _ in labels] == [mark + 3 for mark in marks]
+    assert [words for _, _, words in labels] == [
+        "understood: mhm",
+        "understood: stop that",
+        "stop that is",
+        "stop that is enough",
+        "understood: stop",
+    ]
+    for (x, y, words), (following, other, _) in itertools.combinations(labels, 2):
+        assert y != other or x + 6 * len(words) < following or following < x
