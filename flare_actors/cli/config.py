@@ -22,7 +22,10 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
-    """Check FILE and tell all that is wrong with it; nothing is loaded or fetched."""
+    """Check FILE and tell all that is wrong with it.
+
+    Nothing is loaded or fetched, and the functions of [agent] tools are not looked for.
+    """
     checked = read_config(file, {})
     engines = ", ".join(f"{stage} {choice}" for stage, choice in checked.providers.items())
     click.echo(f"{file}: right ({engines})")

@@ -137,6 +137,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
     from flare_actors.server import Server
     from flare_actors.server import serve as run_server
     from flare_actors.server.access import check_exposure
+    from flare_actors.server.serve import check_address
 
     started = trio.current_time()
     server = config.server
@@ -144,6 +145,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
     # What cannot be served is said before anything is fetched or loaded.
     check_exposure(server.host, api_keys=revealed, insecure_no_auth=server.insecure_no_auth)
     tls = _tls(server)
+    await check_address(server.host, server.port)
     brain = config.providers["llm"]
     demo_brain = brain.use == "local" and getattr(brain.settings, "model", None) is None
     log = structlog.get_logger()

@@ -23,7 +23,7 @@ __all__ = ["simulate"]
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="How long they last together; idle time costs nothing.",
+    help="How long they last together, at most: one that ends early is not replaced. Idle time costs nothing.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another one makes other sessions up.")
 @click.option(

@@ -57,6 +57,7 @@ async def open_agent(config: Config, *, progress: ProgressCallback | None = None
         if weights.fetched  # what comes with an engine's package is that engine's own business
     ]
     await ensure_weights(needed, progress)
+    tools = _tools(config.agent.tools)  # what is not found is told before anything is loaded
     async with AsyncExitStack() as stack:
         engines = {
             stage: await _open(stage, config.providers[stage], config.agent.instructions, stack) for stage in stages
@@ -67,7 +68,7 @@ async def open_agent(config: Config, *, progress: ProgressCallback | None = None
             language_model=cast("LanguageModel", engines["llm"]),
             synthesizer=cast("Synthesizer", engines["tts"]),
             instructions=config.agent.instructions,
-            tools=_tools(config.agent.tools),
+            tools=tools,
             settings=config.conversation,
         )
         agent.check_locale(config.conversation)

@@ -101,6 +101,12 @@ def load(
     if problems:
         known = {**SECTIONS, **{f"providers.{stage}": type(each.settings) for stage, each in providers.items()}}
         known |= {f"providers.{stage}.attempts": Attempts for stage in STAGES if stage != "vad"}
+        known |= {
+            f"{table}.{field.name}": field.type
+            for table, cls in SECTIONS.items()
+            for field in attrs.fields(attrs.resolve_types(cls))
+            if isinstance(field.type, type) and attrs.has(field.type)
+        }
         lines = [_tell(problem, sources, file, known) for problem in problems]
         raise ConfigError("\n".join(dict.fromkeys(lines)))
     return Config(providers=providers, **cast("dict[str, Any]", sections))

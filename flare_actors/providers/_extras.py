@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 import sys
 from types import ModuleType
@@ -28,11 +29,15 @@ PLATFORMS: Final = (
 
 
 def need(module: str) -> ModuleType:
-    """Import an engine.
+    """Import an engine; none of them may call home.
+
+    The wheels of onnxruntime for Linux (1.32; its Privacy.md) send telemetry to their maker unless the environment forbids it
+    before the import: ``disable_telemetry_events()`` comes too late. Whoever wants that sets ``ORT_DISABLE_TELEMETRY=0``.
 
     Raises:
         ConfigError: it is not installed here, or cannot be loaded; says what to do.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:

@@ -37,7 +37,7 @@ from flare_actors.server.tls import local_addresses
 from flare_actors.server.websocket import Route, WebSocket
 from flare_actors.session import open_session
 
-__all__ = ["Server", "ServerStatistics", "serve"]
+__all__ = ["Server", "ServerStatistics", "check_address", "serve"]
 
 _log = structlog.get_logger("flare_actors.server")
 
@@ -260,6 +260,22 @@ def _perhaps_over_tls(
     listener: trio.SocketListener, context: ssl.SSLContext | None
 ) -> trio.SocketListener | trio.SSLListener[trio.SocketStream]:
     return listener if context is None else trio.SSLListener(listener, context, https_compatible=True)
+
+
+async def check_address(host: str, port: int) -> None:
+    """See whether a server could listen there, before anything that takes time is done for it.
+
+    Args:
+        host: address or name, as for ``serve``.
+        port: as for ``serve``; 0: any free one.
+
+    Raises:
+        ConfigError: it cannot; says why.
+
+    Cancellation: leaves nothing open.
+    """
+    for listener in await _listen(host, port):
+        await listener.aclose()
 
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:

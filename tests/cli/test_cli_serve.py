@@ -110,7 +110,9 @@ def test_what_cannot_be_served_is_exit_2_with_what_to_do(run, scripted, flags, t
     assert told in err
 
 
-@pytest.mark.parametrize("flags", [("--host", "0.0.0.0"), ("--tls-cert", "none.pem")])
+@pytest.mark.parametrize(
+    "flags", [("--host", "0.0.0.0"), ("--tls-cert", "none.pem"), ("--host", "192.0.2.1", "--insecure-no-auth")]
+)
 def test_what_cannot_be_served_is_told_before_anything_is_fetched_or_loaded(run, scripted, monkeypatch, flags):
     import flare_actors.config.agent
 

@@ -138,6 +138,11 @@ def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
         ("[conversation.limits]\nsay_queue = 2.5", "[conversation.limits] say_queue: must be a whole number, got 2.5"),
         ("conversation = 1", "[conversation]: must be a table"),
         ("[conversation]\ntimeouts = 1", "[conversation] timeouts: must be a table, got 1"),
+        (
+            "[conversation]\ntool_chars = 9",
+            "[conversation] tool_chars: unknown key here; it belongs into [conversation.limits]",
+        ),
+        ("[server]\nmax_sessions = 9", "[server] max_sessions: unknown key here; it belongs into [server.limits]"),
         ('[agent]\nwelcome = "Hi"', "[agent] welcome: unknown key here; it belongs into [conversation]"),
         ("[agnet]", "[agnet]: unknown table; did you mean 'agent'?"),
         ("[server]\nport = 99999", "[server] port: must be <= 65535, got 99999"),

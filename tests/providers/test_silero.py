@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 
@@ -157,3 +159,13 @@ async def test_without_its_engine_one_sentence_says_what_to_install_and_where_it
 
 def test_it_is_a_voice_activity(silero):
     assert isinstance(silero, VoiceActivity)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system's own folder says nothing of it")
+@pytest.mark.needs("local")
+def test_onnxruntime_gathers_nothing_for_its_maker(tmp_path):
+    code = "from flare_actors.providers._extras import need; need('onnxruntime')"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    theirs = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], env=theirs | home, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
