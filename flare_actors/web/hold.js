@@ -8,6 +8,7 @@ const PRESSED_BY_SPACE = "button, a[href], summary";
 
 export class Hold {
   #held = new Set();
+  #clicked = null; // what a pointer has pressed last: whoever points does not mean it with the space bar, too
 
   /**
    * @param {HTMLElement} button
@@ -17,6 +18,7 @@ export class Hold {
    * @param {() => void} handlers.onRelease
    */
   constructor(button, { isOn, onPress, onRelease }) {
+    this.button = button;
     this.isOn = isOn;
     this.onPress = onPress;
     this.onRelease = onRelease;
@@ -29,11 +31,16 @@ export class Hold {
       button.addEventListener(end, (event) => this.#release(`pointer ${event.pointerId}`));
     }
     button.addEventListener("contextmenu", (event) => event.preventDefault()); // what a long touch would open
+    document.addEventListener("pointerdown", (event) => {
+      this.#clicked = event.target.closest(PRESSED_BY_SPACE);
+    });
+    document.addEventListener("focusout", (event) => {
+      if (event.target === this.#clicked) this.#clicked = null;
+    });
     document.addEventListener("keydown", (event) => {
-      const own = event.target === button;
-      if (event.key !== " " && !(own && event.key === "Enter")) return;
-      if (!this.isOn() || event.ctrlKey || event.altKey || event.metaKey) return;
-      if (event.target.closest(TYPING) || (!own && event.target.closest(PRESSED_BY_SPACE))) return;
+      if (event.key === "Tab") this.#clicked = null; // the keyboard's place is meant from here on
+      if (event.key !== " " && !(event.target === button && event.key === "Enter")) return;
+      if (!this.isOn() || event.ctrlKey || event.altKey || event.metaKey || !this.takesSpace) return;
       event.preventDefault(); // the page would scroll
       if (!event.repeat) this.#press(event.key);
     });
@@ -42,6 +49,14 @@ export class Hold {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.letGo();
     });
+  }
+
+  /** The space bar is this button's, where the focus is now; else it types, or presses what the keyboard has gone to. */
+  get takesSpace() {
+    const { activeElement } = document;
+    if (activeElement === null || activeElement === this.button) return true;
+    const control = activeElement.closest(PRESSED_BY_SPACE);
+    return !activeElement.closest(TYPING) && (control === null || control === this.#clicked);
   }
 
   get isHeld() {

@@ -65,7 +65,10 @@ class App {
       else this.start();
     });
     view.muteButton.addEventListener("click", () => this.mute());
-    view.stopButton.addEventListener("click", () => this.stop());
+    view.stopButton.addEventListener("click", () => {
+      this.stop();
+      if (this.push) view.holdButton.focus();
+    });
     view.pushButton.addEventListener("click", () => this.pushToTalk(!this.push));
     this.hold = new Hold(view.holdButton, {
       isOn: () => this.push && this.wanted && this.client.isOpen && this.microphone.isOpen,
@@ -80,6 +83,7 @@ class App {
       this.type(view.text.value);
       view.text.value = "";
     });
+    for (const moved of ["focusin", "focusout"]) document.addEventListener(moved, () => this.#show()); // the hint names the keys
     window.addEventListener("pagehide", () => this.client.send("end_session"));
     window.addEventListener("online", () => this.client.retryNow());
     document.addEventListener("visibilitychange", () => {
@@ -107,7 +111,7 @@ class App {
     }
     if (this.client.isOpen) this.#advance();
     else this.#connect();
-    this.#show();
+    this.#ready();
     this.#measure();
   }
 
@@ -126,7 +130,7 @@ class App {
   mute() {
     if (!this.wanted) return;
     if (!this.microphone.isOpen) {
-      this.#openMicrophone().then(() => this.#show());
+      this.#openMicrophone().then(() => this.#ready());
       return;
     }
     this.muted = !this.muted;
@@ -147,6 +151,14 @@ class App {
     this.view.announce(on ? "Push to talk" : "The microphone is open");
     this.#show();
     if (on) this.view.holdButton.focus(); // else the space bar would press the button that was pressed last
+  }
+
+  /** Show what is possible now; where that is to hold a button, the keyboard must not stay on what would end it all. */
+  #ready() {
+    this.#show();
+    const { primary, muteButton, holdButton } = this.view;
+    const pressed = [primary, muteButton].includes(document.activeElement);
+    if (pressed && this.push && this.microphone.isOpen) holdButton.focus();
   }
 
   get #silent() {
@@ -308,7 +320,8 @@ class App {
       if (status === "closed") this.#onClosed(why);
       if (status === "waiting") this.#onWaiting(why, retryAt);
     }
-    this.#show();
+    if (status === "open") this.#ready();
+    else this.#show();
   }
 
   #onWaiting(why, retryAt) {
@@ -484,7 +497,7 @@ class App {
     if (state === "listening" && this.muted) return PAGE_WORDS.muted;
     if (state === "listening" && !this.microphone.isOpen) return PAGE_WORDS.typing;
     if (this.push && this.hold.isHeld) return PAGE_WORDS.held;
-    if (state === "listening" && this.push) return PAGE_WORDS.hold;
+    if (state === "listening" && this.push) return this.hold.takesSpace ? PAGE_WORDS.holdOrSpace : PAGE_WORDS.hold;
     if (state === "listening" && this.speaking) return PAGE_WORDS.hearing;
     return WORDS[state ?? "idle"];
   }

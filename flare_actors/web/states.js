@@ -38,7 +38,8 @@ export const PAGE_WORDS = Object.freeze({
   away: { title: "Not connected", hint: "The page is trying to come back." },
   hearing: { title: "Listening", hint: "I hear you." },
   muted: { title: "Muted", hint: "Nothing leaves your microphone." },
-  hold: { title: "Your turn", hint: "Hold the button, or the space bar, while you speak." },
+  hold: { title: "Your turn", hint: "Hold the button while you speak." },
+  holdOrSpace: { title: "Your turn", hint: "Hold the button, or the space bar, while you speak." },
   held: { title: "Listening", hint: "Let go when you have finished." },
   typing: { title: "Your turn", hint: "Type below." },
 });

@@ -109,7 +109,7 @@ export class View {
     const hadFocus = notice.contains(document.activeElement);
     notice.remove();
     this.#notices.delete(key);
-    if (hadFocus) this.primary.focus();
+    if (hadFocus) (this.holdButton.hidden ? this.primary : this.holdButton).focus();
   }
 
   /** Ask for the server's API key. */

@@ -11,6 +11,9 @@ from fake_server import FakeServer, Peer
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
 pytestmark = pytest.mark.needs("chromium")
 
+SPACE = "Hold the button, or the space bar, while you speak."
+NO_SPACE = "Hold the button while you speak."
+
 
 def pushing(page: Any, server: FakeServer) -> Peer:
     """A conversation in which one holds a button to talk."""
@@ -146,3 +149,61 @@ def test_a_server_whose_turns_are_committed_makes_the_page_push_to_talk(
     expect(page.get_by_role("button", name="Hold to talk")).to_be_visible()
     audio_stops(page, peer)
     assert peer.of("update_session") == []
+
+
+def hint(page: Any, words: str) -> None:
+    expect(page.locator("#state-hint")).to_have_text(words)
+
+
+def test_the_space_bar_talks_whatever_was_pressed_before(open_page: OpenPage, server: FakeServer) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Push to talk").click()
+    page.get_by_role("button", name="Start").click()
+    peer = server.peer()
+    hint(page, SPACE)
+    page.keyboard.press("Space")
+    peer.wait_for("commit")
+    page.get_by_role("button", name="End", exact=True).click()
+    expect(page.get_by_role("heading", name="Ready when you are")).to_be_visible()
+    page.get_by_role("button", name="Start").press("Enter")
+    hint(page, SPACE)
+    page.keyboard.press("Space")
+    peer.wait_for("commit", 2)
+    for number, press in enumerate(("click", "keyboard"), 1):
+        peer.go("listening", "playing_response", turn=number)
+        stop = page.get_by_role("button", name="Stop talking")
+        stop.click() if press == "click" else stop.press("Enter")
+        peer.wait_for("interrupt", number)
+        peer.go("playing_response", "listening")
+        hint(page, SPACE)
+        page.keyboard.press("Space")
+        peer.wait_for("commit", 2 + number)
+    peer.send("turn_metrics", turn=1, stt_s=0.1, total_s=0.1)
+    page.locator("#waterfall summary").click()
+    page.keyboard.press("Space")
+    peer.wait_for("commit", 5)
+    expect(page.locator("#waterfall details")).not_to_have_attribute("open", "")
+    peer.send("error", code="tts_failed", message="No voice.", recoverable=True, turn=1, field=None)
+    page.get_by_role("button", name="Dismiss").press("Enter")
+    page.keyboard.press("Space")
+    peer.wait_for("commit", 6)
+    assert len(peer.of("end_conversation")) == 1
+
+
+def test_where_the_space_bar_does_something_else_it_is_not_offered(open_page: OpenPage, server: FakeServer) -> None:
+    page = open_page()
+    peer = pushing(page, server)
+    hint(page, SPACE)
+    page.get_by_label("Type instead of speaking").click()
+    hint(page, NO_SPACE)
+    page.locator("h1").click()
+    hint(page, SPACE)
+    peer.send("turn_metrics", turn=1, stt_s=0.1, total_s=0.1)
+    page.locator("#waterfall summary").click()
+    hint(page, SPACE)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")  # now the keyboard is there, and means it
+    hint(page, NO_SPACE)
+    page.keyboard.press("Space")
+    expect(page.locator("#waterfall details")).to_have_attribute("open", "")
+    assert peer.of("commit") == []
