@@ -3,6 +3,7 @@
 import { element } from "./dom.js";
 
 const KEPT = 200; // entries on the page
+const NEARLY_PX = 48; // from the end of the log: whoever is so near is at it
 
 const REASONS = {
   barge_in: "interrupted",
@@ -41,9 +42,13 @@ function remember(map, number, entry) {
 export class Conversation {
   #utterances = new Map();
   #turns = new Map();
+  #atEnd = true;
+  #top = 0;
 
   constructor(log) {
     this.log = log;
+    log.addEventListener("scroll", () => this.#look());
+    new ResizeObserver(() => this.#follow()).observe(log);
   }
 
   /** Numbers start again: what stands stays, nothing of it grows any more. */
@@ -191,9 +196,20 @@ export class Conversation {
 
   /** Change the log, and stay at its end if the reader was there. */
   #write(change) {
-    const { log } = this;
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+    this.#look();
     change();
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    this.#follow();
+  }
+
+  /** Is the reader at the end? Only who goes up leaves it: it also moves away when the log gets smaller. */
+  #look() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    if (scrollHeight - scrollTop - clientHeight < NEARLY_PX) this.#atEnd = true;
+    else if (scrollTop < this.#top) this.#atEnd = false;
+    this.#top = scrollTop;
+  }
+
+  #follow() {
+    if (this.#atEnd) this.log.scrollTop = this.log.scrollHeight;
   }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_kit import OpenPage, ask, start
+from browser_kit import OpenPage, ask, start, wait
 from fake_server import FakeServer, Peer
 
 if TYPE_CHECKING:
@@ -219,3 +219,23 @@ def test_a_long_session_does_not_grow_the_page_for_ever(open_page: OpenPage, ser
     )
     assert page.locator(".entry").count() == 200
     assert page.locator("#waterfall .turn").count() == 50
+
+
+def test_the_log_stays_at_its_end_whatever_takes_its_room(open_page: OpenPage, server: FakeServer) -> None:
+    page = open_page()
+    start(page, server)
+    ask(page, "[...Array(30).keys()].forEach((n) => app.conversation.done(n, 'Something long was said here.'))")
+    below = "Math.round(app.view.log.scrollHeight - app.view.log.scrollTop - app.view.log.clientHeight)"
+    wait(page, f"{below} === 0")
+    full = ask(page, "app.view.log.clientHeight")
+    page.get_by_role("button", name="Push to talk").click()
+    wait(page, f"app.view.log.clientHeight < {full - 48} && {below} === 0")
+    page.set_viewport_size({"width": 1200, "height": 780})
+    wait(page, f"app.view.log.clientHeight < {full - 120} && {below} === 0")
+    ask(page, "app.conversation.done(30, 'And more.')")
+    wait(page, f"{below} === 0")
+    page.locator("#log").evaluate("log => log.scrollTo(0, 200)")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    wait(page, f"app.view.log.clientHeight > {full - 100}")
+    ask(page, "app.conversation.done(31, 'And more.')")
+    assert ask(page, "app.view.log.scrollTop") == 200  # who reads further up is left in peace
