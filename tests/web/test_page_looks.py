@@ -213,12 +213,17 @@ def test_a_long_session_does_not_grow_the_page_for_ever(open_page: OpenPage, ser
     ask(
         page,
         """[...Array(300).keys()].forEach((n) => {
-          app.conversation.done(n, 'x');
+          app.conversation.done(n, 'This was heard. And this was not.');
+          app.conversation.ended(n, 'barge_in', 'This was heard.');
           app.waterfall.add({turn: n, stt_s: 0.1, total_s: 0.1});
         })""",
     )
     assert page.locator(".entry").count() == 200
     assert page.locator("#waterfall .turn").count() == 50
+    height, end = page.evaluate(
+        "[document.documentElement.scrollHeight, document.querySelector('main').getBoundingClientRect().bottom]"
+    )
+    assert height == pytest.approx(max(900, end), abs=1)
 
 
 def test_the_log_stays_at_its_end_whatever_takes_its_room(open_page: OpenPage, server: FakeServer) -> None:
