@@ -12,7 +12,10 @@ const STAGES = [
 const KEPT = 50; // turns; older ones leave the page, the server's log has them
 const LEAST_SCALE_S = 0.5;
 
-const milliseconds = (seconds) => `${Math.round(seconds * 1000)} ms`;
+const SECONDS_FROM_S = 9.9995; // five digits of milliseconds tell nobody more, and take more room than there is
+
+const duration = (seconds) =>
+  seconds < SECONDS_FROM_S ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -53,20 +56,20 @@ export class Waterfall {
     const rows = element("dl", "stages");
     for (const stage of stages) {
       stacked.append(bar(stage, start));
-      const figure = element("span", "figure", milliseconds(stage.seconds));
+      const figure = element("span", "figure", duration(stage.seconds));
       const shown = element("dd", "", element("span", "track", bar(stage, start)), figure);
       rows.append(element("div", "", element("dt", "", stage.label), shown));
       start += stage.seconds;
     }
     const note = (label, figure) =>
-      rows.append(element("div", "", element("dt", "", label), element("dd", "", element("span", "track"), element("span", "figure", figure))));
-    if (typeof metrics.ahead_s === "number") note("Begun ahead", milliseconds(metrics.ahead_s));
-    if (metrics.wasted_replies > 0) note("Begun in vain", `${metrics.wasted_replies} × ${milliseconds(metrics.wasted_s / metrics.wasted_replies)}`);
+      rows.append(element("div", "", element("dt", "", label), element("dd", "", element("span", "figure long", figure))));
+    if (typeof metrics.ahead_s === "number") note("Begun ahead", duration(metrics.ahead_s));
+    if (metrics.wasted_replies > 0) note("Begun in vain", `${metrics.wasted_replies} × ${duration(metrics.wasted_s / metrics.wasted_replies)}`);
     stacked.setAttribute("aria-hidden", "true");
     const details = element(
       "details",
       "turn",
-      element("summary", "", kind === "welcome" ? "Welcome" : `Turn ${metrics.turn}`, stacked, element("span", "figure", milliseconds(total))),
+      element("summary", "", kind === "welcome" ? "Welcome" : `Turn ${metrics.turn}`, stacked, element("span", "figure", duration(total))),
       rows,
     );
     const newest = this.#turns[0];
@@ -98,7 +101,7 @@ export class Waterfall {
     const totals = this.#turns.filter(({ spoken }) => spoken).map(({ total }) => total);
     if (totals.length === 0) return;
     this.summary.textContent =
-      `Median ${milliseconds(median(totals))}, slowest ${milliseconds(Math.max(...totals))} ` +
+      `Median ${duration(median(totals))}, slowest ${duration(Math.max(...totals))} ` +
       `of ${totals.length} ${totals.length === 1 ? "answer" : "answers"}`;
   }
 }

@@ -244,3 +244,31 @@ def test_the_log_stays_at_its_end_whatever_takes_its_room(open_page: OpenPage, s
     wait(page, f"app.view.log.clientHeight > {full - 100}")
     ask(page, "app.conversation.done(31, 'And more.')")
     assert ask(page, "app.view.log.scrollTop") == 200  # who reads further up is left in peace
+
+
+def test_figures_and_names_have_room_in_a_wide_font(open_page: OpenPage, server: FakeServer) -> None:
+    page = open_page()
+    peer = start(page, server)
+    page.evaluate("document.documentElement.style.fontFamily = 'DejaVu Sans'")
+    for turn, wait_s in enumerate((2.048, 8.032, 12.345), 1):
+        more = {"ahead_s": 1.234, "wasted_replies": 12, "wasted_s": 12 * 1.234}
+        peer.send("turn_metrics", turn=turn, endpoint_wait_s=wait_s, stt_s=1.002, total_s=wait_s + 1.002, **more)
+    expect(page.locator("#waterfall .turn")).to_have_count(3)
+    page.locator("#waterfall .turn:not([open]) summary").evaluate_all("all => all.forEach((each) => each.click())")
+    figures = page.locator("#waterfall .figure")
+    assert "13.3 s" in figures.all_text_contents()
+    assert "9034 ms" in figures.all_text_contents()
+    cut = "all => all.filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)"
+    assert figures.evaluate_all(cut) == []
+    assert page.locator("#waterfall").evaluate("e => e.scrollWidth - e.clientWidth") == 0
+    tracks = page.locator("#waterfall .track").evaluate_all("all => all.map((e) => e.getBoundingClientRect().width)")
+    assert max(tracks) - min(tracks) < 1  # one scale for all
+    margins = ask(
+        page,
+        """(await import('/states.js')).STATES.map((state) => {
+          app.diagram.show(state);
+          const [box, words] = [...app.diagram.svg.querySelector('.node.lit').children].map((e) => e.getBBox().width);
+          return (box - words) / 2;
+        })""",
+    )
+    assert min(margins) >= 5
