@@ -497,8 +497,12 @@ class App {
     if (state === "listening" && this.muted) return PAGE_WORDS.muted;
     if (state === "listening" && !this.microphone.isOpen) return PAGE_WORDS.typing;
     if (this.push && this.hold.isHeld) return PAGE_WORDS.held;
-    if (state === "listening" && this.push) return this.hold.takesSpace ? PAGE_WORDS.holdOrSpace : PAGE_WORDS.hold;
+    if (state === "listening" && this.push) {
+      return this.hold.takesSpace && this.view.showsKeys ? PAGE_WORDS.holdOrSpace : PAGE_WORDS.hold;
+    }
     if (state === "listening" && this.speaking) return PAGE_WORDS.hearing;
+    if (toneOf(state) === "speaking" && (this.muted || !this.microphone.isOpen)) return PAGE_WORDS.stopOver;
+    if (toneOf(state) === "speaking" && this.push) return PAGE_WORDS.holdOver;
     return WORDS[state ?? "idle"];
   }
 }

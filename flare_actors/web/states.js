@@ -40,6 +40,8 @@ export const PAGE_WORDS = Object.freeze({
   muted: { title: "Muted", hint: "Nothing leaves your microphone." },
   hold: { title: "Your turn", hint: "Hold the button while you speak." },
   holdOrSpace: { title: "Your turn", hint: "Hold the button, or the space bar, while you speak." },
+  holdOver: { title: "Speaking", hint: "Hold the button to interrupt." },
+  stopOver: { title: "Speaking", hint: "Press Stop talking, or type, to interrupt." },
   held: { title: "Listening", hint: "Let go when you have finished." },
   typing: { title: "Your turn", hint: "Type below." },
 });

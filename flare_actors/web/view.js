@@ -41,6 +41,11 @@ export class View {
     this.log = byId("log");
   }
 
+  /** Are keys named here? Where fingers are used, or little room is, they are not. */
+  get showsKeys() {
+    return getComputedStyle(this.holdButton.querySelector("kbd")).display !== "none";
+  }
+
   /** Say something to people who do not see the page. */
   announce(text) {
     byId("announcer").textContent = text;
@@ -180,13 +185,13 @@ export function describeSession(started) {
     ["Session", `${started.session_id.slice(0, 8)}…`],
     ["Language", started.locale],
     ["Transcripts", readable(started.stt_mode)],
-    ["End of speech after", endOfSpeech(started)],
+    ["End of speech", endOfSpeech(started)],
     ["Sound", `${started.input_sample_rate / 1000} kHz in, ${started.output_sample_rate / 1000} kHz out`],
   ];
 }
 
 function endOfSpeech({ turn_detection, endpointing, silence_threshold_ms }) {
-  if (turn_detection === "manual") return "the client's commit";
+  if (turn_detection === "manual") return "when you let go of the button";
   const silence = `${silence_threshold_ms} ms of silence`;
-  return endpointing === "adaptive" ? `about ${silence}, as the words suggest` : silence;
+  return endpointing === "adaptive" ? `after about ${silence}, as the words suggest` : `after ${silence}`;
 }

@@ -85,13 +85,15 @@ def test_who_types_a_space_does_not_talk(open_page: OpenPage, server: FakeServer
 
 
 def test_a_finger_holds_it_and_a_cancelled_touch_lets_go(open_page: OpenPage, server: FakeServer) -> None:
-    page = open_page(has_touch=True, viewport={"width": 360, "height": 780})
+    page = open_page(has_touch=True, is_mobile=True, viewport={"width": 700, "height": 780})
     peer = pushing(page, server)
     hold = page.get_by_role("button", name="Hold to talk")
     hold.scroll_into_view_if_needed()
     box = hold.bounding_box()
     assert box is not None
     assert box["height"] >= 44
+    hint(page, NO_SPACE)  # which a phone does not have
+    expect(hold.locator("kbd")).to_be_hidden()
     devtools = page.context.new_cdp_session(page)
     at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
     for number, end in enumerate(("touchEnd", "touchCancel"), 1):
@@ -124,10 +126,13 @@ def test_who_presses_while_the_agent_speaks_stops_it(open_page: OpenPage, server
     peer.go("processing_speech", "preparing_response", turn=1)
     peer.go("preparing_response", "playing_response", turn=1)
     expect(page.get_by_role("heading", name="Speaking")).to_be_visible()
+    hint(page, "Hold the button to interrupt.")
     page.keyboard.down("Space")
     peer.wait_for("interrupt")
     page.keyboard.up("Space")
     peer.wait_for("commit")
+    peer.send("session_updated", turn_detection="manual")
+    expect(page.locator("#facts")).to_contain_text("when you let go of the button")
 
 
 def test_a_button_that_was_only_touched_is_no_error(open_page: OpenPage, server: FakeServer) -> None:

@@ -122,8 +122,13 @@ def test_typing_starts_a_conversation_without_a_microphone(open_page: OpenPage, 
     assert ask(page, "app.microphone.isOpen") is False
     expect(page.locator(".entry.user")).to_contain_text("What time is it?")
     expect(page.get_by_role("heading", name="Your turn")).to_be_visible()
+    peer.go("listening", "playing_response", turn=1)
+    expect(page.get_by_text("Press Stop talking, or type, to interrupt.")).to_be_visible()
     page.get_by_role("button", name="Use microphone").click()
     server.wait_until(lambda: len(peer.pcm) > 0, "audio")
+    expect(page.get_by_text("Just speak to interrupt.")).to_be_visible()
+    page.get_by_role("button", name="Mute").click()
+    expect(page.get_by_text("Press Stop talking, or type, to interrupt.")).to_be_visible()
 
 
 def test_stop_talking_interrupts_an_answer_and_nothing_else(open_page: OpenPage, server: FakeServer) -> None:
