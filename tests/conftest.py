@@ -123,6 +123,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
 
 
+_PACED = {"web", "test_end_to_end.py"}
+"""Tests that mostly wait, for a browser or for as long as somebody speaks."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Paced tests come first: while one process waits, the others have the cores, and none is left waiting at the end."""
+    items.sort(key=lambda item: _PACED.isdisjoint(item.path.parts))
+
+
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if REQUIRE_ALL and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
