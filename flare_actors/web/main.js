@@ -406,7 +406,10 @@ class App {
         conversation.ended(message.turn, message.reason, message.heard);
         break;
       case "turn_metrics":
-        this.waterfall.add(message, conversation.kind(message.turn));
+        this.waterfall.add(message, {
+          kind: conversation.kind(message.turn),
+          committed: this.facts.turn_detection === "manual",
+        });
         break;
       case "session_updated":
         this.facts = { ...this.facts, ...message };

@@ -36,14 +36,18 @@ export class Waterfall {
    * Add a turn's metrics; the newest stands first and open.
    *
    * @param {object} metrics a `turn_metrics` message
-   * @param {string} [kind] of the turn, from `turn_started`
+   * @param {object} [turn]
+   * @param {string} [turn.kind] from `turn_started`
+   * @param {boolean} [turn.committed] the user has said when the utterance ended: what came before that is no wait
    */
-  add(metrics, kind = "response") {
+  add(metrics, { kind = "response", committed = false } = {}) {
+    const spoken = typeof metrics.endpoint_wait_s === "number"; // else nobody's speech was waited for
+    const held = committed && spoken ? metrics.endpoint_wait_s : 0;
     const stages = STAGES.map(([field, key, label]) => ({ key, label, seconds: metrics[field] })).filter(
-      ({ seconds }) => typeof seconds === "number",
+      ({ key, seconds }) => typeof seconds === "number" && !(committed && key === "wait"),
     );
     const shares = stages.reduce((sum, { seconds }) => sum + seconds, 0);
-    const total = metrics.total_s ?? shares;
+    const total = typeof metrics.total_s === "number" ? metrics.total_s - held : shares;
     if (!(total > 0)) return;
     const bars = [];
     const bar = ({ key, seconds }, from) => {
@@ -75,7 +79,6 @@ export class Waterfall {
     const newest = this.#turns[0];
     if (newest?.openedByUs) newest.details.open = false;
     details.open = true;
-    const spoken = typeof metrics.endpoint_wait_s === "number"; // else nobody's speech was waited for
     const turn = { total, spoken, bars, details, openedByUs: true };
     details.addEventListener("click", () => {
       turn.openedByUs = false;
