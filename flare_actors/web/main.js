@@ -50,6 +50,7 @@ class App {
     this.releasing = 0; // the timer that ends what was held
     this.facts = {}; // what the server said of the session
     this.speaking = false; // the user, as the server hears it
+    this.still = null; // the turn that waits for what the user says
     this.texts = [];
     this.#wire();
     this.#show();
@@ -315,6 +316,7 @@ class App {
       this.#advance();
     } else {
       this.asked = false;
+      this.still = null;
       this.hold.letGo();
       if (status !== "connecting") this.conversation.cutOff();
       if (status === "closed") this.#onClosed(why);
@@ -392,17 +394,22 @@ class App {
         break;
       case "playback_clear":
         this.player?.clear(message.turn);
+        this.#goesOn(message.turn);
         break;
       case "playback_pause":
         this.player?.pause(message.turn);
         conversation.still(message.turn, true);
+        this.still = message.turn;
+        this.#show();
         break;
       case "playback_resume":
         this.player?.resume(message.turn);
         conversation.still(message.turn, false);
+        this.#goesOn(message.turn);
         break;
       case "turn_ended":
         this.player?.resume(message.turn);
+        this.#goesOn(message.turn);
         conversation.ended(message.turn, message.reason, message.heard);
         break;
       case "turn_metrics":
@@ -433,6 +440,13 @@ class App {
         break;
       default: // stt_ready, and what newer servers say: nothing to show
     }
+  }
+
+  /** This turn waits no more for what the user says, if it did. */
+  #goesOn(turn) {
+    if (this.still !== turn) return;
+    this.still = null;
+    this.#show();
   }
 
   #onSessionStarted(message) {
@@ -489,7 +503,9 @@ class App {
       push: this.push,
       held: this.hold.isHeld,
     });
-    this.view.now(this.#words(), client.isOpen ? toneOf(state) : "rest");
+    const tone = this.still === null ? toneOf(state) : "listening";
+    // That a turn stands still is not told aloud: it would be told into what the user says.
+    this.view.now(this.#words(), client.isOpen ? tone : "rest", { aloud: this.still === null });
   }
 
   #words() {
@@ -503,7 +519,7 @@ class App {
     if (state === "listening" && this.push) {
       return this.hold.takesSpace && this.view.showsKeys ? PAGE_WORDS.holdOrSpace : PAGE_WORDS.hold;
     }
-    if (state === "listening" && this.speaking) return PAGE_WORDS.hearing;
+    if (this.still !== null || (state === "listening" && this.speaking)) return PAGE_WORDS.hearing;
     if (toneOf(state) === "speaking" && (this.muted || !this.microphone.isOpen)) return PAGE_WORDS.stopOver;
     if (toneOf(state) === "speaking" && this.push) return PAGE_WORDS.holdOver;
     return WORDS[state ?? "idle"];

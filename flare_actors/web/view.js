@@ -29,6 +29,7 @@ export function levelOf(analyser) {
 export class View {
   #notices = new Map();
   #meterText = 0;
+  #told = byId("state-title").textContent;
 
   constructor() {
     this.primary = byId("primary");
@@ -56,10 +57,12 @@ export class View {
     byId("link-words").textContent = LINKS[status];
   }
 
-  now({ title, hint }, tone) {
-    const heading = byId("state-title");
-    if (heading.textContent !== title) this.announce(title);
-    heading.textContent = title;
+  now({ title, hint }, tone, { aloud = true } = {}) {
+    if (aloud && this.#told !== title) {
+      this.announce(title);
+      this.#told = title;
+    }
+    byId("state-title").textContent = title;
     byId("state-hint").textContent = hint;
     document.body.dataset.tone = tone;
   }

@@ -135,12 +135,17 @@ def test_it_stands_still_while_the_user_speaks_and_goes_on_with_the_next_sample(
     page = open_page()
     peer = start(page, server)
     peer.send("turn_started", turn=1, kind="response")
+    peer.go("listening", "playing_response", turn=1)
     peer.send("response_text_done", turn=1, text="Hum.")
     peer.speak(1, tone(2.0))
     wait(page, LOUD)
+    expect(page.get_by_role("heading", name="Speaking")).to_be_visible()
     peer.send("playback_pause", turn=1)
     wait(page, SILENT)
     expect(page.get_by_text("waits: you are speaking")).to_be_visible()
+    expect(page.get_by_role("heading", name="Listening")).to_be_visible()
+    expect(page.get_by_text("I hear you.")).to_be_visible()
+    assert page.locator("#announcer").text_content() == "Speaking"  # nobody talks into what is said
     before = ask(page, "await app.player.statistics()")
     assert before["still"] is True
     assert 0 < before["queuedS"] < 2.0
@@ -149,6 +154,7 @@ def test_it_stands_still_while_the_user_speaks_and_goes_on_with_the_next_sample(
     peer.send("playback_resume", turn=1)
     wait(page, LOUD)
     expect(page.get_by_text("waits: you are speaking")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Speaking")).to_be_visible()
     assert peer.wait_for("audio_playback_completed")["turn"] == 1
     heard = ask(page, "await app.player.statistics()")
     assert heard["playedS"] == 2.0
@@ -168,9 +174,11 @@ def test_what_ends_a_turn_ends_its_pause(open_page: OpenPage, server: FakeServer
     wait(page, SILENT)
     peer.send("turn_ended", turn=1, reason=None, heard="")  # What it has of it is heard.
     wait(page, LOUD)
+    assert ask(page, "app.still") is None
     peer.send("playback_pause", turn=1)
     wait(page, SILENT)
     peer.send("playback_clear", turn=1, reason="barge_in")
+    wait(page, "app.still === null")
     peer.speak(2, tone(5.0))
     wait(page, LOUD)
     assert ask(page, "await app.player.statistics()")["turn"] == 2
