@@ -120,14 +120,21 @@ export class Conversation {
     });
   }
 
-  /** The turn is over; what was not heard of it is set apart. An answer that never was leaves nothing behind. */
-  ended(turn, reason, heard) {
+  /**
+   * The turn is over; what was not heard of it is set apart. An answer that never was leaves nothing behind, nor does one that
+   * was taken back unheard, because the question went on: people who speak with pauses would see one after each.
+   *
+   * @param {object} [how]
+   * @param {boolean} [how.stopped] by a button or by typing: that was no part of the question
+   */
+  ended(turn, reason, heard, { stopped = false } = {}) {
     const entry = this.#turns.get(turn);
     if (entry === undefined) return;
     entry.box.classList.remove("growing", "still");
     entry.note.textContent = "";
     const text = entry.words.textContent;
-    if (text.trim() === "") {
+    const takenBack = reason === "barge_in" && !stopped && entry.kind === "response" && heard.trim() === "";
+    if (text.trim() === "" || takenBack) {
       entry.box.remove();
       this.#turns.delete(turn);
       return;

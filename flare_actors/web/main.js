@@ -51,6 +51,7 @@ class App {
     this.facts = {}; // what the server said of the session
     this.speaking = false; // the user, as the server hears it
     this.still = null; // the turn that waits for what the user says
+    this.stopped = false; // the latest answer, by a button or by typing
     this.texts = [];
     this.#wire();
     this.#show();
@@ -169,7 +170,7 @@ class App {
   #speak() {
     clearTimeout(this.releasing);
     this.releasing = 0;
-    this.stop(); // who presses the button wants to be heard
+    this.#interrupt(); // who presses the button wants to be heard
     this.microphone.mute(false);
     this.#show();
   }
@@ -189,7 +190,11 @@ class App {
 
   /** Stop the agent's answer; it listens again. */
   stop() {
-    if (canBeStopped(this.state)) this.client.send("interrupt");
+    if (this.#interrupt()) this.stopped = true;
+  }
+
+  #interrupt() {
+    return canBeStopped(this.state) && this.client.send("interrupt");
   }
 
   type(text) {
@@ -289,7 +294,10 @@ class App {
     if (this.state === "idle" && !this.asked && !this.preparing) {
       this.asked = this.client.send("start_conversation");
     }
-    while (this.texts.length > 0 && takesText(this.state)) this.client.send("text", { text: this.texts.shift() });
+    while (this.texts.length > 0 && takesText(this.state)) {
+      this.client.send("text", { text: this.texts.shift() });
+      if (canBeStopped(this.state)) this.stopped = true;
+    }
   }
 
   /** Want nothing any more: the microphone goes back, what was waiting is forgotten. */
@@ -382,6 +390,7 @@ class App {
         break;
       case "turn_started":
         view.clearNotice("error");
+        this.stopped = false;
         conversation.turn(message.turn, message.kind);
         break;
       case "response_text_delta":
@@ -410,7 +419,7 @@ class App {
       case "turn_ended":
         this.player?.resume(message.turn);
         this.#goesOn(message.turn);
-        conversation.ended(message.turn, message.reason, message.heard);
+        conversation.ended(message.turn, message.reason, message.heard, { stopped: this.stopped });
         break;
       case "turn_metrics":
         this.waterfall.add(message, {

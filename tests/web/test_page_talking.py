@@ -193,6 +193,45 @@ def test_the_heard_part_of_an_interrupted_answer_is_told_from_the_rest(open_page
     expect(page.locator(".entry.agent")).to_have_count(2)
 
 
+def test_an_answer_that_was_taken_back_unheard_leaves_nothing_unless_it_was_stopped(
+    open_page: OpenPage, server: FakeServer
+) -> None:
+    page = open_page()
+    peer = start(page, server)
+
+    def begin(turn: int, kind: str = "response") -> None:
+        peer.go("listening", "processing_speech", turn=turn)
+        peer.send("turn_started", turn=turn, kind=kind)
+        peer.send("response_text_delta", turn=turn, text=f"Answer {turn}.")
+        expect(page.locator(".entry.agent").last).to_contain_text(f"Answer {turn}.")
+
+    def end(turn: int, reason: str = "barge_in") -> None:
+        peer.send("turn_ended", turn=turn, reason=reason, heard="")
+        peer.go("processing_speech", "listening")
+
+    answers = page.locator(".entry.agent .words")
+    begin(1)
+    end(1)  # The user spoke on: that was no answer to the whole question.
+    expect(answers).to_have_count(0)
+    begin(2)
+    page.get_by_role("button", name="Stop talking").click()
+    end(2)
+    expect(page.locator(".entry.agent .note")).to_have_text("interrupted, not heard")
+    begin(3)
+    page.get_by_label("Type instead of speaking").fill("Something else")
+    page.keyboard.press("Enter")
+    peer.wait_for("text")
+    end(3)
+    begin(4, "welcome")
+    end(4)
+    begin(5)
+    end(5, "error_recovery")
+    begin(6)
+    end(6)
+    begin(7)
+    expect(answers).to_have_text([re.compile(f"Answer {turn}") for turn in (2, 3, 4, 5, 7)])
+
+
 @pytest.mark.parametrize(
     ("text", "heard", "unheard"),
     [
