@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import struct
+import wave
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fake_server import FakeServer, Peer
@@ -35,6 +37,16 @@ def tone(seconds: float, hz: float = 440, *, rate: int = 24_000, level: float = 
     count = round(seconds * rate)
     samples = (round(32_767 * level * math.sin(2 * math.pi * hz * i / rate)) for i in range(count))
     return struct.pack(f"<{count}h", *samples)
+
+
+def record_bursts(path: Path) -> str:
+    """A microphone that hears a short tone twice a second; the browser's flag for it."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes((tone(0.25, TONE_HZ, rate=48_000, level=0.5) + bytes(24_000)) * 8)
+    return f"--use-file-for-fake-audio-capture={path}"
 
 
 def ask(page: Page, expression: str, argument: object = None) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser_kit import FLAGS, TONE_HZ, OpenPage, tone
+from browser_kit import FLAGS, OpenPage, record_bursts
 from fake_server import FakeServer, fake_server
 
 if TYPE_CHECKING:
@@ -28,15 +27,9 @@ def browser(chromium_path: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=15_000)
-    recording = tmp_path_factory.mktemp("microphone") / "bursts.wav"
-    with wave.open(str(recording), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(48_000)
-        file.writeframes((tone(0.25, TONE_HZ, rate=48_000, level=0.5) + bytes(24_000)) * 8)
     flags = [
         *FLAGS,
-        f"--use-file-for-fake-audio-capture={recording}",
+        record_bursts(tmp_path_factory.mktemp("microphone") / "bursts.wav"),
         "--host-resolver-rules=MAP insecure.test 127.0.0.1",
     ]
     with sync_playwright() as playwright:

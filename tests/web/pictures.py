@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from browser_kit import FLAGS, start, tone, wait
+from browser_kit import FLAGS, record_bursts, start, tone, wait
 from fake_server import FakeServer, Peer, fake_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PICTURES: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ def talk(peer: Peer) -> None:
     answer(peer, 2, "And how was it made?", lava, [480, 88, 61, 37, 29], heard=None)
     slope = "The slope is so gentle that you would hardly notice it, but it is a walk of three hundred"
     answer(peer, 3, "Could I climb it?", slope, [480, 91, 66, 24, 35], heard=None)
-    peer.speak(3, tone(8.0, level=0.18))
+    peer.speak(3, tone(30.0, level=0.18))
 
 
 def take(browser: Browser, server: FakeServer, name: str, options: dict[str, Any]) -> None:
@@ -66,21 +67,44 @@ def take(browser: Browser, server: FakeServer, name: str, options: dict[str, Any
     page.mouse.move(2, 2)
     page.locator("h1").click()  # no focus ring in the picture
     talk(peer)
-    wait(page, "document.querySelector('#agent-level span').style.getPropertyValue('--level') > 0.5")
-    wait(page, "document.querySelector('#user-level span').style.getPropertyValue('--level') > 0.1")
-    page.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+    shoot(page, IMAGES / f"{name}.png")
     context.close()
+
+
+def take_push_to_talk(browser: Browser, server: FakeServer) -> None:
+    server.peers.clear()
+    context = browser.new_context(permissions=["microphone"], viewport={"width": 760, "height": 600})
+    page = context.new_page()
+    page.goto(server.url)
+    start(page, server)
+    page.get_by_role("button", name="Push to talk").click()
+    page.locator("h1").click()
+    page.keyboard.down("Space")
+    shoot(page, IMAGES / "page-push-to-talk.png", ("user",), part=".stage")
+    context.close()
+
+
+def shoot(page: Page, path: Path, heard: tuple[str, ...] = ("user", "agent"), part: str = "") -> None:
+    """Take the picture of a moment in which all of ``heard`` are; a picture takes a while, so the meters stand still for it."""
+    levels = (
+        f"{list(heard)}.map((who) => +document.querySelector(`#${{who}}-level span`).style.getPropertyValue('--level'))"
+    )
+    wait(page, f"{levels}.every((level) => level > 0.4) && (window.requestAnimationFrame = () => 0, true)")
+    shown = page if part == "" else page.locator(part)
+    shown.screenshot(path=path, animations="disabled")
 
 
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with fake_server() as server, sync_playwright() as driver:
+    with TemporaryDirectory() as folder, fake_server() as server, sync_playwright() as driver:
+        flags = [*FLAGS, record_bursts(Path(folder) / "bursts.wav")]
         server.session = {"session_id": "Vq3mK0aZt8nRw1", "input_sample_rate": 48_000}
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         for name, options in PICTURES.items():
             take(browser, server, name, options)
+        take_push_to_talk(browser, server)
         browser.close()
 
 
