@@ -61,15 +61,15 @@ async def test_a_person_is_understood_with_at_most_one_word_in_ten_wrong(moonshi
 
 
 async def test_two_who_speak_at_once_are_each_understood(moonshine, silero):
-    from benchmarks.speech import hear, recording
+    from benchmarks.speech import hear, recording, words
 
     one, other = (await hear(recording("two_cities.wav"), silero))[:2]
-    alone = [(await said(moonshine, each))[-1].text for each in (one, other)]
-    together: dict[int, list[str]] = {0: [], 1: []}
+    alone = [words((await said(moonshine, each))[-1].text) for each in (one, other)]
+    together: dict[int, list[list[str]]] = {0: [], 1: []}
 
     async def again(which: int, pieces: list[HeardAudio]) -> None:
         for _ in range(2):
-            together[which].append((await said(moonshine, pieces, SttMode.STREAMING))[-1].text)
+            together[which].append(words((await said(moonshine, pieces, SttMode.STREAMING))[-1].text))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(again, 0, one)

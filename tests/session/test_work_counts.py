@@ -28,7 +28,7 @@ TASK_STEPS_OF_AN_INTERRUPTION = 28
 """From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
 TASKS_OF_A_SESSION = 8
 """Session, ear, recogniser and its open stream, speaker, the link's owner, reader and writer."""
-CALLS_OF_A_FRAME = 240
+CALLS_OF_A_FRAME = 232
 """Python functions called for 20 ms of silence, most of them Trio's own and the test client's (a timer, a channel)."""
 
 
@@ -115,9 +115,10 @@ async def _frames(talk: object, count: int) -> None:
 async def test_a_frame_takes_no_more_calls_than_it_did(autojump_clock: trio.testing.MockClock) -> None:
     calls = 0
 
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
+    def count(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal calls
-        calls += event == "call"
+        # Under a tracer, such as coverage's, Python matches an exception to its handlers more often.
+        calls += event == "call" and frame.f_code.co_name != "__subclasscheck__"
 
     async with listening(scripted_agent()) as talk:
         await _frames(talk, 50)
