@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, TypeVar, get_args
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, find, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 from flare_actors.conversation.commands import Command, Notify
 from flare_actors.conversation.events import Event
@@ -28,26 +31,30 @@ pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see con
 T = TypeVar("T")
 
 MANY = hypothesis_settings(
-    max_examples=400,
+    max_examples=10_000,
     database=None,
     derandomize=True,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[*HealthCheck],
 )
+"""More than is ever needed: what is drawn depends on which modules happen to be loaded (Hypothesis knows their constants)."""
 
 
-def drawn(strategy: st.SearchStrategy[T], count: int = 800) -> list[T]:
-    """Many values of a strategy, always the same."""
-    found: list[T] = []
+def met(
+    strategy: st.SearchStrategy[T], traits: Callable[[T], Iterable[object]], wanted: Iterable[object]
+) -> set[object]:
+    """Which traits the values of a strategy show; drawing ends when all that are wanted have been seen."""
+    seen: set[object] = set()
+    awaited = set(wanted)
 
-    @hypothesis_settings(MANY, max_examples=count)
-    @given(strategy)
-    def collect(value: T) -> None:
-        found.append(value)
+    def enough(value: T) -> bool:
+        seen.update(traits(value))
+        return seen >= awaited
 
-    collect()
-    return found
+    with contextlib.suppress(NoSuchExample):
+        find(strategy, enough, settings=MANY)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -62,12 +69,12 @@ def drawn(strategy: st.SearchStrategy[T], count: int = 800) -> list[T]:
     ids=["events", "commands", "notices", "from the client", "from the server"],
 )
 def test_every_kind_occurs(strategy, kinds) -> None:
-    assert {type(each) for each in drawn(strategy)} >= set(kinds)
+    assert met(strategy, lambda value: [type(value)], kinds) >= set(kinds)
 
 
 def test_every_message_of_the_protocol_occurs_on_the_wire() -> None:
     for strategy, known in ((kit.client_texts(), CLIENT_MESSAGES), (kit.server_texts(), SERVER_MESSAGES)):
-        assert {json.loads(text)["type"] for text in drawn(strategy)} == set(known)
+        assert met(strategy, lambda text: [json.loads(text)["type"]], known) == set(known)
 
 
 @given(kit.events())
@@ -87,12 +94,12 @@ def test_every_server_message_survives_the_wire(message) -> None:
 
 def test_every_setting_takes_another_value_than_its_default() -> None:
     for kind in (Settings, Timeouts, Limits):
-        found = drawn(kit.values(kind), 40)
-        standard = kind()
-        same = {
-            f.name for f in attrs.fields(kind) if all(getattr(e, f.name) == getattr(standard, f.name) for e in found)
-        }
-        assert not same
+        standard, names = kind(), [field.name for field in attrs.fields(kind)]
+
+        def changed(value: object, standard: object = standard, names: list[str] = names) -> list[str]:
+            return [name for name in names if getattr(value, name) != getattr(standard, name)]
+
+        assert met(kit.values(kind), changed, names) == set(names)
 
 
 @attrs.frozen
