@@ -53,8 +53,9 @@ class LlamaSettings:
     """Tokens less likely than this share of the likeliest one are never chosen."""
     repeat_penalty: float = attrs.field(default=1.1, validator=[attrs.validators.ge(1), attrs.validators.le(2)])
     threads: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(256)])
-    """CPU threads; 0: one less than there are cores, four at most. llama.cpp's threads spin while they wait for each other:
-    where something else wants the cores too, as a recogniser does, more of them make every token later."""
+    """CPU threads; 0: as many as there are cores to compute a prompt, one less to write, four at most. llama.cpp's threads
+    spin while they wait for each other: while an answer is written the voice wants a core, too, and every token would come
+    later."""
     examples: bool = True
     """Show the model three example turns before the conversation; a small model needs them."""
 
@@ -188,7 +189,7 @@ async def open_llama_local(settings: LlamaSettings | None = None) -> AsyncGenera
 
 def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN401 - the wheel has no types
     xllamacpp = need("xllamacpp")
-    threads = settings.threads or max(1, min(4, (os.cpu_count() or 1) - 1))
+    cores = min(4, os.cpu_count() or 1)
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {path.stem}
@@ -197,8 +198,8 @@ def _serve(path: Path, key: str, settings: LlamaSettings) -> Any:  # noqa: ANN40
     params.n_batch = BATCH_TOKENS
     params.n_predict = settings.max_tokens
     params.cache_ram_mib = PROMPT_CACHE_MIB
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = settings.threads or max(1, cores - 1)
+    params.cpuparams_batch.n_threads = settings.threads or cores
     params.fit_params = False
     params.hostnames = ["127.0.0.1"]
     params.port = 0

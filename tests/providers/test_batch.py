@@ -106,6 +106,23 @@ async def test_in_the_pause_it_is_decoded_ahead_so_that_the_end_costs_nothing(au
     assert late == pytest.approx(3.5 + 3.5 * 0.05)
 
 
+@pytest.mark.parametrize("cost", [0.05, 0.25])
+async def test_a_partial_that_began_with_the_silence_is_not_decoded_again(autojump_clock, cost):
+    batch = Batch(cost)
+    eager = Redecoding(early_decode_s=0.2, partial_every_s=1.0)
+    *partial, last = await understand(with_partials(batch, eager), pieces=9)
+    assert batch.asked_s == [1.1], "ten pieces, one of them silent, and what is missing to a silence"
+    assert partial[-1] == Transcript(text="word", complete=True)
+    assert last.text == "word"
+
+
+async def test_a_partial_that_ended_in_speech_is_no_end(autojump_clock):
+    batch = Batch(cost=0.05)
+    eager = Redecoding(early_decode_s=0.2, partial_every_s=1.0)
+    await understand(with_partials(batch, eager), pieces=10)
+    assert batch.asked_s == [1.0, 1.2]
+
+
 async def test_what_partials_cost_is_bounded(autojump_clock):
     dear = Batch(cost=0.5)
     await understand(with_partials(dear, Redecoding(partial_load=0.25)), pieces=100)

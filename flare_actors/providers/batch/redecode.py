@@ -126,6 +126,7 @@ async def redecode(
             if ahead and latest is not None and utterance.is_long and utterance.pause_s >= CUT_PAUSE_S:
                 cut = latest
             ahead = False
+        ahead = ahead or (latest is not None and utterance.pauses and utterance.is_all_taken)
         if latest is not None and latest.job.done:
             text = utterance.account(latest, await latest.job.result())
             if partials and text and (text != told or (ahead and not told_complete)):
@@ -221,6 +222,7 @@ class _Utterance:
         self._heard = False  # any voice at all
         self._voiced = False  # ... since the last take
         self._taken = 0
+        self._ended_in_silence = False  # what was taken
         self._cost_s = 0.0
         self._before = ""
         self._start = 0
@@ -257,6 +259,11 @@ class _Utterance:
     def adds_nothing_to(self, decode: _Decode) -> bool:
         return decode.taken.end == len(self._pcm)
 
+    @property
+    def is_all_taken(self) -> bool:
+        """The last decode got the beginning of this very silence: another one would hear no more, and later."""
+        return self._ended_in_silence and not self._voiced
+
     def rest(self) -> _Taken:
         """What is not understood for good."""
         return _Taken(before=self._before, pcm=bytes(self._pcm[self._start :]), end=len(self._pcm))
@@ -270,6 +277,7 @@ class _Utterance:
     def took(self, taken: _Taken) -> None:
         """A decode of that was started."""
         self._taken = taken.end
+        self._ended_in_silence = self._silence_s > 0
         self._voiced = False
 
     def account(self, decode: _Decode, decoded: Decoded) -> str:
