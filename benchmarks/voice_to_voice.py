@@ -21,7 +21,7 @@ from flare_actors.agent import Agent
 from flare_actors.audio import AudioFormat, split_frames
 from flare_actors.conversation.events import ConversationStartRequested
 from flare_actors.conversation.notices import PlaybackCleared, PlaybackPaused, PlaybackResumed
-from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.settings import Limits, Settings
 from flare_actors.conversation.states import Endpointing
 from flare_actors.ports import AudioIn, AudioOut
 from flare_actors.providers.local import LocalEngines, open_local
@@ -35,9 +35,11 @@ __all__ = ["ARMS", "STACKS", "measure"]
 INSTRUCTIONS: Final = "You are a friendly voice assistant. Answer in one short sentence."
 LONG: Final = "Let me tell you a long story about a ship that sailed around the world. " * 4
 SHORT_S: Final = 4.0
+_LIMITS: Final = Limits(answer_chars=100)
+"""Each answer is listened to; only its beginning is measured, and a first phrase is shorter."""
 ARMS: Final[Mapping[str, Settings]] = {
-    "fixed": Settings(endpointing=Endpointing.FIXED, soft_endpoint_s=None),
-    "adaptive": Settings(),
+    "fixed": Settings(endpointing=Endpointing.FIXED, soft_endpoint_s=None, limits=_LIMITS),
+    "adaptive": Settings(limits=_LIMITS),
 }
 STACKS: Final = {arm: tuple(f"{arm}.{stage}_s" for stage in STAGES) for arm in ARMS}
 
