@@ -55,22 +55,20 @@ def _agent(engines: LocalEngines, settings: Settings) -> Agent:
     )
 
 
-async def waterfalls(engines: LocalEngines, clips: Sequence[Clip], runs: int) -> dict[str, list[float]]:
-    """Every clip in a conversation of its own, each arm in turn, so many times: seconds by arm and stage."""
+async def waterfalls(engines: LocalEngines, clips: Sequence[Clip]) -> dict[str, list[float]]:
+    """Every clip in a conversation of its own, each arm in turn: seconds by arm and stage."""
     found: dict[str, list[float]] = {f"{arm}.{name}_s": [] for arm in ARMS for name in (*STAGES, "total")}
-    for run in range(runs):
-        for clip in clips:
-            for arm, settings in ARMS.items():
-                report = await talk(_agent(engines, settings), clip.spoken)
-                if len(report.turns) != 1 or report.turns[0].latency.total is None:
-                    continue  # Cut in the middle, or nothing understood: another benchmark's business.
-                shares = []
-                for name in (*STAGES, "total"):
-                    value = getattr(report.turns[0].latency, name)
-                    found[f"{arm}.{name}_s"].append(value)
-                    shares.append(f"{name} {1000 * value:.0f}")
-                what = f"run {run + 1}, {clip.name}, {arm}"
-                print(f"{what}: {', '.join(shares)} ms; {report.turns[0].transcript}", file=sys.stderr)
+    for clip in clips:
+        for arm, settings in ARMS.items():
+            report = await talk(_agent(engines, settings), clip.spoken)
+            if len(report.turns) != 1 or report.turns[0].latency.total is None:
+                continue  # Cut in the middle, or nothing understood: another benchmark's business.
+            shares = []
+            for name in (*STAGES, "total"):
+                value = getattr(report.turns[0].latency, name)
+                found[f"{arm}.{name}_s"].append(value)
+                shares.append(f"{name} {1000 * value:.0f}")
+            print(f"{clip.name}, {arm}: {', '.join(shares)} ms; {report.turns[0].transcript}", file=sys.stderr)
     return found
 
 
@@ -155,7 +153,7 @@ async def measure(options: Options) -> dict[str, Metric]:
     # Some of every voice, whatever its number of clips.
     chosen = short[:: max(1, len(short) // (6 if options.quick else 16))]
     async with open_local(instructions=INSTRUCTIONS) as engines:
-        found = await waterfalls(engines, chosen, 1 if options.quick else 2)
+        found = await waterfalls(engines, chosen)
         silences = [await interrupted(engines, clip) for clip in chosen]
     metrics = {name: summary(values, "s") for name, values in found.items() if values}
     if stopped := [silence_s for silence_s in silences if silence_s is not None]:
