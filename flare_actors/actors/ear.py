@@ -31,7 +31,7 @@ from flare_actors.conversation.events import (
     SpeechStopped,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn, Endpointing, TurnDetection
+from flare_actors.conversation.states import Endpointing, TurnDetection
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
 from flare_actors.ports import HeardAudio, TurnEndEstimator, VoiceActivity, VoiceDetector
@@ -179,9 +179,15 @@ class Ear:
             self._forget_unheard()
             self._end_now()
 
+    def expect_clear(self) -> None:
+        """A ``clear`` is on its way through the orchestrator, for which audio does not wait: what still comes is not meant."""
+        if self._wanted is not None:
+            self._microphone.mark()
+
     def clear(self) -> None:
-        """Forget the utterance in progress and what was not heard yet; nothing comes of it."""
-        self._forget_unheard()
+        """Forget the utterance in progress and what was not heard yet, up to the ``expect_clear``; nothing comes of it."""
+        self._microphone.clear_to_mark()
+        self._drained.set()
         if self._endpointing.speaking:
             self._endpointing.stop()
             # Its start may be on its way still: nobody is to wait for its end.
@@ -300,7 +306,7 @@ class Ear:
         self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._microphone.chunk_s)))
         echo = (settings.barge_in, settings.echo_guard_db, settings.echo_tail_s)
         if known is None or echo != (known.barge_in, known.echo_guard_db, known.echo_tail_s):
-            guarded = settings.barge_in is BargeIn.GUARDED
+            guarded = settings.barge_in.guards
             self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
 
     def _hear_chunk(self) -> None:

@@ -12,7 +12,13 @@ from flare_actors.actors.channels import Inbox, Outbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.speaker import Speaker
 from flare_actors.audio import BYTES_PER_SAMPLE, split_frames
-from flare_actors.conversation.events import PlaybackCompleted, PlaybackProgressed, SettingsChanged, TransportFailed
+from flare_actors.conversation.events import (
+    InputClearRequested,
+    PlaybackCompleted,
+    PlaybackProgressed,
+    SettingsChanged,
+    TransportFailed,
+)
 from flare_actors.conversation.notices import ErrorRaised
 from flare_actors.errors import LinkBroken, LinkClosed
 from flare_actors.ports import AudioIn, ClientLink
@@ -103,5 +109,7 @@ async def _read(
         elif isinstance(message, PlaybackCompleted):
             inbox.put(attrs.evolve(message, played_s=speaker.sent_s(message.turn)))
         elif not (isinstance(message, SettingsChanged) and refused(message)):
+            if isinstance(message, InputClearRequested):
+                ear.expect_clear()
             inbox.put(message)
         await inbox.relieve()  # A link may have many messages ready at once.

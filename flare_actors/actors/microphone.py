@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Final
 
 import trio
@@ -21,6 +22,7 @@ class Microphone:
     """
 
     BACKLOG_S: Final = 2.0  # More unheard audio than this is worthless to a live conversation: drop the oldest.
+    MARKS: Final = 16  # Clears that are on their way; more at a time are one.
     FASTEST: Final = 1.25  # Times real time: no sound card's clock is that wrong, so who sends more is no microphone.
 
     def __init__(self, sample_rate: int, chunk_samples: int) -> None:
@@ -30,6 +32,9 @@ class Microphone:
         """Duration of a chunk, in seconds."""
         self._resampler = Resampler(sample_rate, sample_rate)
         self._backlog = bytearray()
+        self._in_bytes = 0
+        """All that has ever come in."""
+        self._marks: deque[int] = deque(maxlen=self.MARKS)
         self.realtime = True
         """A person speaks; else it is a recording, which may be heard as fast as it comes."""
         self.due_at = -math.inf
@@ -46,7 +51,9 @@ class Microphone:
 
     def put(self, pcm: bytes) -> None:
         """Audio has come in, at the link's rate; too much of it drops the oldest, counted."""
-        self._backlog += self._resampler.feed(pcm)
+        audio = self._resampler.feed(pcm)
+        self._backlog += audio
+        self._in_bytes += len(audio)
         excess = len(self._backlog) - seconds_to_bytes(self.BACKLOG_S, self._rate)
         if excess > 0:
             del self._backlog[:excess]
@@ -55,6 +62,17 @@ class Microphone:
     def clear(self) -> None:
         """Forget what was not heard yet."""
         self._backlog.clear()
+        self._marks.clear()
+
+    def mark(self) -> None:
+        """What has come in by now is to be forgotten, as soon as ``clear_to_mark`` says so."""
+        self._marks.append(self._in_bytes)
+
+    def clear_to_mark(self) -> None:
+        """Forget what was not heard of what had come in before the oldest mark; of all, without one."""
+        until = self._marks.popleft() if self._marks else self._in_bytes
+        heard = self._in_bytes - len(self._backlog)
+        del self._backlog[: max(0, until - heard)]
 
     @property
     def chunks(self) -> int:

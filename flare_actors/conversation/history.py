@@ -30,6 +30,7 @@ __all__ = [
     "UserSaid",
     "amend",
     "build_messages",
+    "correct_result",
     "cut",
     "heard_text",
     "insert",
@@ -202,8 +203,22 @@ def _called(turn: int, use: ToolUse) -> ToolCalled:
 
 def _returned(turn: int, use: ToolUse) -> ToolReturned:
     if use.output is None:
-        return ToolReturned(turn=turn, call=use.call, text=CUT_OFF, failed=True)
-    return ToolReturned(turn=turn, call=use.call, text=use.output, failed=use.failed)
+        return ToolReturned(turn=turn, call=use.call, text=CUT_OFF, failed=True, client=use.client)
+    return ToolReturned(turn=turn, call=use.call, text=use.output, failed=use.failed, client=use.client)
+
+
+def correct_result(
+    history: tuple[HistoryItem, ...], call: str, output: str, *, failed: bool
+) -> tuple[HistoryItem, ...] | None:
+    """A client's function was carried out after all, though its turn is over; None: nobody waits for that.
+
+    The model was told, or would be, that nothing came of it, and knows better in its next request.
+    """
+    for place, item in enumerate(history):
+        if isinstance(item, ToolReturned) and item.call == call and item.client and item.failed:
+            corrected = evolve(item, text=output, failed=failed)
+            return (*history[:place], corrected, *history[place + 1 :])
+    return None
 
 
 def write_down(history: tuple[HistoryItem, ...], item: AgentSaid, limit: int) -> tuple[HistoryItem, ...]:

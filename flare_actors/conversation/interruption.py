@@ -50,7 +50,7 @@ def may_take_floor(d: BareDraft) -> bool:
         return False
     if action is OnSpeech.LISTEN or d.c.turn is None:
         return True
-    if not d.c.turn.interruptible:
+    if not d.c.turn.interruptible or d.c.settings.barge_in is BargeIn.LATER:
         return False
     spontaneous = d.c.turn.kind is not TurnKind.RESPONSE
     return d.c.settings.barge_in is not BargeIn.OFF or (action is OnSpeech.WITHDRAW and not spontaneous)
@@ -125,7 +125,7 @@ def weigh(d: Draft, text: str) -> None:
     said = read_words(text, d.c.settings.locale)
     if said is Said.NOTHING:
         return
-    guarded = d.c.overheard and d.c.settings.barge_in is BargeIn.GUARDED
+    guarded = d.c.overheard and d.c.settings.barge_in.guards
     if only_listens(d, text, overheard=d.c.overheard) or (guarded and may_be_echo(text, turn.text)):
         d.set(worded=True)
     else:

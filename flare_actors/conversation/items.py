@@ -92,6 +92,8 @@ class ToolReturned:
     id: str = attrs.Factory(lambda item: result_id(item.call), takes_self=True)
     text: str = attrs.field(repr=False)
     failed: bool = False
+    client: bool = False
+    """The client was to carry it out: where it has brought nothing so far, its result may still come."""
 
 
 HistoryItem: TypeAlias = Union[UserSaid, AgentSaid, Instructed, ToolCalled, ToolReturned]

@@ -149,7 +149,7 @@ class ResponseTextDone:
 
 @attrs.frozen(kw_only=True)
 class ToolCallRequested:
-    """The model asks for a tool of yours: carry it out and send its result, as long as the turn is alive."""
+    """The model asks for a tool of yours: carry it out and send its result. One that comes after the turn is remembered."""
 
     turn: int
     call: str

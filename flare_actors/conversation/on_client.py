@@ -177,7 +177,8 @@ def on_response_requested(d: Draft, e: ResponseRequested) -> None:
 
 def takes_instructions(d: Draft, instructions: str | None) -> bool:
     """May an answer have these of its own? If not, the client is told why."""
-    limit = d.c.settings.limits.text_chars
+    # In place of the agent's own they usually are these and something more.
+    limit = d.c.settings.limits.text_chars + len(d.c.settings.instructions or "")
     if instructions is None or len(instructions) <= limit:
         return True
     d.complain("text_too_long", f"the instructions have {len(instructions)} characters; at most {limit} are taken")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from flare_actors.conversation.calls import IN_BACKGROUND, ToolUse
 from flare_actors.conversation.commands import ReturnToolResult
 from flare_actors.conversation.events import ToolFinished, ToolResultReceived, ToolsOffered, ToolStarted
+from flare_actors.conversation.history import correct_result
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import ToolCallRequested
 from flare_actors.conversation.on_client import takes_instructions, takes_tools
@@ -90,10 +91,14 @@ def _report(d: Draft, done: ToolUse) -> None:
 def on_tool_result(d: Draft, e: ToolResultReceived) -> None:
     turn = d.c.turn
     calls = () if turn is None else turn.calls
-    if turn is None or not any(use.call == e.call and use.client and use.output is None for use in calls):
-        d.drop()  # Its turn is over, its time was up, or it was answered already.
-        return
     most = d.c.settings.limits.tool_chars
+    if turn is None or not any(use.call == e.call and use.client and use.output is None for use in calls):
+        corrected = correct_result(d.c.history, e.call, e.output[:most], failed=e.failed)
+        if corrected is None:
+            d.drop()  # Its time was up in the live turn, or it was answered already.
+        else:
+            d.set(history=corrected)
+        return
     rest = e.rest
     if rest is not None and not (takes_instructions(d, rest.instructions) and takes_tools(d, rest.tools)):
         rest = None

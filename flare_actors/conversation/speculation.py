@@ -14,7 +14,7 @@ from flare_actors.conversation.history import UserSaid, build_messages, is_echo,
 from flare_actors.conversation.interruption import contest
 from flare_actors.conversation.model import Speculation, Turn, Wish
 from flare_actors.conversation.notices import TurnStarted, TurnUsage
-from flare_actors.conversation.states import BargeIn, Floor, Reason, State, TurnDetection, TurnKind
+from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.values import evolve
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def speculate(d: Draft) -> None:
     text = c.partial.strip()
     if c.settings.soft_endpoint_s is None or not text or not _may_answer(d) or c.speculations_left == 0:
         return
-    guarded = c.overheard and c.settings.barge_in is BargeIn.GUARDED
+    guarded = c.overheard and c.settings.barge_in.guards
     if guarded and is_echo(text, c.last_spoken):
         return
     history = remember(without_unheard(c.history, set()), UserSaid(text=text), c.settings.limits.history_items)

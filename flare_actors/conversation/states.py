@@ -79,11 +79,25 @@ class TurnKind(_Name):
 
 
 class BargeIn(_Name):
-    """May the user interrupt? ``GUARDED`` asks the ear to discount what the agent itself is playing."""
+    """May the user interrupt? ``GUARDED`` discounts what the agent itself plays; ``LATER``, too, and words over it wait for its end.
+
+    With ``OFF`` such words are lost.
+    """
 
     FULL = "full"
     GUARDED = "guarded"
+    LATER = "later"
     OFF = "off"
+
+    @property
+    def interrupts(self) -> bool:
+        """The user's words stop the agent."""
+        return self in {BargeIn.FULL, BargeIn.GUARDED}
+
+    @property
+    def guards(self) -> bool:
+        """What the agent itself is playing is discounted."""
+        return self in {BargeIn.GUARDED, BargeIn.LATER}
 
 
 class Endpointing(_Name):

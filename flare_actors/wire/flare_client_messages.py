@@ -132,7 +132,7 @@ class OfferTools(Request):
 
 @attrs.frozen(kw_only=True)
 class ToolResult(Request):
-    """What came of a `tool_call`. One of a turn that is over is let pass."""
+    """What came of a `tool_call`. One that comes after its turn is for the model's next request."""
 
     call: CallId
     output: Annotated[str, Length(0, 64_000), Doc("what the model is told")] = attrs.field(repr=False)

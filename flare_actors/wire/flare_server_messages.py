@@ -142,7 +142,7 @@ class ResponseTextDone:
 
 @attrs.frozen(kw_only=True)
 class ToolCall:
-    """The model asks for a tool of yours: answer with `tool_result`, as long as the turn is alive."""
+    """The model asks for a tool of yours: answer with `tool_result`. One that comes after the turn is remembered."""
 
     turn: Turn
     call: Annotated[str, Doc("the call's id; the result carries it")]

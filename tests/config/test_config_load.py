@@ -131,7 +131,7 @@ def test_a_later_layer_wins_over_an_earlier_one(write, catalogue):
         ('[conversation]\nlocale = "e"', "[conversation] locale: must have a length >= 2, got 'e'"),
         (
             '[conversation]\nbarge_in = "gaurded"',
-            "[conversation] barge_in: must be one of 'full', 'guarded', 'off', got 'gaurded'; did you mean 'guarded'?",
+            "[conversation] barge_in: must be one of 'full', 'guarded', 'later', 'off', got 'gaurded'; did you mean 'guarded'?",
         ),
         ("[conversation]\nendpont_s = 1", "[conversation] endpont_s: unknown key; did you mean 'endpoint_s'?"),
         ("[conversation.timeouts]\nconnect_s = 0", "[conversation.timeouts] connect_s: must be > 0, got 0"),

@@ -304,3 +304,29 @@ def test_a_held_answer_has_no_effects_whoever_says_so():
     starts(core, "c3", turn=held)
     assert [use.call for use in core.c.speculation.turn.calls] == ["c3"]
     assert core.told(ToolCallRequested) == []
+
+
+def test_what_a_client_brings_after_its_turn_is_told_to_the_model_next_time():
+    core = asked()
+    starts(core, "c1", client=True, survives=True)
+    starts(core, "c2", client=True, survives=True)
+    starts(core, "c3", survives=True)
+    core.happens(ev.ToolResultReceived(call="c2", output="warm"))
+    ends(core, "c2", "warm")
+    core.says("wait")
+    results = [item for item in core.c.history if isinstance(item, ToolReturned)]
+    assert [(item.text, item.failed, item.client) for item in results] == [
+        (CUT_OFF, True, True),
+        ("warm", False, True),
+        (CUT_OFF, True, False),
+    ]
+    for call in ("c1", "c1", "c2", "c3", "c4"):
+        core.happens(ev.ToolResultReceived(call=call, output=f"late {call}"))
+    core.stopped_at(1, 0.0)
+    core.answers("Yes. ")
+    core.says("thanks")
+    assert [line for line in shown(core) if line.startswith("tool")] == [
+        "tool: late c1 <c1>",
+        "tool: warm <c2>",
+        f"tool: {CUT_OFF} <c3>",
+    ], "only what is awaited of the client, once, and none of the agent's own"

@@ -197,6 +197,34 @@ def test_with_barge_in_off_words_that_go_on_after_the_answer_are_answered_after_
     ]
 
 
+def test_with_barge_in_later_an_answer_is_finished_and_words_over_it_are_answered_after_it() -> None:
+    core = answering(barge_in=BargeIn.LATER)
+    core.speaks()
+    core.pauses()
+    core.is_understood("and tomorrow")
+    assert core.state is S.PLAYING_RESPONSE
+    core.is_generated(2.0)
+    core.is_played()
+    assert core.requests[-1] == [
+        "user: what time is it",
+        "assistant: It is late. Very late indeed.",
+        "user: and tomorrow",
+    ]
+
+
+def test_with_barge_in_later_an_answer_is_not_taken_back_before_it_is_heard_either() -> None:
+    core = Core(barge_in=BargeIn.LATER).starts()
+    core.says("what time is it")
+    core.speaks()
+    core.is_answering("It is late. ")
+    core.pauses()
+    core.is_understood("and tomorrow")
+    assert core.did(CancelReply) == []
+    core.is_generated(1.0)
+    core.is_played()
+    assert core.requests[-1][-1] == "user: and tomorrow"
+
+
 def test_words_said_while_the_agent_may_not_be_interrupted_come_after_its_own_in_the_history() -> None:
     core = Core(barge_in=BargeIn.OFF).starts()
     core.happens(ev.SayRequested(text="Dinner is ready."))

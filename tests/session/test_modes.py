@@ -124,7 +124,7 @@ async def test_settings_are_changed_together_or_not_at_all(autojump_clock: MockC
         ({"limits": 3}, "limits: cannot be changed during a session"),
         ({"endpoint_s": "long"}, "endpoint_s: takes a number"),
         ({"auto_answer": 1}, "auto_answer: takes true or false"),
-        ({"barge_in": "perhaps"}, "barge_in: takes one of 'full', 'guarded', 'off'"),
+        ({"barge_in": "perhaps"}, "barge_in: takes one of 'full', 'guarded', 'later', 'off'"),
         ({"locale": 3}, "locale: takes a text"),
         ({"welcome": object()}, "welcome: takes no object"),
     ],

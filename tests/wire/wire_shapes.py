@@ -110,7 +110,7 @@ EVENTS: dict[type, st.SearchStrategy[object]] = {
                 "turn_detection": st.sampled_from(["automatic", "manual"]),
                 "endpointing": st.sampled_from(["fixed", "adaptive"]),
                 "auto_answer": st.booleans(),
-                "barge_in": st.sampled_from(["off", "full", "guarded"]),
+                "barge_in": st.sampled_from(["off", "full", "guarded", "later"]),
                 "mute": st.sampled_from(["never", "always", "welcome", "speaking"]),
                 "endpoint_s": st.sampled_from([0.2, 0.48]),
             },
