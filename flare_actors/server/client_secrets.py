@@ -34,6 +34,9 @@ MOST_CHARS: Final = 6_000
 """Of a secret: it travels in a request head (16 KiB at most), twice if a client likes."""
 _MOST_SESSION: Final = 65_536
 _MAC_BYTES: Final = 32
+_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
+"""16 MiB and some 50 ms, once for a server: RFC 7914's parameters for interactive use. Who holds a secret can try at home which
+key it is signed with; each try costs as much."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,8 +56,12 @@ class ClientSecrets:
     """
 
     def __init__(self, api_keys: Sequence[str] = (), *, now: Callable[[], float] = time.time) -> None:
-        root = min(api_keys).encode() if api_keys else secrets.token_bytes(_MAC_BYTES)
-        self._key = hmac.digest(root, b"flare-actors client secrets", hashlib.sha256)
+        salt = b"flare-actors client secrets"
+        self._key = (
+            hashlib.scrypt(min(api_keys).encode(), salt=salt, dklen=_MAC_BYTES, **_SCRYPT)
+            if api_keys
+            else secrets.token_bytes(_MAC_BYTES)
+        )
         self._now = now
 
     def mint(self, session: dict[str, object], seconds: int = DEFAULT_S) -> tuple[str, int]:

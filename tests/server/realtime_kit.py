@@ -110,13 +110,16 @@ class Client:
     async def ask(self, seconds: float = 1.0) -> None:
         await self.speak(tone(seconds, 24_000) + SILENCE)
 
-    async def write(self, text: str, **fields: Any) -> None:
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    async def write(self, text: str, *, role: str = "user", item_id: str | None = None, **fields: Any) -> None:
+        kind = "output_text" if role == "assistant" else "input_text"
+        item: dict[str, Any] = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+        if item_id is not None:
+            item["id"] = item_id
         await self.say("conversation.item.create", item=item, **fields)
 
     def take(self, data: str) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(data)
-        number = int(event["event_id"].removeprefix("event_t"))
+        number = int(event["event_id"].removeprefix("event_t").removeprefix("event_u"))
         assert number > self.number, (
             "events come in the order in which they are made: what one says, the next builds on"
         )
@@ -154,11 +157,13 @@ class Client:
 
 
 @asynccontextmanager
-async def realtime(agent_: Agent | None = None, *, session: dict[str, Any] | None = None) -> AsyncIterator[Client]:
+async def realtime(
+    agent_: Agent | None = None, *, session: dict[str, Any] | None = None, token: str = "t"
+) -> AsyncIterator[Client]:
     """A session and its client, who has heard `session.created`."""
     used = agent_ or agent()
     wire = Wire()
-    codec = RealtimeCodec(used.settings, model="a-model", token="t", session=session)
+    codec = RealtimeCodec(used.settings, model="a-model", token=token, session=session)
     async with trio.open_nursery() as nursery:
         link = WebSocketLink(wire, codec, allowance=Allowance(wire.limits))  # type: ignore[arg-type]
         async with open_session(used, settings=codec.settings, observers=[ConversationChecker()]) as opened:

@@ -51,6 +51,7 @@ async def give(client: Client, call: dict[str, Any], **fields: Any) -> None:
 
 
 CALL = ToolCall(call="c", name="get_weather", arguments="{}")
+MANUAL = {"audio": {"input": {"turn_detection": None}}}
 WEATHER = {"tools": [function("get_weather")]}
 
 
@@ -176,6 +177,38 @@ async def test_who_speaks_before_the_agent_goes_on_is_answered_instead(clock) ->
         assert len(client.all("input_audio_buffer.timeout_triggered")) == 1
 
 
+# --- A user who speaks over the agent -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("create", [True, False])
+async def test_words_over_a_response_that_is_not_to_be_interrupted_are_an_item_and_are_answered_after_it(
+    clock, create
+) -> None:
+    detection = {"type": "server_vad", "interrupt_response": False, "create_response": create}
+    async with realtime(session={"audio": {"input": {"turn_detection": detection}}}) as client:
+        await client.write("hello")
+        await client.say("response.create")
+        await client.wait("response.output_audio.delta")
+        await client.ask(0.6)
+        await client.speak(SILENCE * 4)
+        client.hear_now()
+        said = client.all("conversation.item.input_audio_transcription.completed")
+        assert [each["transcript"] for each in said] == ["first words"]
+        done = [each["response"]["status"] for each in client.all("response.done")]
+        assert done == (["completed"] * 2 if create else ["completed"])
+
+
+async def test_a_client_that_commits_itself_is_not_interrupted_by_what_it_sends(clock) -> None:
+    async with realtime(session=MANUAL) as client:
+        await client.write("hello")
+        await client.say("response.create")
+        await client.speak(tone(1.0, 24_000) + SILENCE + SILENCE)
+        await client.say("input_audio_buffer.commit")
+        await client.wait("conversation.item.input_audio_transcription.completed")
+        (done,) = client.all("response.done")
+        assert done["response"]["status"] == "completed"
+
+
 # --- Where items are ----------------------------------------------------------------------------------------------------
 
 
@@ -220,16 +253,16 @@ async def test_a_result_has_the_name_that_the_client_gave_it_and_leaves_by_it(cl
     used, model = calling(["Let me see.", CALL], "It is sunny.", "Yes.")
     async with realtime(used, session=WEATHER) as client:
         call = await called(client)
-        for taken in (call["id"], "turn_77"):
-            await give(client, call, id=taken)
-            assert (await client.wait_error())["code"] == "item_id_taken"
-        await give(client, call, id="mine")
+        await give(client, call, id=call["id"])
+        assert (await client.wait_error())["code"] == "item_id_taken"
+        await give(client, call, id="turn_77")
         await client.say("response.create")
         await client.wait("response.done")
-        await client.say("conversation.item.retrieve", item_id="mine")
-        assert (await client.wait("conversation.item.retrieved"))["item"]["id"] == "mine"
-        await client.say("conversation.item.delete", item_id="mine")
-        assert (await client.wait("conversation.item.deleted"))["item_id"] == "mine"
+        await client.say("conversation.item.retrieve", item_id="turn_77")
+        item = (await client.wait("conversation.item.retrieved"))["item"]
+        assert (item["id"], item["call_id"]) == ("turn_77", call["call_id"])
+        await client.say("conversation.item.delete", item_id="turn_77")
+        assert (await client.wait("conversation.item.deleted"))["item_id"] == "turn_77"
         await respond(client)
         assert [each.role for each in model.requests[-1] if each.role == "tool"] == []
 
@@ -257,6 +290,28 @@ async def test_a_later_message_of_an_answer_leaves_with_the_first_one(clock) -> 
         assert said == ["how is the weather?", "", "sunny", "behind it"]
 
 
+async def test_the_end_of_an_answer_that_the_client_has_stopped_can_be_taken_out(clock) -> None:
+    """What nobody has heard is deleted where only a truncation to nothing would do: so does LiveKit's plugin."""
+    used, model = calling(["Let me see.", CALL], "It is sunny today.", "Yes.")
+    async with realtime(used, session=WEATHER) as client:
+        call = await called(client)
+        first = client.all("response.done")[-1]["response"]["output"][0]["id"]
+        await trio.sleep(2)
+        await give(client, call)
+        await client.say("response.create")
+        later = (await client.wait("response.output_audio.delta"))["item_id"]
+        await client.say("response.cancel")
+        await client.say("conversation.item.delete", item_id=later)
+        assert (await client.wait("conversation.item.deleted"))["item_id"] == later
+        await client.say("conversation.item.retrieve", item_id=first)
+        await client.wait("conversation.item.retrieved")
+        await client.say("conversation.item.retrieve", item_id=later)
+        assert (await client.wait_error())["code"] == "item_retrieve_invalid_item_id"
+        await client.write("and now?")
+        await respond(client)
+        assert "sunny today" not in str(model.requests[-1])
+
+
 async def test_calls_that_were_made_elsewhere_and_their_results_can_be_put_in(clock) -> None:
     used, model = calling("Yes.")
     async with realtime(used) as client:
@@ -282,8 +337,6 @@ async def test_calls_that_were_made_elsewhere_and_their_results_can_be_put_in(cl
 
 # --- Commits ------------------------------------------------------------------------------------------------------------
 
-MANUAL = {"audio": {"input": {"turn_detection": None}}}
-
 
 async def test_a_commit_is_of_what_was_said_before_and_of_what_is_being_said(clock) -> None:
     async with realtime(agent(max_utterance_s=1.5), session=MANUAL) as client:
@@ -295,15 +348,54 @@ async def test_a_commit_is_of_what_was_said_before_and_of_what_is_being_said(clo
         assert [each["transcript"] for each in said] == ["first words", "second words"]
 
 
-@pytest.mark.parametrize("session", [MANUAL, {}])
-async def test_every_commit_of_nothing_is_told_as_that(clock, session) -> None:
+async def test_what_is_sent_right_behind_a_clear_is_heard(clock) -> None:
+    """As Pipecat does, which has noticed the speech itself: it clears the buffer, and sends the speech's beginning again."""
+    used = agent()
+    async with realtime(used, session=MANUAL) as client:
+        for number in range(1, 6):
+            await client.speak(SILENCE, paced=False)
+            await client.say("input_audio_buffer.clear")
+            await client.speak(tone(0.8, 24_000), paced=False)
+            await client.say("input_audio_buffer.commit")
+            await client.wait("conversation.item.input_audio_transcription.completed")
+            assert isinstance(used.recognizer, ScriptedRecognizer)
+            assert len(used.recognizer.heard_s) == number
+            assert used.recognizer.heard_s[-1] >= 0.7
+
+
+@pytest.mark.parametrize("sound", [SILENCE, tone(0.6, 24_000)], ids=["silence", "noise"])
+async def test_who_commits_sound_without_words_gets_an_item_without_words_and_an_answer(clock, sound) -> None:
+    """Clients that detect speech themselves commit a cough, too; some take any error for the end of the connection."""
     used = attrs.evolve(agent(), recognizer=ScriptedRecognizer(script=[""], default=""))
-    async with realtime(used, session=session) as client:
+    async with realtime(used, session=MANUAL) as client:
+        await client.speak(sound)
+        await client.say("input_audio_buffer.commit")
+        await client.say("response.create", response=TEXT)
+        committed = await client.wait("input_audio_buffer.committed")
+        added = (await client.wait("conversation.item.added"))["item"]
+        assert (added["id"], added["content"]) == (committed["item_id"], [{"type": "input_audio", "transcript": ""}])
+        completed = await client.wait("conversation.item.input_audio_transcription.completed")
+        assert completed["transcript"] == ""
+        assert completed["usage"]["seconds"] == pytest.approx(len(sound) / 48_000, abs=0.5)
+        assert (await client.wait("response.done"))["response"]["status"] == "completed"
+        for what in ("retrieve", "delete"):
+            await client.say(f"conversation.item.{what}", item_id=committed["item_id"])
+            await client.wait(f"conversation.item.{what}d")
+        await client.speak(bytes(4_000))
+        await client.say("input_audio_buffer.commit", event_id="short")
+        error = await client.wait_error()
+        assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "short")
+
+
+async def test_a_commit_amid_speech_that_has_no_words_is_the_item_that_was_told_to_begin(clock) -> None:
+    used = attrs.evolve(agent(), recognizer=ScriptedRecognizer(script=[""], default=""))
+    async with realtime(used) as client:
         await client.speak(SILENCE)
         await client.say("input_audio_buffer.commit", event_id="silence")
         error = await client.wait_error()
         assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "silence")
         await client.speak(tone(0.6, 24_000))
-        await client.say("input_audio_buffer.commit", event_id="noise")
-        error = await client.wait_error()
-        assert (error["code"], error["event_id"]) == ("input_audio_buffer_commit_empty", "noise")
+        started = await client.wait("input_audio_buffer.speech_started")
+        await client.say("input_audio_buffer.commit")
+        assert (await client.wait("input_audio_buffer.committed"))["item_id"] == started["item_id"]
+        assert (await client.wait("conversation.item.input_audio_transcription.completed"))["transcript"] == ""

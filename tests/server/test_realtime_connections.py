@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
+import structlog
 import trio_websocket
 from server_tools import Client, connected, raw, running, socket_clock, upgrade_head
 
@@ -60,6 +62,26 @@ async def test_a_browser_gets_in_with_a_client_secret_and_its_settings(clock) ->
             assert created["session"]["instructions"] == "Rhyme."
         assert (await post(server, b"{", Authorization=f"Bearer {KEY}"))[0] == 400
         assert (await post(server, body, Authorization=f"Bearer {answer['value']}"))[0] == 401
+
+
+async def test_a_secret_opens_many_times_makes_no_secrets_and_is_in_no_log_as_no_key_is(clock, caplog) -> None:
+    with caplog.at_level(logging.DEBUG), structlog.testing.capture_logs() as logs:
+        async with running(api_keys=[KEY]) as server:
+            _, answer = await post(server, b"{}", Authorization=f"Bearer {KEY}")
+            secret = answer["value"]
+            assert (await post(server, b"{}", Authorization=f"Bearer {secret}"))[0] == 401
+            for _ in range(2):
+                bearer = [("Authorization", f"Bearer {secret}")]
+                async with connected(server, path=PATH, headers=bearer) as client:
+                    assert json.loads(await client.connection.get_message())["type"] == "session.created"
+            async with raw(server) as stranger:
+                offered = "realtime, openai-insecure-api-key.a-guess"
+                await stranger.send(upgrade_head(server, path=PATH, sec_websocket_protocol=offered))
+                assert (await stranger.response())[0] == 401
+    assert logs
+    for each in (KEY, secret.removeprefix("ek_"), "a-guess"):
+        assert each not in caplog.text
+        assert each not in str(logs)
 
 
 async def test_foreign_pages_and_foreign_names_are_refused(clock) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
 import attrs
 import pytest
 import trio
 from realtime_kit import SILENCE, Client, agent, realtime
 
-from flare_actors.conversation.settings import Limits
+from flare_actors.conversation.settings import Limits, Timeouts
 from flare_actors.conversation.states import Reason
-from flare_actors.ports import ToolCall, Usage
+from flare_actors.ports import ToolCall, Transcript, Usage
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, tone
+from flare_actors.testing import Act, At, Fault, FaultyLanguageModel, FaultyRecognizer
 from flare_actors.wire import g711
 
 
@@ -273,16 +277,37 @@ async def test_an_output_that_is_cleared_is_told_of(clock) -> None:
 
 
 async def test_a_lost_utterance_is_told_as_a_failed_transcription(clock) -> None:
-
-    from flare_actors.testing import Act, At, Fault, FaultyRecognizer
-
     # It fails after its first words: failing as the user begins, it could be told of before the user or after.
     broken = FaultyRecognizer(inner=ScriptedRecognizer(partials=True), faults=[Fault(at=At.MIDDLE, act=Act.RAISE)])
     async with realtime(attrs.evolve(agent(), recognizer=broken)) as client:
         await client.ask()
+        await client.wait("conversation.item.deleted")
+        (failed,) = client.all("conversation.item.input_audio_transcription.failed")
+        assert failed["error"]["code"] == "stt_failed"
+        assert None not in failed["error"].values(), "@openai/agents takes no null there"
+        assert not client.all("error"), "that would be a second fault"
+
+
+async def test_a_lost_utterance_that_nobody_wants_in_writing_is_told_as_an_error(clock) -> None:
+    broken = FaultyRecognizer(inner=ScriptedRecognizer(partials=True), faults=[Fault(at=At.MIDDLE, act=Act.RAISE)])
+    session = {"audio": {"input": {"transcription": None}}}
+    async with realtime(attrs.evolve(agent(), recognizer=broken), session=session) as client:
+        await client.ask()
         assert (await client.wait_error())["code"] == "stt_failed"
         await client.wait("conversation.item.deleted")
-        assert client.all("conversation.item.input_audio_transcription.failed")
+        assert not client.all("conversation.item.input_audio_transcription.failed")
+
+
+async def test_an_answer_that_failed_says_so_in_its_response_and_nowhere_else(clock) -> None:
+    broken = FaultyLanguageModel(inner=ScriptedLanguageModel(), faults=[Fault(at=At.MIDDLE, act=Act.RAISE)])
+    async with realtime(attrs.evolve(agent(), language_model=broken)) as client:
+        await client.write("hello")
+        await client.say("response.create")
+        done = (await client.wait("response.done"))["response"]
+        assert (done["status"], done["status_details"]["error"]["code"]) == ("failed", "llm_failed")
+        await client.say("response.create")
+        assert (await client.wait("response.done"))["response"]["status"] == "completed"
+        assert not client.all("error")
 
 
 @pytest.mark.parametrize(
@@ -427,7 +452,10 @@ async def test_a_response_says_what_the_model_took_for_it_where_the_model_tells(
             usages.append((await client.wait("response.done"))["response"]["usage"])
         counts = [(each["input_tokens"], each["output_tokens"], each["total_tokens"]) for each in usages[:2]]
         assert counts == [(20, 3, 23), (30, 4, 34)]
-        assert usages[2] is None
+        nothing = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+        assert {name: usages[2][name] for name in nothing} == nothing, (
+            "clients read it without looking whether it is there"
+        )
 
 
 async def test_what_is_said_after_a_function_s_result_is_an_item_that_can_be_read_and_cut(clock) -> None:
@@ -480,9 +508,160 @@ async def test_who_speaks_while_a_call_is_open_gets_a_new_answer(clock) -> None:
     async with realtime(attrs.evolve(agent(), language_model=model), session={"tools": [WEATHER]}) as client:
         await client.write("how is the weather?")
         await client.say("response.create")
-        call_id = (await client.wait("response.done"))["response"]["output"][0]["call_id"]
+        call = (await client.wait("response.done"))["response"]["output"][0]
         await client.ask()
         assert (await client.wait("response.done"))["response"]["status"] == "completed"
-        result = {"type": "function_call_output", "call_id": call_id, "output": "late"}
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "late"}
         await client.say("conversation.item.create", item=result)
-        assert (await client.wait_error())["code"] == "invalid_tool_call_id"
+        added = (await client.wait("conversation.item.done"))["item"]
+        assert (added["output"], added["call_id"]) == ("late", call["call_id"])
+        await client.say("conversation.item.retrieve", item_id=added["id"])
+        assert (await client.wait("conversation.item.retrieved"))["item"] == added
+        await client.say("response.create")
+        await client.wait("response.done")
+        told = [(each.content, each.failed) for each in model.requests[-1] if each.role == "tool"]
+        assert told == [("late", False)]
+        await client.say("conversation.item.create", item=result, event_id="twice")
+        error = await client.wait_error()
+        assert (error["code"], error["event_id"]) == ("invalid_tool_call_id", "twice")
+
+
+async def test_an_answer_that_goes_on_without_the_client_is_told_all_the_same(clock) -> None:
+    model = ScriptedLanguageModel(
+        script=[[ToolCall(call="c", name="get_weather", arguments="{}")], "I cannot tell.", "It is sunny."]
+    )
+    used = attrs.evolve(agent(timeouts=Timeouts(tool_s=2)), language_model=model)
+    async with realtime(used, session={"tools": [WEATHER]}) as client:
+        await client.write("how is the weather?")
+        await client.say("response.create")
+        call = (await client.wait("response.done"))["response"]["output"][0]
+        await client.wait("response.output_audio.delta")
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+        await client.say("conversation.item.create", item=result)
+        rest = (await client.wait("response.done"))["response"]
+        assert (rest["status"], rest["output"][0]["content"][0]["transcript"]) == ("completed", "I cannot tell.")
+        await client.say("response.create")
+        await client.wait("response.done")
+        told = [(each.content, each.failed) for each in model.requests[-1] if each.role == "tool"]
+        assert told == [("sunny", False)]
+
+
+async def test_a_result_that_came_is_known_although_nobody_asked_for_the_rest(clock) -> None:
+    model = a_model_that_calls("{}")
+    async with realtime(attrs.evolve(agent(), language_model=model), session={"tools": [WEATHER]}) as client:
+        await client.write("how is the weather?")
+        await client.say("response.create")
+        call = (await client.wait("response.done"))["response"]["output"][0]
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+        await client.say("conversation.item.create", item=result)
+        await client.wait("conversation.item.done")
+        await client.ask()
+        assert (await client.wait("response.done"))["response"]["status"] == "completed"
+        told = [(each.content, each.failed) for each in model.requests[-1] if each.role == "tool"]
+        assert told == [("sunny", False)]
+
+
+async def test_what_a_client_knows_from_another_connection_goes_in_under_its_old_names(clock) -> None:
+    """LiveKit's plugin connects anew every 20 minutes, and puts in what it knows, by the names that it knows."""
+    async with realtime() as client:
+        await client.ask()
+        await client.wait("response.done")
+        before = [each["item"]["id"] for each in client.all("conversation.item.added")]
+    async with realtime(token="u") as client:
+        previous = "root"
+        for item_id in (*before, "turn_1", "item_123456789012"):
+            await client.write("before", previous_item_id=previous, item_id=item_id)
+            assert (await client.wait("conversation.item.done"))["item"]["id"] == item_id
+            previous = item_id
+        await client.ask()
+        await client.wait("response.done")
+        added = [each["item"]["id"] for each in client.all("conversation.item.added")]
+        assert len(set(added)) == len(added) == 6
+        await client.say("conversation.item.retrieve", item_id="turn_1")
+        item = (await client.wait("conversation.item.retrieved"))["item"]
+        assert (item["id"], item["role"]) == ("turn_1", "user")
+        await client.say("conversation.item.delete", item_id="turn_1")
+        assert (await client.wait("conversation.item.deleted"))["item_id"] == "turn_1"
+        # What was cut short elsewhere is put in anew under the same name.
+        answer = added[-1]
+        await client.say("conversation.item.delete", item_id=answer)
+        await client.write("One two", item_id=answer, role="assistant")
+        assert (await client.wait("conversation.item.done"))["item"]["id"] == answer
+        await client.say("conversation.item.retrieve", item_id=answer)
+        item = (await client.wait("conversation.item.retrieved"))["item"]
+        assert item["content"] == [{"type": "output_text", "text": "One two"}]
+
+
+async def test_what_is_understood_is_told_while_the_user_speaks_and_never_taken_back(clock) -> None:
+    used = attrs.evolve(agent(), recognizer=ScriptedRecognizer(script=["one two three four five six"], partials=True))
+    async with realtime(used) as client:
+        await client.speak(tone(2.0, 24_000))
+        client.hear_now()
+        deltas = client.all("conversation.item.input_audio_transcription.delta")
+        assert deltas
+        assert not client.all("conversation.item.added")
+        await client.speak(SILENCE)
+        completed = await client.wait("conversation.item.input_audio_transcription.completed")
+        deltas = client.all("conversation.item.input_audio_transcription.delta")
+        assert {each["item_id"] for each in deltas} == {completed["item_id"]}
+        assert "".join(each["delta"] for each in deltas) == completed["transcript"]
+
+
+class SecondThoughts(ScriptedRecognizer):
+    """Understands something, and in the end that it was nothing."""
+
+    async def _run(self, audio: Any, *, streaming: bool) -> AsyncGenerator[Transcript, None]:
+        async with aclosing(super()._run(audio, streaming=streaming)) as transcripts:
+            async for transcript in transcripts:
+                yield attrs.evolve(transcript, text="") if transcript.final else transcript
+
+
+async def test_words_that_come_to_nothing_in_the_end_are_completed_as_nothing(clock) -> None:
+    used = attrs.evolve(agent(), recognizer=SecondThoughts(script=["one two three four"], partials=True))
+    async with realtime(used) as client:
+        await client.speak(tone(2.0, 24_000) + SILENCE)
+        told = await client.wait("conversation.item.input_audio_transcription.delta")
+        completed = await client.wait("conversation.item.input_audio_transcription.completed")
+        assert (completed["item_id"], completed["transcript"]) == (told["item_id"], "")
+        assert not client.all("response.created")
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {
+            "tools": None,
+            "tool_choice": None,
+            "instructions": None,
+            "audio": {"output": {"speed": None}},
+            "prompt": None,
+        },
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": None, "create_response": None}}}},
+    ],
+)
+async def test_null_is_no_choice_where_it_is_no_value(clock, session) -> None:
+    async with realtime(session={"instructions": "Rhyme."}) as client:
+        await client.say("session.update", session=session)
+        updated = (await client.wait("session.updated"))["session"]
+        assert (updated["instructions"], updated["tool_choice"]) == ("Rhyme.", "auto")
+        assert updated["audio"]["input"]["turn_detection"]["create_response"] is True
+        await client.say("session.update", session={"audio": {"input": {"turn_detection": None}}})
+        assert (await client.wait("session.updated"))["session"]["audio"]["input"]["turn_detection"] is None
+
+
+async def test_a_choice_in_a_choice_without_end_is_refused(clock) -> None:
+    deep = '{"a": ' * 3_000 + "1" + "}" * 3_000
+    async with realtime() as client:
+        for field in ("tracing", "tool_choice"):
+            await client.say_raw(f'{{"type": "session.update", "session": {{"{field}": {deep}}}}}')
+            error = await client.wait_error()
+            assert error["type"] == "invalid_request_error"
+        await client.write("still there")
+        await client.wait("conversation.item.done")
+
+
+async def test_a_response_takes_instructions_as_long_as_the_session_s_and_some(clock) -> None:
+    async with realtime(session={"instructions": "x" * 20_000}) as client:
+        await client.write("hello")
+        await client.say("response.create", response={"instructions": "x" * 20_000 + " and rhyme."})
+        assert (await client.wait("response.done"))["response"]["status"] == "completed"

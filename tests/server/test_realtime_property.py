@@ -17,11 +17,13 @@ from flare_actors.ports import Message, ToolCall
 from flare_actors.providers.scripted import Line, ScriptedLanguageModel, tone
 from flare_actors.wire.openai_realtime.errors import ITEM_CODES
 
-CALL = "t0001c001"
-"""The first call of the first turn."""
-OWN = {"turn_1_2", f"call_{CALL}", f"result_{CALL}"}
+CALL = "t0001c001_t"
+"""The first call of the first turn, as the client knows it."""
+OWN = {"turn_1_2_t", f"call_{CALL}", f"result_{CALL}"}
 """Items that the history has not, not yet, or not under that name: to be read, and to be put something behind."""
-ITEMS = st.sampled_from(["turn_1", "turn_2", "utterance_1", "item_1", "mine", "nobody", "root", *sorted(OWN)])
+ITEMS = st.sampled_from(
+    ["turn_1_t", "turn_2_t", "utterance_1_t", "silence_1_t", "mine", "turn_1", "nobody", "root", *sorted(OWN)]
+)
 
 
 def _message(role: str, kind: str, text: str, item_id: str | None) -> dict[str, Any]:
@@ -33,7 +35,7 @@ MESSAGES = st.builds(
     lambda who, text, item_id: _message(*who, text, item_id),
     st.sampled_from([("user", "input_text"), ("assistant", "output_text"), ("system", "input_text")]),
     st.sampled_from(["hello", "and you?", ""]),
-    st.none() | st.just("mine"),
+    st.none() | st.sampled_from(["mine", "turn_1"]),
 )
 CALLS = st.sampled_from(
     [
@@ -202,6 +204,20 @@ def _items_denied_though_told(client: Client) -> list[str]:
     return denied
 
 
+def _deltas_taken_back(client: Client) -> list[str]:
+    """Transcripts that do not begin with what was told of them before."""
+    told: dict[str, str] = {}
+    wrong = []
+    for event in client.heard:
+        match event:
+            case {"type": "conversation.item.input_audio_transcription.delta", "item_id": item_id, "delta": delta}:
+                told[item_id] = told.get(item_id, "") + delta
+            case {"type": "conversation.item.input_audio_transcription.completed", "item_id": item_id}:
+                if event["transcript"] and not event["transcript"].startswith(told.get(item_id, "")):
+                    wrong.append(f"{told[item_id]} -> {event['transcript']}")
+    return wrong
+
+
 @given(script=SCRIPTS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @example(script=[("speak", 1.2), ("silence", 0.7), ("wait", 0.5), ("speak", 1.2), ("silence", 0.7)])
@@ -212,23 +228,23 @@ def _items_denied_though_told(client: Client) -> list[str]:
         ("wait", 3.0),
         {"type": "response.create"},
         {"type": "input_audio_buffer.commit"},
-        {"type": "conversation.item.retrieve", "item_id": "turn_2"},
-        {"type": "conversation.item.retrieve", "item_id": "turn_2"},
+        {"type": "conversation.item.retrieve", "item_id": "turn_2_t"},
+        {"type": "conversation.item.retrieve", "item_id": "turn_2_t"},
     ]
 )
-@example(script=[*UNHEARD, *_ask_for("turn_1")])
+@example(script=[*UNHEARD, *_ask_for("turn_1_t")])
 @example(
     script=[
         *CALLING,
         *_ask_for(f"call_{CALL}"),
         *RESULT,
-        *_ask_for("turn_1_2"),
+        *_ask_for("turn_1_2_t"),
         ("wait", 3.0),
         ("result", 0.0),
-        *_ask_for("turn_1_2"),
+        *_ask_for("turn_1_2_t"),
     ]
 )
-@example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1")])
+@example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1_t")])
 def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:
     client = trio.run(_play, script, clock=trio.testing.MockClock(autojump_threshold=0))
     # Everything that was begun is at an end.
@@ -237,3 +253,4 @@ def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: l
     created, done = client.all("response.created"), client.all("response.done")
     assert [each["response"]["id"] for each in created] == [each["response"]["id"] for each in done]
     assert _items_denied_though_told(client) == []
+    assert _deltas_taken_back(client) == []

@@ -126,11 +126,11 @@ class RealtimeCodec:
         except ClientError as error:
             self._complain(error, event_id)
             return Received(replies=self._connection.taken(), error=error)
+        messages = self._turns.late_results()
         try:
-            messages = self._take(name, event, event_id)
+            messages += self._take(name, event, event_id)
         except ClientError as error:
             self._complain(error, event_id)
-            messages = ()
         return Received(messages=messages, replies=self._connection.taken())
 
     def _complain(self, error: ClientError, event_id: str | None) -> None:
@@ -153,17 +153,17 @@ class RealtimeCodec:
             case wire.SessionUpdate():
                 return self._update(event, name, event_id)
             case wire.InputAudioBufferCommit():
-                self._utterances.commit(event_id)
+                self._utterances.commit()
                 return (ev.CommitRequested(request_id=ask()),)
             case wire.InputAudioBufferClear():
+                self._utterances.ask_clear()
                 return (ev.InputClearRequested(request_id=ask()),)
             case wire.ConversationItemCreate():
                 return self._create(event, name, event_id)
             case wire.ConversationItemRetrieve():
                 return (ev.ItemReadRequested(item_id=self._items.name(event.item_id), request_id=ask()),)
             case wire.ConversationItemDelete():
-                self._items.check_delete(event.item_id)
-                return (ev.ItemDeleteRequested(item_id=self._items.name(event.item_id), request_id=ask()),)
+                return (self._delete(event.item_id, ask()),)
             case wire.ConversationItemTruncate():
                 cut_id, end_s = self._turns.cut(event.item_id, event.audio_end_ms / _MS)
                 return (ev.ItemTruncateRequested(item_id=cut_id, end_s=end_s, request_id=ask()),)
@@ -200,20 +200,31 @@ class RealtimeCodec:
         self._connection.chosen = chosen
         return (offer, *wish.requests(ask(name, event_id)))
 
+    def _delete(self, item_id: str, request_id: str) -> ClientMessage:
+        if (cut := self._turns.cut_off(item_id)) is not None:
+            self._items.leave(item_id)
+            return ev.ItemTruncateRequested(item_id=cut[0], end_s=cut[1], request_id=request_id)
+        self._items.check_delete(item_id)
+        name = self._items.name(item_id)
+        if not self._turns.writes(item_id):  # What is still being said stays.
+            self._items.leave(item_id)
+        return ev.ItemDeleteRequested(item_id=name, request_id=request_id)
+
     def _create(self, event: wire.ConversationItemCreate, name: str, event_id: str | None) -> tuple[ClientMessage, ...]:
         item = event.item
         if item.type is wire.ItemKind.FUNCTION_CALL_OUTPUT and item.call_id not in self._calls:
-            self._turns.take_result(item)
-            return ()
+            return self._turns.take_result(item)
         made = new_item(item)
-        if made.id in self._items:
+        item_id = made.id
+        if self._items.has_taken(item_id):
             raise ClientError("item_id_taken", "item.id: the conversation has an item of that id", field="item.id")
-        if not made.id:
+        if not item_id:
             self._created += 1
-            made = attrs.evolve(made, id=f"msg_{self._connection.token}{self._created}")
+            item_id = f"msg_{self._connection.token}{self._created}"
+        made = attrs.evolve(made, id=self._items.admit(item_id))
         after = "" if event.previous_item_id == "root" else event.previous_item_id
-        known = self._items.expect(made.id, after)
-        request_id = self._connection.ask(name, event_id, made.id)
+        known = self._items.expect(item_id, after)
+        request_id = self._connection.ask(name, event_id, item_id)
         if isinstance(made, ToolCalled):
             self._calls.append(made.call)
         first, *others = known or (None,)
@@ -258,6 +269,8 @@ class RealtimeCodec:
                 self._utterances.stop(message.utterance)
             case told.TranscriptReceived() if message.final:
                 self._utterances.take_words(message.utterance, message.text)
+            case told.TranscriptReceived() if not self._turns.speaks:
+                self._utterances.take_partial(message.utterance, message.text)
             case told.NothingHeard():
                 self._utterances.forget(message.utterance)
             case told.SessionStarted():
@@ -286,17 +299,22 @@ class RealtimeCodec:
     def _tell_error(self, notice: told.ErrorRaised) -> None:
         asked = self._connection.asked(notice.request_id)
         self._turns.answered(notice.request_id)
-        if asked is not None and asked.name == "conversation.item.create" and asked.item_id is not None:
-            self._items.refuse(asked.item_id)
-        elif asked is None and notice.code == "nothing_committed":
-            asked = self._utterances.refuse_commit()
-        if asked is not None and notice.code == "item_not_found" and self._items.answer(asked):
+        if asked is not None and asked.item_id is not None:
+            self._items.refuse_leave(asked.item_id)
+            if asked.name == "conversation.item.create":
+                self._items.refuse(asked.item_id)
+            if notice.code == "item_not_found" and self._items.answer(asked):
+                return
+        if notice.code == "nothing_committed" and self._utterances.commit_nothing():
             return
         error = notice_error(notice, asked.event_id if asked else None, asked.name if asked else None)
+        known = False
         if notice.turn is not None and notice.code in _FAILED:
-            self._turns.fail(notice.turn, error)
+            known = self._turns.fail(notice.turn, error)
         if notice.code == "stt_failed":
-            self._utterances.lose_words(error)
+            known = self._utterances.lose_words(error)
+        if known and notice.recoverable:
+            return  # The response, or the transcription, is told to have failed: clients take an error for a second fault.
         self._connection.emit("error", error=error)
 
     def _tell_expiry(self, why: str) -> None:
@@ -319,6 +337,8 @@ def _within(name: str) -> Iterator[None]:
         if field is None or field == name or field.startswith(f"{name}."):
             raise
         raise ClientError(error.code, error.message, field=f"{name}.{field}") from None
+    except RecursionError:
+        raise ClientError("invalid_field", f"{name}: objects in objects without end", field=name) from None
 
 
 def _read_object(data: str | bytes) -> Json:

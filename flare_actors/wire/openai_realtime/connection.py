@@ -52,6 +52,17 @@ class Connection:
         """The client's choices."""
         return self.chosen.session
 
+    def own(self, name: str) -> str:
+        """What the client calls something that the conversation itself has named: other connections have other names.
+
+        Clients that connect again put in what they know of before, under the names that they know it by.
+        """
+        return f"{name}_{self.token}"
+
+    def bare(self, name: str) -> str:
+        """The conversation's name for what the client calls so; any other name is told back."""
+        return name.removesuffix(f"_{self.token}")
+
     # --- Events to the client ---------------------------------------------------------------------------------------------
 
     def emit(self, kind: str, **fields: object) -> None:

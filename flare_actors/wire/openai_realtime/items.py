@@ -7,6 +7,7 @@ import json
 import attrs
 
 from flare_actors.conversation.items import (
+    RESERVED_ID,
     AgentSaid,
     HistoryItem,
     Instructed,
@@ -81,7 +82,7 @@ def item_object(item: HistoryItem) -> Json:
     """As clients read it."""
     match item:
         case UserSaid():
-            spoken = item.id.startswith("utterance_")
+            spoken = item.id.startswith("utterance_") and RESERVED_ID.fullmatch(item.id)
             content: Json = (
                 {"type": "input_audio", "transcript": item.text}
                 if spoken

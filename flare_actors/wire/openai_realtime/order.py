@@ -2,7 +2,8 @@
 
 Everything in this protocol is a scope that one event opens and another one closes: a response, an output item in it, a content
 part in that, the streams of the part. ``ORDER`` says for each event what must be open, what it opens and what it closes;
-whatever was opened inside a scope is closed before it, and nothing is opened twice, but an item that was deleted.
+whatever was opened inside a scope is closed before it, and nothing is opened twice, but an item that was deleted. The words of
+what the user says may be told before there is an item of it: an item's transcription is open from its first sound on.
 ``EventOrder`` holds a sequence of events against the table.
 """
 
@@ -25,6 +26,8 @@ class Scope:
     """Where an event has its name: a path of fields; empty: there is one only."""
     when: tuple[str, str] | None = None
     """Only where this field has that value."""
+    perhaps: bool = False
+    """It may be open already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,9 +59,9 @@ ORDER: Final[Mapping[str, Rule]] = {
     "session.created": Rule(opens=(_SESSION,)),
     "session.updated": Rule(inside=(_SESSION,)),
     "rate_limits.updated": Rule(inside=(_SESSION,)),
-    "input_audio_buffer.speech_started": Rule(inside=(_SESSION,), opens=(_SPEECH,)),
+    "input_audio_buffer.speech_started": Rule(inside=(_SESSION,), opens=(_SPEECH, _TRANSCRIPTION)),
     "input_audio_buffer.speech_stopped": Rule(inside=(_SESSION,), closes=(_SPEECH,)),
-    "input_audio_buffer.committed": Rule(inside=(_SESSION,), opens=(_TRANSCRIPTION,)),
+    "input_audio_buffer.committed": Rule(inside=(_SESSION,), opens=(attrs.evolve(_TRANSCRIPTION, perhaps=True),)),
     "input_audio_buffer.timeout_triggered": Rule(inside=(_SESSION,)),
     "input_audio_buffer.cleared": Rule(inside=(_SESSION,)),
     "output_audio_buffer.cleared": Rule(inside=(_SESSION,)),
@@ -67,7 +70,7 @@ ORDER: Final[Mapping[str, Rule]] = {
     "conversation.item.retrieved": Rule(inside=(Scope("item", "item.id"),)),
     "conversation.item.truncated": Rule(inside=(_ITEM,)),
     "conversation.item.deleted": Rule(closes=(_ITEM,)),
-    "conversation.item.input_audio_transcription.delta": Rule(inside=(_ITEM, _TRANSCRIPTION)),
+    "conversation.item.input_audio_transcription.delta": Rule(inside=(_SESSION, _TRANSCRIPTION)),
     "conversation.item.input_audio_transcription.completed": Rule(inside=(_ITEM,), closes=(_TRANSCRIPTION,)),
     "conversation.item.input_audio_transcription.failed": Rule(inside=(_ITEM,), closes=(_TRANSCRIPTION,)),
     "response.created": Rule(inside=(_SESSION,), opens=(Scope("response", "response.id"),)),
@@ -158,8 +161,11 @@ class EventOrder:
         for scope in rule.closes:
             self._close(name, (scope.kind, _value(event, scope.key)))
         for scope in rule.opens:
+            key = (scope.kind, _value(event, scope.key))
+            if scope.perhaps and key in self._open:
+                continue
             if scope.when is None or _value(event, scope.when[0]) == scope.when[1]:
-                self._begin(name, (scope.kind, _value(event, scope.key)), event, rule)
+                self._begin(name, key, event, rule)
 
     def still_open(self, kind: str) -> list[object]:
         """The names of that kind of scope that are open."""

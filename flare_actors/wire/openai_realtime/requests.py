@@ -55,13 +55,13 @@ def wanted(chosen: Chosen, agent: Settings) -> Wanted:
         "locale": _locale(transcription.language if transcription is not None else None, agent.locale),
         "turn_detection": TurnDetection.MANUAL if detection is None else TurnDetection.AUTOMATIC,
         "auto_answer": detection is not None and detection.create_response,
-        "barge_in": BargeIn.OFF,
+        "barge_in": BargeIn.LATER if agent.barge_in is not BargeIn.OFF else BargeIn.OFF,
         "answer_tokens": config.max_tokens(session.max_output_tokens),
         "idle_answer": False,
         "idle_prompt_s": agent.idle_prompt_s,
     }
     if detection is not None and detection.interrupt_response:
-        values["barge_in"] = agent.barge_in if agent.barge_in is not BargeIn.OFF else BargeIn.FULL
+        values["barge_in"] = agent.barge_in if agent.barge_in.interrupts else BargeIn.FULL
     if detection is not None and detection.type is Detection.SEMANTIC_VAD:
         values["endpointing"] = Endpointing.ADAPTIVE
         values["endpoint_max_s"] = _EAGERNESS_S.get(detection.eagerness, agent.endpoint_max_s)

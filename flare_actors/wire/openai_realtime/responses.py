@@ -19,10 +19,10 @@ Emit: TypeAlias = Callable[..., None]
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """Tokens, as the model's provider counted them."""
+    """Tokens, as the model's provider counted them; none where it has told of none."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -76,7 +76,7 @@ class ResponseWriter:
     metadata: Json | None = None
     audio_format: Json
     max_output_tokens: str | int = "inf"
-    usage: Usage | None = None
+    usage: Usage = Usage()
     _items: list[Json] = attrs.field(factory=list, init=False)
     _message: Json | None = attrs.field(default=None, init=False)
     """The message that is being written."""
@@ -98,7 +98,7 @@ class ResponseWriter:
             "output_modalities": [self.output.value],
             "max_output_tokens": self.max_output_tokens,
             "audio": {"output": {"format": self.audio_format}},
-            "usage": self.usage.as_json() if self.usage is not None else None,
+            "usage": None if status == "in_progress" else self.usage.as_json(),
             "metadata": self.metadata,
         }
 

@@ -16,7 +16,7 @@ import attrs
 import cattrs
 
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn, Output
+from flare_actors.conversation.states import Output
 from flare_actors.errors import ClientError
 from flare_actors.wire import strict
 from flare_actors.wire.strict import Doc, Length, Range
@@ -40,6 +40,8 @@ Json: TypeAlias = dict[str, object]
 
 MAX_INSTRUCTIONS: Final = 32_000
 MAX_TOOLS: Final = 128
+_NULLABLE: Final = frozenset({"turn_detection", "transcription", "idle_timeout_ms"})
+"""Where null is a value. Elsewhere it says nothing: clients write out what they have not chosen."""
 
 
 class Codec(Enum):
@@ -114,7 +116,7 @@ class TurnDetection:
     prefix_padding_ms: Annotated[int, Range(0, 5_000), Doc("`preroll_s`")] | None = None
     silence_duration_ms: Annotated[int, Range(50, 10_000), Doc("`endpoint_s`")] | None = None
     create_response: Annotated[bool, Doc("answer when the user has finished")] = True
-    interrupt_response: Annotated[bool, Doc("`barge_in`: `off` when false")] = True
+    interrupt_response: Annotated[bool, Doc("`barge_in`: `later` when false")] = True
     idle_timeout_ms: (
         Annotated[int, Range(1_000, 300_000), Doc("`idle_prompt_s`, with `idle_answer`: the agent goes on")] | None
     ) = None
@@ -229,11 +231,11 @@ def merge(base: Mapping[str, object], update: Mapping[str, object]) -> Json:
     merged = dict(base)
     for key, value in update.items():
         known = merged.get(key)
-        merged[key] = value
-        if isinstance(known, dict) and isinstance(value, dict):
-            kind = known.get("type")
-            if value.get("type", kind) == kind:
-                merged[key] = merge(known, value)
+        if isinstance(value, dict):
+            same = isinstance(known, dict) and value.get("type", known.get("type")) == known.get("type")
+            merged[key] = merge(known if isinstance(known, dict) and same else {}, value)
+        elif value is not None or key in _NULLABLE:
+            merged[key] = value
     return merged
 
 
@@ -251,7 +253,7 @@ def first(settings: Settings, model: str) -> Json:
                     "threshold": settings.vad_threshold,
                     "prefix_padding_ms": round(settings.preroll_s * 1000),
                     "silence_duration_ms": round(settings.endpoint_s * 1000),
-                    "interrupt_response": settings.barge_in is not BargeIn.OFF,
+                    "interrupt_response": settings.barge_in.interrupts,
                 },
                 "transcription": {},
             },

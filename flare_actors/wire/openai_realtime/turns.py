@@ -6,13 +6,16 @@ the calls, and one more after their results.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
+
+import attrs
 
 from flare_actors.audio import bytes_to_seconds
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
 from flare_actors.conversation.calls import AnswerRest
-from flare_actors.conversation.items import RESERVED_ID, result_id, turn_id
+from flare_actors.conversation.items import result_id, turn_id
 from flare_actors.conversation.states import Output, Reason
 from flare_actors.errors import ClientError
 from flare_actors.ports import AudioOut, ClientMessage
@@ -29,6 +32,35 @@ __all__ = ["Turns"]
 
 _HELD_BYTES: Final = 2_000_000
 """Audio that waits for the client to ask for the rest of an answer: 40 s."""
+_MOST_CALLS: Final = 256
+"""Calls of which a result may still come."""
+_NOT_TOLD: Final[Json] = {
+    "type": "server_error",
+    "code": "internal_error",
+    "message": "the answer failed; the reason is in the server's log",
+}
+
+
+@attrs.define(kw_only=True)
+class _Call:
+    """A call of a function of the client's."""
+
+    name: str
+    """The conversation's name for it."""
+    turn: int
+    waits: bool = True
+    """Its turn waits for the result."""
+    output: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Later:
+    """A later message of a turn."""
+
+    turn: int
+    before_s: float
+    """So much of the turn's audio came before it."""
+    spoken: bool
 
 
 class Turns:
@@ -48,19 +80,26 @@ class Turns:
         self._failed: dict[int, Json] = {}
         self._calling: int | None = None
         """The turn that waits for results of the client's functions."""
-        self._calls: dict[str, str | None] = {}
-        """Its calls, and what the client has made of them so far."""
+        self._calls: OrderedDict[str, _Call] = OrderedDict()
+        """Its calls and earlier ones, by the names that the client knows them by."""
+        self._late: list[ClientMessage] = []
+        """Results that the client has given, and for which no turn waits any more: the session is still to be told."""
+        self._later_still: list[ClientMessage] = []
+        """... when the active turn is over, if it could do nothing with them before."""
         self._messages = 0
         """How many messages the latest turn has had."""
-        self._later: dict[str, tuple[int, float]] = {}
-        """Later messages of a turn: which turn, and how much of its audio came before."""
+        self._stopped: int | None = None
+        """The latest turn that was not said to its end."""
+        self._later: dict[str, _Later] = {}
+        """Later messages of turns."""
         self._told_bytes = 0
         """Of the latest turn's audio."""
         self._output = Output.AUDIO
         """What the latest turn comes as."""
         self._aside = False
         """The latest turn is out of band."""
-        self._held: list[AudioOut | told.ResponseTextDelta] = []
+        self._held: list[AudioOut] = []
+        """Of the words before a call: it was not sent yet when they were told."""
         self._held_bytes = 0
 
     # --- Responses that the client asks for ---------------------------------------------------------------------------
@@ -134,62 +173,96 @@ class Turns:
     def cut(self, item_id: str, end_s: float) -> tuple[str, float]:
         """The client has stopped playing an item there: which item the history has for it, and where that is to be cut."""
         self._cancelled |= self._response is not None  # If that ends the active response, it is the client's doing.
-        if item_id not in self._later:
-            return item_id, end_s
-        turn, before_s = self._later[item_id]
-        self._items.cut(item_id, end_s, turn=turn_id(turn), turn_end_s=before_s + end_s)
-        return turn_id(turn), before_s + end_s
+        later = self._later.get(item_id)
+        if later is None:
+            return self._items.name(item_id), end_s
+        self._items.cut(item_id, end_s, turn=turn_id(later.turn), turn_end_s=later.before_s + end_s)
+        return turn_id(later.turn), later.before_s + end_s
+
+    def cut_off(self, item_id: str) -> tuple[str, float] | None:
+        """The client takes out the end of an answer that it has stopped: of that nothing was heard, and it is cut there.
+
+        None: it is no such end.
+        """
+        later = self._later.get(item_id)
+        if later is None or not later.spoken or item_id != self.messages(later.turn)[-1]:
+            return None
+        active = self._response is not None and self._response.turn == later.turn
+        if not active and later.turn != self._stopped:
+            return None
+        self._cancelled |= self._response is not None
+        self._items.cut(item_id, None, turn=turn_id(later.turn), turn_end_s=later.before_s)
+        return turn_id(later.turn), later.before_s
 
     # --- Functions of the client's ------------------------------------------------------------------------------------
 
-    def take_result(self, item: wire.Item) -> None:
-        """The client has carried a function out.
+    def take_result(self, item: wire.Item) -> tuple[ClientMessage, ...]:
+        """The client has carried a function out. Where its turn is over, the model learns of it in its next request.
 
         Raises:
-            ClientError: no call waits for that.
+            ClientError: no call wants that.
         """
-        call_id = item.call_id
-        if call_id is None or self._calls.get(call_id, "") is not None:
+        call = self._calls.get(item.call_id or "")
+        if call is None or call.output is not None:
             raise ClientError(
-                "invalid_tool_call_id", "item.call_id: no call of that id waits for its result", field="item.call_id"
+                "invalid_tool_call_id", "item.call_id: no call of that id wants a result", field="item.call_id"
             )
         if item.output is None:
             raise ClientError("missing_field", "item.output is required and missing", field="item.output")
-        own = result_id(call_id)
-        item_id = item.id or own
-        if item_id in self._items or (item_id != own and RESERVED_ID.fullmatch(item_id)):
+        item_id = item.id or self._connection.own(result_id(call.name))
+        if item_id in self._items:  # One that is leaving, too: this one is here at once.
             raise ClientError("item_id_taken", "item.id: choose another, or none", field="item.id")
-        self._calls[call_id] = item.output
-        self._items.rename(item_id, own)
-        shown = function_item(item_id, "function_call_output", call_id, output=item.output)
+        call.output = item.output
+        self._items.rename(item_id, result_id(call.name))
+        shown = function_item(item_id, "function_call_output", self._connection.own(call.name), output=item.output)
         self._items.show(shown)
         self._items.keep(shown)
+        if call.waits:
+            return ()
+        result = ev.ToolResultReceived(call=call.name, output=call.output)
+        if self._response is not None and self._response.turn == call.turn:
+            self._later_still.append(result)
+        return (result,)
+
+    def late_results(self) -> tuple[ClientMessage, ...]:
+        """What the session is still to be told of results, once."""
+        late, self._late = tuple(self._late), []
+        return late
 
     def _go_on(self, turn: int, rest: AnswerRest | None, request_id: str) -> tuple[ClientMessage, ...]:
         """The client has the results, and wants the rest of the answer: it is another response."""
         results = tuple(
             ev.ToolResultReceived(
-                call=call,
-                output="The client gave no result." if output is None else output,
-                failed=output is None,
+                call=call.name,
+                output="The client gave no result." if call.output is None else call.output,
+                failed=call.output is None,
                 rest=rest,
                 request_id=request_id,
             )
-            for call, output in self._calls.items()
+            for call in self._waiting()
         )
-        self._forget_calls()
+        for call in self._waiting():
+            call.waits = False
+        self._begin_rest(turn, request_id)
+        return results
+
+    def _begin_rest(self, turn: int, request_id: str | None) -> None:
+        self._calling = None
         self._begin(turn, request_id)
         held, self._held, self._held_bytes = self._held, [], 0
         for message in held:
-            if isinstance(message, AudioOut):
-                self.audio(message)
-            else:
-                self.text(message)
-        return results
+            self.audio(message)
+
+    def _waiting(self) -> list[_Call]:
+        return [call for call in self._calls.values() if call.waits]
 
     def _forget_calls(self) -> None:
+        """The turn is over, and nobody has asked for the rest of it: what the client has brought is remembered."""
         self._calling = None
-        self._calls.clear()
+        for call in self._waiting():
+            call.waits = False
+            if call.output is not None:
+                self._late.append(ev.ToolResultReceived(call=call.name, output=call.output))
 
     # --- From the session ---------------------------------------------------------------------------------------------
 
@@ -215,7 +288,7 @@ class Turns:
             conversation_id=None if self._aside else f"conv_{token}",
             previous=self._items.previous,
             name=lambda: self._name_message(turn),
-            keep=lambda item: None if item["id"] == turn_id(turn) else self._items.keep(item),
+            keep=lambda item: None if item["id"] == self._connection.own(turn_id(turn)) else self._items.keep(item),
             metadata=asked.metadata if asked is not None else None,
             audio_format=config.format_object(session.audio.output.format),
             max_output_tokens=(asked.max_output_tokens if asked is not None else None) or session.max_output_tokens,
@@ -224,29 +297,42 @@ class Turns:
         self._connection.emit("rate_limits.updated", rate_limits=[])
 
     def _name_message(self, turn: int) -> str:
-        """The first message of a turn has the name that the history has for it."""
+        """The first message of a turn stands for what the history has of it."""
         self._messages += 1
+        first = self._connection.own(turn_id(turn))
         if self._messages == 1:
-            return turn_id(turn)
-        name = f"{turn_id(turn)}_{self._messages}"
+            return first
+        name = self._connection.own(f"{turn_id(turn)}_{self._messages}")
         if self._aside:
             return name
         self._later = {known: place for known, place in self._later.items() if known in self._items}
-        self._later[name] = turn, bytes_to_seconds(self._told_bytes, SAMPLE_RATE)
-        self._items.belong(name, turn_id(turn))
+        before_s = bytes_to_seconds(self._told_bytes, SAMPLE_RATE)
+        self._later[name] = _Later(turn=turn, before_s=before_s, spoken=self._output is Output.AUDIO)
+        self._items.belong(name, first)
         return name
 
     def messages(self, turn: int) -> list[str]:
-        """The names of what the agent has said in a turn."""
-        return [turn_id(turn), *(name for name, (number, _) in self._later.items() if number == turn)]
+        """The client's names for what the agent has said in a turn."""
+        later = (name for name, place in self._later.items() if place.turn == turn)
+        return [self._connection.own(turn_id(turn)), *later]
+
+    def writes(self, item_id: str) -> bool:
+        """It is what the agent says in the active response."""
+        return self._response is not None and item_id in self.messages(self._response.turn)
+
+    @property
+    def speaks(self) -> bool:
+        """A response is active."""
+        return self._response is not None
 
     def text(self, message: told.ResponseTextDelta) -> None:
         """The answer grows."""
-        response = self._response
-        if response is not None and response.turn == message.turn:
-            response.text(message.text)
-        elif self._calling == message.turn:
-            self._held.append(message)
+        if self._calling == message.turn and self._response is None:
+            # The session waits no longer for what the client was to bring, and the answer goes on.
+            self._forget_calls()
+            self._begin_rest(message.turn, None)
+        if self._response is not None and self._response.turn == message.turn:
+            self._response.text(message.text)
 
     def audio(self, message: AudioOut) -> None:
         """More of its sound."""
@@ -265,38 +351,45 @@ class Turns:
         response = self._response
         usage = Usage(input_tokens=notice.input_tokens, output_tokens=notice.output_tokens)
         if response is not None and response.turn == notice.turn:
-            response.usage = usage if response.usage is None else response.usage + usage
+            response.usage += usage
 
     def call(self, notice: told.ToolCallRequested) -> None:
         """The model wants a function of the client's carried out."""
         if self._response is None or self._response.turn != notice.turn:
             self._begin(notice.turn, None)
         assert self._response is not None
-        # The names that the history has for them: call_N, and result_N.
-        self._response.function_call(f"call_{notice.call}", notice.call, notice.name, notice.arguments)
+        own = self._connection.own
+        self._response.function_call(own(f"call_{notice.call}"), own(notice.call), notice.name, notice.arguments)
         self._calling = notice.turn
-        self._calls[notice.call] = None
-        if len(self._calls) >= notice.batch:
+        self._calls[own(notice.call)] = _Call(name=notice.call, turn=notice.turn)
+        if len(self._calls) > _MOST_CALLS:
+            self._calls.popitem(last=False)
+        if len(self._waiting()) >= notice.batch:
             self._finish("completed")
 
-    def fail(self, turn: int, error: Json) -> None:
-        """Why the turn will end."""
+    def fail(self, turn: int, error: Json) -> bool:
+        """Why the turn will end; its response says so, if that is the active one."""
         self._failed[turn] = {name: error[name] for name in ("type", "code", "message")}
+        return self._response is not None and self._response.turn == turn
 
     def end(self, turn: int, reason: Reason | None, *, limited: bool = False) -> None:
         """A turn is over: so is its response, unless it was told of that already."""
         if self._calling == turn:
             self._forget_calls()
             self._held, self._held_bytes = [], 0
+        if reason is not None:
+            self._stopped = turn
+        self._late += self._later_still
+        self._later_still = []
+        error = self._failed.pop(turn, None)
         response = self._response
         if response is None or response.turn != turn:
             return
         rest = self._writer.rest(turn, self._connection.session.audio.output.format.type)
         if rest and reason is None:
             response.audio(rest)
-        error = self._failed.pop(turn, None)
         if error is not None or reason is Reason.ERROR_RECOVERY:
-            self._finish("failed", error=error)
+            self._finish("failed", error=error or _NOT_TOLD)
         elif reason is None and limited:
             self._finish("incomplete", reason="max_output_tokens")
         elif reason is None:

@@ -9,17 +9,22 @@ import attrs
 from flare_actors.conversation.items import utterance_id
 from flare_actors.errors import ClientError
 from flare_actors.wire.openai_realtime.audio import SAMPLE_RATE, AudioReader
-from flare_actors.wire.openai_realtime.connection import Asked, Connection
-from flare_actors.wire.openai_realtime.errors import client_error
+from flare_actors.wire.openai_realtime.connection import Connection
 from flare_actors.wire.openai_realtime.known_items import KnownItems
 from flare_actors.wire.openai_realtime.responses import message_item
 from flare_actors.wire.openai_realtime.session_config import Json
+from flare_actors.wire.openai_realtime.settled import Settled
 
 __all__ = ["Utterances"]
 
 _MOST_COMMITS: Final = 16
 _MS: Final = 1000
-_NOTHING: Final = ClientError("nothing_committed", "no speech was heard since the last commit")
+_LEAST_MS: Final = 100
+"""Of audio, for a commit: what this protocol asks for."""
+_NOTHING: Final = ClientError(
+    "nothing_committed", f"there is nothing to be committed: less than {_LEAST_MS} ms of audio, or no speech under way"
+)
+_TRANSCRIPTION: Final = "conversation.item.input_audio_transcription"
 _BYTES_PER_MS: Final = SAMPLE_RATE * 2 // _MS
 
 
@@ -36,6 +41,8 @@ class _Heard:
     """The client has committed it."""
     lost: Json | None = None
     """Why its words will never be known."""
+    settled: Settled = attrs.field(factory=Settled)
+    """What the client was told of its words already."""
 
 
 class Utterances:
@@ -49,9 +56,11 @@ class Utterances:
         self._utterances: dict[int, _Heard] = {}
         self._answered_ms = 0
         """How much audio there was when the latest answer was over."""
+        self._committed_ms = 0
+        """... at the latest commit or clear of the client's."""
         self._silences = 0
-        self._commits: list[str | None] = []
-        """Event ids of the client's commits that no words have come for."""
+        self._commits: list[int] = []
+        """Commits of the client's that no words have come for: where their audio begins, in milliseconds."""
 
     # --- From the client ----------------------------------------------------------------------------------------------
 
@@ -65,26 +74,36 @@ class Utterances:
         self._input_bytes += len(pcm)
         return pcm
 
-    def commit(self, event_id: str | None) -> None:
+    def commit(self) -> None:
         """The client says that the user has finished speaking.
 
         Raises:
-            ClientError: where the server itself detects speech, and has detected none.
+            ClientError: there is no audio to be committed; or the server itself detects speech, and has detected none.
         """
-        if self._detects and all(heard.text is not None for heard in self._utterances.values()):
+        if self._detects:
+            nothing = all(heard.text is not None for heard in self._utterances.values())
+        else:
+            nothing = self._now_ms - self._committed_ms < _LEAST_MS
+        if nothing:
             raise _NOTHING
-        self._commits.append(event_id)
+        self._commits.append(self._committed_ms)
         del self._commits[:-_MOST_COMMITS]
+        self._committed_ms = self._now_ms
         for heard in self._utterances.values():
             heard.committed = True
         for utterance in sorted(self._utterances):
             self._tell_words(utterance)
 
-    def refuse_commit(self) -> Asked | None:
-        """There was nothing to be committed: the commit that this is about."""
+    def ask_clear(self) -> None:
+        """The client wants what it has sent by now forgotten."""
+        self._committed_ms = self._now_ms
+
+    def commit_nothing(self) -> bool:
+        """No speech was found in what was committed: it is an item without words. False: nothing was committed."""
         if not self._commits:
-            return None
-        return Asked(name="input_audio_buffer.commit", event_id=self._commits.pop())
+            return False
+        self._tell_silence(self._name_silence(), self._commits.pop(0))
+        return True
 
     # --- From the session ---------------------------------------------------------------------------------------------
 
@@ -93,8 +112,19 @@ class Utterances:
         return self._connection.session.audio.input.turn_detection is not None
 
     @property
+    def _transcribes(self) -> bool:
+        return self._connection.session.audio.input.transcription is not None
+
+    @property
     def _now_ms(self) -> int:
         return self._input_bytes // _BYTES_PER_MS
+
+    def _name(self, utterance: int) -> str:
+        return self._connection.own(utterance_id(utterance))
+
+    def _name_silence(self) -> str:
+        self._silences += 1
+        return self._connection.own(f"silence_{self._silences}")
 
     def start(self, utterance: int) -> None:
         """The user begins to speak."""
@@ -104,7 +134,7 @@ class Utterances:
         self._utterances[utterance] = _Heard(start_ms, told=self._detects)
         if self._detects:
             self._connection.emit(
-                "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=utterance_id(utterance)
+                "input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._name(utterance)
             )
 
     def stop(self, utterance: int) -> None:
@@ -120,7 +150,7 @@ class Utterances:
         heard.end_ms = self._now_ms
         if heard.told:
             self._connection.emit(
-                "input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=utterance_id(utterance)
+                "input_audio_buffer.speech_stopped", audio_end_ms=heard.end_ms, item_id=self._name(utterance)
             )
 
     def mark_answer(self) -> None:
@@ -129,48 +159,46 @@ class Utterances:
 
     def time_out(self) -> None:
         """The user has been silent for so long that the agent goes on: the silence is an item, without words."""
-        self._silences += 1
-        item_id = f"silence_{self._connection.token}_{self._silences}"
-        now_ms = self._now_ms
-        emit = self._connection.emit
-        emit(
-            "input_audio_buffer.timeout_triggered",
-            item_id=item_id,
-            audio_start_ms=min(self._answered_ms, now_ms),
-            audio_end_ms=now_ms,
+        item_id, start_ms = self._name_silence(), min(self._answered_ms, self._now_ms)
+        self._connection.emit(
+            "input_audio_buffer.timeout_triggered", item_id=item_id, audio_start_ms=start_ms, audio_end_ms=self._now_ms
         )
-        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
-        transcribed = self._connection.session.audio.input.transcription is not None
-        shown = message_item(item_id, "user", [{"type": "input_audio", "transcript": "" if transcribed else None}])
-        self._items.show(shown)
-        self._items.keep(shown, own=True)
-        if transcribed:
-            emit(
-                "conversation.item.input_audio_transcription.completed",
-                item_id=item_id,
-                content_index=0,
-                transcript="",
-                usage={"type": "duration", "seconds": (now_ms - self._answered_ms) / _MS},
-            )
+        self._tell_silence(item_id, start_ms)
+
+    def take_partial(self, utterance: int, text: str) -> None:
+        """What is understood so far. The client is told of what will hardly change; it cannot be taken back."""
+        heard = self._utterances.get(utterance)
+        if heard is None or not heard.told or not self._transcribes:
+            return
+        if delta := heard.settled.more(text):
+            self._tell_delta(utterance, delta)
 
     def take_words(self, utterance: int, text: str) -> None:
         """What was said is understood."""
         heard = self._utterances.setdefault(utterance, _Heard(self._now_ms))
         heard.text = text
         for earlier in [number for number in self._utterances if number < utterance]:
-            if self._utterances[earlier].text is None:
-                del self._utterances[earlier]  # Utterances are understood in order: nothing comes of it any more.
+            if self._utterances[earlier].text is None:  # Utterances are understood in order: nothing more comes of it.
+                self._give_up(earlier)
         if self._detects or self._commits or heard.committed:
             self._tell_words(utterance)
 
     def forget(self, utterance: int) -> None:
         """There was nothing in it; a commit that nothing else is to come for was of nothing."""
-        self._utterances.pop(utterance, None)
+        told = self._give_up(utterance)
         if any(heard.text is None for heard in self._utterances.values()):
             return
         commits, self._commits = self._commits, []
-        for event_id in commits:
-            self._connection.emit("error", error=client_error(_NOTHING, event_id))
+        for start_ms in commits[1:] if told else commits:
+            self._tell_silence(self._name_silence(), start_ms)
+
+    def _give_up(self, utterance: int) -> bool:
+        """There will be no words. Where the client knows it by name, and waits for them, it is an item all the same."""
+        heard = self._utterances.pop(utterance, None)
+        if heard is None or not heard.told or not (heard.committed or heard.settled.told):
+            return False
+        self._tell_silence(self._name(utterance), heard.start_ms)
+        return True
 
     def clear(self) -> None:
         """What the user was saying is forgotten."""
@@ -180,6 +208,33 @@ class Utterances:
         self._utterances.clear()
         self._connection.emit("input_audio_buffer.cleared")
 
+    # --- Items --------------------------------------------------------------------------------------------------------
+
+    def _tell_delta(self, utterance: int, delta: str) -> None:
+        self._connection.emit(f"{_TRANSCRIPTION}.delta", item_id=self._name(utterance), content_index=0, delta=delta)
+
+    def _tell_item(self, item_id: str, transcript: str | None) -> Json:
+        """The audio is an item from now on."""
+        self._connection.emit(
+            "input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id
+        )
+        content: Json = {"type": "input_audio", "transcript": transcript if self._transcribes else None}
+        shown = message_item(item_id, "user", [content])
+        self._items.show(shown)
+        return shown
+
+    def _tell_completed(self, item_id: str, transcript: str, *, seconds: float) -> None:
+        usage = {"type": "duration", "seconds": max(0.0, seconds)}
+        self._connection.emit(
+            f"{_TRANSCRIPTION}.completed", item_id=item_id, content_index=0, transcript=transcript, usage=usage
+        )
+
+    def _tell_silence(self, item_id: str, start_ms: int) -> None:
+        """Audio without words: an item that the history never has."""
+        self._items.keep(self._tell_item(item_id, ""), own=True)
+        if self._transcribes:
+            self._tell_completed(item_id, "", seconds=(self._now_ms - start_ms) / _MS)
+
     def _tell_words(self, utterance: int) -> None:
         """An utterance whose words are known is an item; where the client commits, from its commit on."""
         heard = self._utterances.get(utterance)
@@ -188,37 +243,30 @@ class Utterances:
         del self._utterances[utterance]
         if not any(other.committed and other.text is None for other in self._utterances.values()):
             self._commits.clear()
-        emit = self._connection.emit
-        item_id = utterance_id(utterance)
-        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
-        transcribed = self._connection.session.audio.input.transcription is not None
-        content: Json = {"type": "input_audio", "transcript": heard.text if transcribed else None}
-        self._items.show(message_item(item_id, "user", [content]))
-        if not transcribed:
+        item_id = self._name(utterance)
+        self._tell_item(item_id, heard.text)
+        if not self._transcribes:
             return
-        kind = "conversation.item.input_audio_transcription"
-        emit(f"{kind}.delta", item_id=item_id, content_index=0, delta=heard.text)
+        if rest := heard.settled.rest(heard.text):
+            self._tell_delta(utterance, rest)
         end_ms = heard.end_ms if heard.end_ms is not None else self._now_ms
-        usage = {"type": "duration", "seconds": max(0, end_ms - heard.start_ms) / _MS}
-        emit(f"{kind}.completed", item_id=item_id, content_index=0, transcript=heard.text, usage=usage)
+        self._tell_completed(item_id, heard.text, seconds=(end_ms - heard.start_ms) / _MS)
 
-    def lose_words(self, error: Json) -> None:
-        """The recogniser failed: what was said is not known, and never will be."""
-        for utterance, heard in list(self._utterances.items()):
+    def lose_words(self, error: Json) -> bool:
+        """The recogniser failed: what was said is not known, and never will be. False: that is told of no utterance."""
+        lost = [utterance for utterance, heard in self._utterances.items() if heard.text is None]
+        for utterance in lost:
+            heard = self._utterances[utterance]
             heard.lost = error
-            if heard.end_ms is not None and heard.text is None:
+            if heard.end_ms is not None:
                 self._fail_words(utterance, error)
+        return bool(lost) and self._transcribes
 
     def _fail_words(self, utterance: int, error: Json) -> None:
         del self._utterances[utterance]
-        emit = self._connection.emit
-        item_id = utterance_id(utterance)
-        emit("input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id)
-        self._items.show(message_item(item_id, "user", [{"type": "input_audio", "transcript": None}]))
-        emit(
-            "conversation.item.input_audio_transcription.failed",
-            item_id=item_id,
-            content_index=0,
-            error={name: error[name] for name in ("type", "code", "message", "param")},
-        )
+        item_id = self._name(utterance)
+        self._tell_item(item_id, None)
+        if self._transcribes:
+            told = {name: error[name] for name in ("type", "code", "message", "param") if error[name] is not None}
+            self._connection.emit(f"{_TRANSCRIPTION}.failed", item_id=item_id, content_index=0, error=told)
         self._items.delete(item_id)
