@@ -79,7 +79,7 @@ class TurnKind(_Name):
 
 
 class BargeIn(_Name):
-    """May the user interrupt? ``GUARDED`` discounts what the agent itself plays; ``LATER``, too, and words over it wait for its end.
+    """May the user interrupt? ``GUARDED`` discounts what the agent itself plays; ``LATER``, too, and words over it wait.
 
     With ``OFF`` such words are lost.
     """
