@@ -49,3 +49,4 @@ class Item:
     call: Annotated[str, Doc("of a call and its result: the call's id")] = ""
     name: Annotated[str, Doc("of a call: the tool")] = ""
     failed: Annotated[bool, Doc("of a result: it tells what went wrong")] = False
+    client: Annotated[bool, Doc("of a result: the client was to carry it out")] = False
