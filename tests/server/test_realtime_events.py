@@ -68,6 +68,10 @@ async def test_speech_is_heard_understood_and_answered_aloud(clock) -> None:
         assert done["output"][0]["content"] == [{"type": "output_audio", "transcript": "One two three. Four five six."}]
         (completed,) = client.all("conversation.item.input_audio_transcription.completed")
         assert completed["transcript"] == "first words"
+        user = client.all("conversation.item.added")[0]["item"]
+        assert (user["id"], user["content"][0]["transcript"]) == (completed["item_id"], None), (
+            "LiveKit's plugin appends the transcript to what the item came with"
+        )
         assert completed["usage"]["type"] == "duration"
         assert 1.0 < completed["usage"]["seconds"] < 2.0
         sound = b"".join(base64.b64decode(each["delta"]) for each in client.all("response.output_audio.delta"))

@@ -213,15 +213,12 @@ class Utterances:
     def _tell_delta(self, utterance: int, delta: str) -> None:
         self._connection.emit(f"{_TRANSCRIPTION}.delta", item_id=self._name(utterance), content_index=0, delta=delta)
 
-    def _tell_item(self, item_id: str, transcript: str | None) -> Json:
-        """The audio is an item from now on."""
+    def _tell_item(self, item_id: str) -> None:
+        """The audio is an item from now on. Its transcript is told behind it: some clients put the two together."""
         self._connection.emit(
             "input_audio_buffer.committed", previous_item_id=self._items.previous(item_id), item_id=item_id
         )
-        content: Json = {"type": "input_audio", "transcript": transcript if self._transcribes else None}
-        shown = message_item(item_id, "user", [content])
-        self._items.show(shown)
-        return shown
+        self._items.show(message_item(item_id, "user", [{"type": "input_audio", "transcript": None}]))
 
     def _tell_completed(self, item_id: str, transcript: str, *, seconds: float) -> None:
         usage = {"type": "duration", "seconds": max(0.0, seconds)}
@@ -231,7 +228,8 @@ class Utterances:
 
     def _tell_silence(self, item_id: str, start_ms: int) -> None:
         """Audio without words: an item that the history never has."""
-        self._items.keep(self._tell_item(item_id, ""), own=True)
+        self._tell_item(item_id)
+        self._items.keep(message_item(item_id, "user", [{"type": "input_audio", "transcript": ""}]), own=True)
         if self._transcribes:
             self._tell_completed(item_id, "", seconds=(self._now_ms - start_ms) / _MS)
 
@@ -244,7 +242,7 @@ class Utterances:
         if not any(other.committed and other.text is None for other in self._utterances.values()):
             self._commits.clear()
         item_id = self._name(utterance)
-        self._tell_item(item_id, heard.text)
+        self._tell_item(item_id)
         if not self._transcribes:
             return
         if rest := heard.settled.rest(heard.text):
@@ -265,7 +263,7 @@ class Utterances:
     def _fail_words(self, utterance: int, error: Json) -> None:
         del self._utterances[utterance]
         item_id = self._name(utterance)
-        self._tell_item(item_id, None)
+        self._tell_item(item_id)
         if self._transcribes:
             told = {name: error[name] for name in ("type", "code", "message", "param") if error[name] is not None}
             self._connection.emit(f"{_TRANSCRIPTION}.failed", item_id=item_id, content_index=0, error=told)
