@@ -224,7 +224,7 @@ _BARE_WWW: Final = re.compile(r"\bwww\.([^\s/?#<>()\[\]\"'*`|]+)([^\s<>()\[\]\"'
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.MULTILINE)
 _RULE: Final = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$", re.MULTILINE)
-_TABLE_RULE: Final = re.compile(r"^[ \t]*\|?(?:[ \t]*:?-{2,}:?[ \t]*\|?)+[ \t]*$", re.MULTILINE)
+_TABLE_RULE: Final = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$", re.MULTILINE)
 _LINE_MARK: Final = re.compile(
     r"^[ \t]*(?:>[ \t]*)*(?:#{1,6}(?=\s|$)|(?:[-*+•‣◦▪·](?=\s)))?[ \t]*(?:\[[ xX]\](?=\s))?", re.MULTILINE
 )

@@ -172,6 +172,8 @@ def test_sizes_that_make_no_phrase_are_refused(sizes: dict[str, int]) -> None:
         ("<https://example.com:8080/a>", "example.com"),
         ("| a | b |\n", "a, b"),
         ("|---|:-:|\n", ""),
+        ("| --- | :---: |\nMenu", "Menu"),
+        ("--- | ---\nMenu", "Menu"),
         ("a<br>b", "a b"),
         ("Great! 🎉👍🏽", "Great!"),
         ("👨‍👩‍👧 family", "family"),
@@ -191,6 +193,13 @@ def test_sizes_that_make_no_phrase_are_refused(sizes: dict[str, int]) -> None:
 )
 def test_marks_that_are_not_for_the_ear_are_not_spoken(phrase: str, spoken: str) -> None:
     assert speakable(phrase) == spoken
+
+
+@pytest.mark.parametrize("line", ["-" * 200, ":" + "-" * 200, "|" + "--|" * 60, "- " * 100, "=" * 200, "<" * 200])
+def test_a_drawn_line_with_words_in_it_is_read_in_no_time(line: str) -> None:
+    # An expression that tries all ways to divide 200 dashes would never come back.
+    assert speakable(f"{line} Menu").endswith("Menu")
+    assert speakable(f"{line}\nMenu").endswith("Menu")
 
 
 @given(TEXTS)
