@@ -5,6 +5,7 @@ Barge-in, the end of a conversation, a disconnect, a failure and a shutdown are 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -61,6 +62,8 @@ class Reply:
         self._on_fault = on_fault
         self._scope = trio.CancelScope()
         self._splitter = PhraseSplitter()
+        self._split: deque[str] = deque()
+        """Phrases of what is written already that have not gone on yet: of a burst they go on one at a time."""
         self._text: list[str] = []
         self._chars = 0
         self._first_token_at: float | None = None
@@ -92,8 +95,10 @@ class Reply:
         Text that the client reads as it is written was read, to the last word that it was shown.
         """
         if self.command.output is Output.TEXT and not self._held and not self._finished:
-            for phrase in self._splitter.flush():
-                self._add_phrase(phrase)
+            shown = "".join((*self._split, *self._splitter.flush()))
+            self._split.clear()
+            if shown:
+                self._add_phrase(shown)
         self.closed = True
         self._scope.cancel(reason=reason.value)
 
@@ -169,13 +174,14 @@ class Reply:
         await trio.sleep(after_s)
         if not self._filled and not self._chars:
             self._filled = True
-            await self.add_text(text.strip())
-            self.end_step()
+            try:
+                await self.add_text(text.strip())
+            finally:
+                self.end_step()  # The tools may be done amid it: it is said whole, and is not run into the answer.
 
     def end_step(self) -> None:
         """The model waits for its tools: what it wrote is spoken meanwhile, and what it writes next begins a new sentence."""
-        for phrase in self._splitter.flush():
-            self._add_phrase(phrase)
+        self._flush_phrases()
         self._step_begins = bool(self._text)
 
     # --- For the writer and the voice -------------------------------------------------------------------------------------
@@ -212,8 +218,9 @@ class Reply:
             self._text.append(text)
             if not self._held:
                 self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
-            for phrase in self._splitter.feed(text):
-                self._add_phrase(phrase)
+            self._split.extend(self._splitter.feed(text))
+            while self._split:
+                self._add_phrase(self._split.popleft())
                 if self.phrases == 1:
                     # The voice begins before the model goes on, which may have a whole burst of tokens ready.
                     await trio.lowlevel.checkpoint()
@@ -225,11 +232,17 @@ class Reply:
         if self.closed or self._finished:
             return
         self._finished = True
-        for phrase in self._splitter.flush():
-            self._add_phrase(phrase)
+        self._flush_phrases()
         self._phrases_in.close()
         if self._text and not self._held:
             self._outbox.put(ResponseTextDone(turn=self.turn, text="".join(self._text)))
+
+    def _flush_phrases(self) -> None:
+        """All that was written goes on, whether it ends a sentence or not."""
+        while self._split:
+            self._add_phrase(self._split.popleft())
+        for phrase in self._splitter.flush():
+            self._add_phrase(phrase)
 
     def _add_phrase(self, text: str) -> None:
         index = self.phrases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -58,7 +59,14 @@ class Exact:
 class Bench:
     """A reply with nothing around it but its queues."""
 
-    def __init__(self, agent: Agent, *, text: str | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        text: str | None = None,
+        settings: Settings | None = None,
+        output: Output = Output.AUDIO,
+    ) -> None:
         self.clock = Clock()
         self.inbox = Inbox(self.clock)
         self.outbox = Outbox(lambda _queue: None)
@@ -70,7 +78,7 @@ class Bench:
         self.told: list[Event] = []
         kind = TurnKind.RESPONSE if text is None else TurnKind.SAY
         self.reply = Reply(
-            StartReply(turn=1, kind=kind, locale="en-US", output=Output.AUDIO, text=text),
+            StartReply(turn=1, kind=kind, locale="en-US", output=output, text=text),
             agent=agent,
             settings=settings or Settings(),
             inbox=self.inbox,
@@ -101,6 +109,22 @@ class Bench:
             await self.reply.run()
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
+
+    def after_the_first_phrase(self, act: Callable[[], None]) -> None:
+        """Do that as soon as the first phrase was told, amid a burst of them."""
+        tell = self.reply.tell
+
+        def told(event: Event) -> None:
+            tell(event)
+            if isinstance(event, PhraseReady) and event.index == 0:
+                act()
+
+        self.reply.tell = told  # type: ignore[method-assign]
+
+    def written(self) -> str:
+        """The phrases that wait in the inbox, joined."""
+        events = iter(self.inbox.get_nowait, None)
+        return "".join(event.text for event in events if isinstance(event, PhraseReady))
 
     def all(self, kind: type) -> list:
         return [event for event in self.told if isinstance(event, kind)]
@@ -173,6 +197,24 @@ async def test_a_cancelled_reply_tells_nothing_more_at_any_moment(autojump_clock
         assert len(bench.told) == told
         assert bench.all(GenerationFinished) == []
         assert model.open_streams == 0
+
+
+async def test_of_a_burst_of_text_all_that_was_shown_is_told_when_it_is_cancelled_amid_it() -> None:
+    bench = Bench(scripted_agent(), output=Output.TEXT)
+    bench.after_the_first_phrase(lambda: bench.reply.cancel(Reason.BARGE_IN))
+    await bench.reply.add_text("One. Two. Three. Four.")
+    assert bench.written() == "One. Two. Three. Four."
+
+
+async def test_a_filler_is_said_whole_though_its_tool_is_done_amid_it() -> None:
+    bench = Bench(scripted_agent())
+    with trio.CancelScope() as tools_are_done:
+        bench.after_the_first_phrase(tools_are_done.cancel)
+        await bench.reply.fill("One moment, please. I have to look. It is here somewhere.", 0.0)
+    assert tools_are_done.cancelled_caught
+    await bench.reply.add_text("Found it.")
+    bench.reply.finish_text()
+    assert bench.written() == "One moment, please. I have to look. It is here somewhere. Found it."
 
 
 # --- How long a synthesizer is waited for -----------------------------------------------------------------------------------
