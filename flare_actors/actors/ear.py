@@ -149,6 +149,7 @@ class Ear:
         self._wanted = settings
         if self._settings is not None:
             self._adopt(settings)
+            self._wake.set()  # How long a microphone that fell silent is waited for may have changed.
 
     def set_endpoint(self, endpoint_s: float) -> None:
         """The silence that ends an utterance has changed."""

@@ -30,7 +30,7 @@ from flare_actors.conversation.events import (
     TurnEndEstimated,
 )
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import BargeIn, Endpointing
+from flare_actors.conversation.states import BargeIn, Endpointing, TurnDetection
 from flare_actors.errors import ProviderError
 from flare_actors.testing import Act, At, Fault, FaultyVoiceActivity
 
@@ -361,6 +361,19 @@ async def test_an_endpoint_may_be_changed_between_utterances(autojump_clock: Moc
         bench.ear.feed(audio(20))
         await wait_all_tasks_blocked()
         assert isinstance(bench.facts()[-1], SpeechStopped)
+
+
+async def test_a_microphone_that_fell_silent_ends_the_utterance_once_silence_ends_it_again(
+    autojump_clock: MockClock,
+) -> None:
+    pushing = Settings(turn_detection=TurnDetection.MANUAL)
+    async with hearing(ByList([True] * 20), pushing) as bench:
+        bench.ear.feed(audio(20))  # And then not a single sample more.
+        await trio.sleep(60)
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        bench.ear.use(attrs.evolve(pushing, turn_detection=TurnDetection.AUTOMATIC))
+        await trio.sleep(Settings().endpoint_s + Ear.LOST_S + 0.1)
+        assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
 
 
 @pytest.mark.parametrize("barge_in", list(BargeIn))
