@@ -13,12 +13,13 @@ from flare_actors.cli.common import FetchBar, config_option, log_options, read_c
 if TYPE_CHECKING:
     from flare_actors.config import Config
     from flare_actors.conversation.notices import Notice
+    from flare_actors.conversation.settings import Settings
     from flare_actors.talk import Latency, Recording, TalkReport
 
 __all__ = ["talk"]
 
 _NOISE_S: Final = 0.1
-"""An endpoint cannot come this much before its silence is over: then the silence was not heard as one."""
+"""An endpoint cannot come this much before the shortest silence is over: then that was, by its level, none."""
 _BAR_WIDTH: Final = 40
 
 
@@ -73,16 +74,27 @@ def talk(
     report = trio.run(_talk, config, recorded, fast, barge_in)
     if not report.transcript:
         click.echo(f"{recording}: no speech was understood", err=True)
-    waits = [turn.latency.endpoint_wait for turn in report.turns if turn.latency.endpoint_wait is not None]
-    if any(wait < config.conversation.endpoint_s - _NOISE_S for wait in waits):
+    if _too_loud(report, config.conversation):
         click.echo(
             f"{recording}: its background noise is within 35 dB of its loudest moment, so the end of speech is taken too "
-            "late and the first share (and the total) come out too short; use a quieter recording to measure",
+            "late and the first share (and the total) come out too short, or cannot be told (?); use a quieter recording to "
+            "measure",
             err=True,
         )
     click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else _text(report))
     if out is not None:
         write_wav(out, report.audio, report.sample_rate)
+
+
+def _too_loud(report: TalkReport, settings: Settings) -> bool:
+    """Did an endpoint come sooner than it can, by the recording's level?"""
+    from flare_actors.conversation.states import Endpointing
+    from flare_actors.conversation.turn_end import Ending, wait_s
+
+    adaptive = settings.endpointing is Endpointing.ADAPTIVE
+    shortest_s = wait_s(settings, Ending.FINISHED) if adaptive else settings.endpoint_s
+    heard = [turn.latency for turn in report.turns if turn.latency.stt is not None]
+    return any((each.endpoint_wait or 0.0) < shortest_s - _NOISE_S for each in heard)
 
 
 async def _talk(config: Config, recording: Recording, fast: bool, barge_in: bool) -> TalkReport:
@@ -141,15 +153,20 @@ def _waterfall(latency: Latency) -> list[str]:
     """Draw the shares of a turn's latency, one below the other."""
     from flare_actors.talk import STAGES
 
-    if latency.total is None:
+    shares: list[float | None] = [getattr(latency, stage) for stage in STAGES]
+    if not any(share is not None for share in shares):
         return ["       (no audio)"]
+    known = sum(share or 0.0 for share in shares)
     lines = []
     at = 0.0
-    for stage in STAGES:
-        share = getattr(latency, stage) or 0.0
-        first = round(at / latency.total * _BAR_WIDTH) if latency.total > 0 else 0
-        at += share
-        last = round(at / latency.total * _BAR_WIDTH) if latency.total > 0 else 0
+    for stage, share in zip(STAGES, shares, strict=True):
+        first = round(at / known * _BAR_WIDTH) if known > 0 else 0
+        at += share or 0.0
+        last = round(at / known * _BAR_WIDTH) if known > 0 else 0
         bar = " " * first + "█" * max(0, last - first)
-        lines.append(f"       {stage:<14}{share * 1000:6.0f} ms  {bar}".rstrip())
-    return [*lines, f"       {'total':<14}{latency.total * 1000:6.0f} ms"]
+        lines.append(f"       {stage:<14}{_milliseconds(share)}  {bar}".rstrip())
+    return [*lines, f"       {'total':<14}{_milliseconds(latency.total)}"]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return f"{'?' if seconds is None else format(seconds * 1000, '.0f'):>6} ms"

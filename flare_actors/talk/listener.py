@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 import attrs
 
@@ -28,12 +28,14 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.states import Reason, State, TurnKind
 from flare_actors.ports import AudioOut, ServerMessage
-from flare_actors.talk.measure import first_audible
+from flare_actors.talk.measure import WINDOW_S, first_audible
 from flare_actors.talk.report import Latency, TurnReport
 
 __all__ = ["Listener"]
 
 _OVER = (State.LISTENING, State.IDLE, State.ENDED)
+_NO_SILENCE_S: Final = 2.5 * WINDOW_S
+"""No endpoint comes so soon behind speech: then the silence that the session heard is, by its level, none."""
 
 
 @attrs.define(kw_only=True)
@@ -228,14 +230,15 @@ def _latency(turn: _Turn) -> Latency:
     # An empty transcript may have come in between; the shares stay shares.
     understood = max(stopped, understood)
     left = max(0.0, audible - understood)
+    measurable = stopped - ended >= _NO_SILENCE_S
     metrics = turn.metrics
     token = min(left, (metrics and metrics.first_token_s) or 0.0)
     phrase = min(left - token, (metrics and metrics.first_phrase_s) or 0.0)
     return Latency(
-        endpoint_wait=stopped - ended,
+        endpoint_wait=stopped - ended if measurable else None,
         stt=understood - stopped,
         first_token=token,
         first_phrase=phrase,
         first_audio=left - token - phrase,
-        total=audible - ended,
+        total=audible - ended if measurable else None,
     )

@@ -13,13 +13,14 @@ __all__ = ["STAGES", "Latency", "TalkReport", "TurnReport"]
 
 @attrs.frozen(kw_only=True)
 class Latency:
-    """End of speech to first audible sample of one turn, in seconds; None where a stage took no part.
+    """End of speech to first audible sample of one turn, in seconds; None where nothing was heard of it.
 
     Each stage's own share; together they are the total.
     """
 
     endpoint_wait: float | None = None
-    """From the end of speech (by level, in the recording) to the session's word that the user has finished."""
+    """From the end of speech (by level, in the recording) to the session's word that the user has finished. None, and no
+    total either, where that cannot be measured: by its level the recording was still speech then."""
     stt: float | None = None
     """To the final transcript."""
     first_token: float | None = None

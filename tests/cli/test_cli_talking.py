@@ -10,6 +10,7 @@ from flare_actors.audio import level_db
 from flare_actors.cli.talk import _tell, _text
 from flare_actors.conversation.notices import ErrorRaised, NothingHeard, TurnEnded
 from flare_actors.conversation.states import Reason
+from flare_actors.providers.scripted import tone
 from flare_actors.talk import Latency, TalkReport, TurnReport, read_wav, write_wav
 
 
@@ -40,6 +41,26 @@ def test_without_json_a_person_reads_what_was_said_and_how_long_it_took(run, scr
     for stage in ("endpoint_wait", "stt", "first_token", "first_phrase", "first_audio", "total"):
         assert stage in out
     assert "2 answers" in out
+
+
+def test_a_wait_that_cannot_be_measured_is_a_question_mark_and_says_why(run, scripted, tmp_path):
+    write_wav(tmp_path / "noisy.wav", tone(0.6) + tone(2.0, level_db=-50), 16_000)
+    code, out, err = run("talk", tmp_path / "noisy.wav", "--config", scripted, "--fast")
+    assert code == 0
+    assert re.search(r"endpoint_wait +\? ms$", out, re.MULTILINE)
+    assert re.search(r"stt +\d+ ms", out)
+    assert re.search(r"total +\? ms$", out, re.MULTILINE)
+    assert "background noise is within 35 dB" in err
+
+
+def test_a_wait_that_adapts_is_not_taken_for_noise(run, scripted, tmp_path):
+    text = scripted.read_text(encoding="utf-8").replace('"one two"', '"What time is it?"')
+    scripted.write_text(text.replace("delay_s", "partials = true\ndelay_s"), encoding="utf-8")
+    write_wav(tmp_path / "question.wav", tone(0.9), 16_000)
+    code, out, err = run("talk", tmp_path / "question.wav", "--config", scripted, "--fast", "--json")
+    assert code == 0
+    assert 0.25 < json.loads(out)["latency"]["endpoint_wait"] < 0.4
+    assert "background noise" not in err
 
 
 def test_a_recording_without_speech_is_told_and_no_failure(run, scripted, tmp_path):

@@ -134,6 +134,16 @@ async def test_a_recording_without_speech_gives_no_turn(autojump_clock, realtime
 
 
 @pytest.mark.parametrize("realtime", [True, False])
+async def test_a_wait_that_the_recordings_level_does_not_show_is_not_told(autojump_clock, realtime):
+    noise = tone(2.0, level_db=-50)  # No voice to the ear, but within 35 dB of the voice.
+    report = await talk(agent(), recording(tone(1.0), noise), realtime=realtime)
+    assert (report.latency.endpoint_wait, report.latency.total) == (None, None)
+    assert report.latency.first_token == pytest.approx(0.2, abs=0.005)
+    told = report.as_json()["turns"][0]["latency"]
+    assert (told["endpoint_wait"], told["total"]) == (None, None)
+
+
+@pytest.mark.parametrize("realtime", [True, False])
 async def test_what_is_too_short_or_has_no_words_does_not_hold_the_recording_up(autojump_clock, realtime):
     recorded = recording(silence(0.2), tone(0.1), silence(1), tone(1.0), silence(1), tone(1.0))
     report = await talk(agent(recognizer=ScriptedRecognizer(script=["", "hello there"])), recorded, realtime=realtime)
@@ -229,7 +239,7 @@ def test_what_was_not_played_when_it_was_cleared_was_not_heard():
 
 
 def test_what_leads_the_first_sound_within_a_frame_is_waited_for():
-    client = Client()
+    client = Client(now=0.5)
     listener = client.listener()
     listener.take(UserSpeechStopped(utterance=1, speech_s=0.5))
     listener.take(TranscriptReceived(utterance=1, text="hello", final=True))
