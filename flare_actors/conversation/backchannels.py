@@ -42,8 +42,10 @@ _BACKCHANNELS: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
     ),
     # Clancy, Thompson, Suzuki and Tao, "The conversational use of reactive tokens in English, Japanese, and Mandarin" (Journal
     # of Pragmatics 26, 1996).
-    "ja": _phrases("はい, うん, うんうん, ええ, へえ, ふん, そう, そうですね, そうですか, なるほど, ほんと"),
-    "zh": _phrases("嗯, 嗯嗯, 对, 對, 是, 是的, 好, 好的, 哦, 喔, 啊"),
+    "ja": _phrases(
+        "はい, うん, うーん, ええ, ああ, あー, へえ, へー, ふん, ふーん, そう, そうですね, そうですか, なるほど, ほんと"
+    ),
+    "zh": _phrases("嗯, 对, 對, 是, 是的, 好, 好的, 哦, 喔, 啊"),
     # Of these no counts were at hand: what asks a speaker to go on, by our own choice (a continuer, as in Schegloff, "Discourse
     # as an interactional achievement", 1982).
     "de": _phrases("ja, jaja, genau, ach so, achso, stimmt, richtig, klar, verstehe, gut, alles klar"),
@@ -54,6 +56,11 @@ _BACKCHANNELS: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
     ),
 }
 _LONGEST: Final = 3
+_UNSPACED: Final[Mapping[str, tuple[str, ...]]] = {
+    each: tuple(sorted((word for (word,) in _BACKCHANNELS[each]), reverse=True)) for each in ("ja", "zh")
+}
+"""Where nothing is written between words several of them, and one said again and again, look like one. Longer ones stand before
+what they begin with."""
 
 
 def read_words(text: str, locale: str) -> Said:
@@ -70,9 +77,20 @@ def read_words(text: str, locale: str) -> Said:
     at = 0
     while at < len(words):
         length = next((n for n in range(_LONGEST, 0, -1) if tuple(words[at : at + n]) in known), 0)
-        if length:
+        if length or _is_made_of(words[at], _UNSPACED.get(spoken, ())):
             said = Said.BACKCHANNEL
         elif words[at] not in FILLERS.get(spoken, frozenset()):
             return Said.WORDS
         at += length or 1
     return said
+
+
+def _is_made_of(word: str, parts: tuple[str, ...]) -> bool:
+    """Is it one of them after the other, and nothing else?"""
+    at = 0
+    while at < len(word):
+        part = next((each for each in parts if word.startswith(each, at)), None)
+        if part is None:
+            return False
+        at += len(part)
+    return True

@@ -60,8 +60,11 @@ is none."""
 _NO_WORDS: Final = "..."
 """The user's turn in a request that is none of the user's: most models' templates want one at the end."""
 
-_WORD: Final = re.compile(r"\S+\s*")
-_LETTERS: Final = re.compile(r"[^\W_]+", re.UNICODE)
+_UNSPACED: Final = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+"""Kana and Chinese characters: nothing is written between their words, so each counts as one."""
+_WORD: Final = re.compile(rf"(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)\s*")
+_LETTERS: Final = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_CHARACTER: Final = re.compile(rf"[{_UNSPACED}]")
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -321,7 +324,7 @@ def is_echo(transcript: str, spoken: str) -> bool:
     together. Words that are scattered over a long answer ("what is the ...") are anybody's, and so the user's.
     """
     heard = _words(transcript)
-    if len(heard) < _ECHO_WORDS:
+    if _length(heard) < _ECHO_WORDS:
         return False
     enough = _ECHO_SHARE * len(heard)
     own = _words(spoken)
@@ -340,7 +343,7 @@ def may_be_echo(partial: str, spoken: str) -> bool:
     Of fewer words than an echo is told by, each must stand next to the other in the agent's words.
     """
     heard = _words(partial)
-    if len(heard) >= _ECHO_WORDS:
+    if _length(heard) >= _ECHO_WORDS:
         return is_echo(partial, spoken)
     own, count = _words(spoken), len(heard)
     return any(own[start : start + count] == heard for start in range(len(own) - count + 1))
@@ -348,6 +351,11 @@ def may_be_echo(partial: str, spoken: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return [word.casefold() for word in _LETTERS.findall(text)]
+
+
+def _length(words: Sequence[str]) -> float:
+    """How many words they are. Where nothing is written between words each character is one here, and about half a real one."""
+    return sum(0.5 if _CHARACTER.match(word) else 1.0 for word in words)
 
 
 def _in_order(heard: Sequence[str], own: Sequence[str]) -> int:

@@ -34,6 +34,7 @@ __all__ = [
     "give_way",
     "goes_by_length",
     "may_take_floor",
+    "nods",
     "only_listens",
     "resume_if_unopposed",
     "weigh",
@@ -78,7 +79,8 @@ def contest(d: BareDraft) -> None:
 def resume_if_unopposed(d: BareDraft) -> None:
     """After each step: whatever happened, a silent turn needs a user who speaks, or words of the user's that are due."""
     turn = d.c.turn
-    if turn is not None and turn.paused_at is not None and d.c.floor is Floor.SILENT and not d.c.awaited:
+    opposed = d.c.floor is Floor.SPEAKING or not all(awaited.nod for awaited in d.c.awaited)
+    if turn is not None and turn.paused_at is not None and not opposed:
         _resume(d, turn, turn.paused_at)
 
 
@@ -126,7 +128,9 @@ def weigh(d: Draft, text: str) -> None:
     if said is Said.NOTHING:
         return
     guarded = d.c.overheard and d.c.settings.barge_in.guards
-    if only_listens(d, text, overheard=d.c.overheard) or (guarded and may_be_echo(text, turn.text)):
+    # What is not heard yet has no echo: there it can only be that of the turn before.
+    own = turn.text if d.c.state in PLAYING else d.c.last_spoken
+    if only_listens(d, text, overheard=d.c.overheard) or (guarded and may_be_echo(text, own)):
         d.set(worded=True)
     else:
         give_way(d)
@@ -135,6 +139,12 @@ def weigh(d: Draft, text: str) -> None:
 def only_listens(d: BareDraft, text: str, *, overheard: bool) -> bool:
     """Is that what a listener says to who speaks? Where the agent is not heard, "yes" is an answer."""
     return overheard and d.c.state in PLAYING and read_words(text, d.c.settings.locale) is not Said.WORDS
+
+
+def nods(d: BareDraft) -> bool:
+    """Do the words so far of who speaks over the agent ask it to go on? Of an "um" that is not known, nor of no words."""
+    said = read_words(d.c.partial, d.c.settings.locale)
+    return said is Said.BACKCHANNEL and only_listens(d, d.c.partial, overheard=d.c.overheard)
 
 
 def decide(d: Draft) -> None:

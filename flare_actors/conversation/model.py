@@ -182,8 +182,8 @@ class Turn:
     """When that report came."""
     paced_s: float = 0.0
     """By the pacing clock, all audio up to here has been played; 0 while some is still to be played."""
-    tokens: tuple[int, int] | None = None
-    """Read and written by the model, where nobody has been told of them yet: it is generated ahead."""
+    tokens: tuple[tuple[int, int], ...] = ()
+    """Read and written by the model, in each request of which nobody was told when it came: it was generated ahead."""
     limited: bool = False
     """The model had more to say than it may."""
     llm_failed: bool = False
@@ -249,8 +249,12 @@ class AwaitedTranscript:
     endpoint: float
     overheard: bool
     """It began while the agent was heard, so it may be the agent's echo."""
-    answer: bool = True
+    answer: bool
     """Its words are to be answered; False: not before a commit."""
+    committed: bool
+    """Push-to-talk: the user has said that this is all of it, so nobody has waited for a silence."""
+    nod: bool
+    """By the words so far it is a listener's "mhm": nothing stands still until it is understood for good."""
 
 
 @attrs.frozen(kw_only=True, slots=False)

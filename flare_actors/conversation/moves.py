@@ -75,7 +75,8 @@ class Draft(BareDraft):
         if self.c.state is not State.LISTENING or not self.c.attached or self.c.awaited or self.c.committing:
             return
         speaking = self.c.floor is Floor.SPEAKING
-        if self.c.answer_due and not (speaking and self.c.confirmed):
+        # Of who has spoken since the agent was heard, and could not interrupt it, nobody has told for how long.
+        if self.c.answer_due and not (speaking and (self.c.confirmed or self.c.overheard)):
             self.reply(TurnKind.RESPONSE)
         elif speaking:
             pass

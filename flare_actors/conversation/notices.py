@@ -215,7 +215,8 @@ class InputCleared:
 class TurnMetrics:
     """The latency waterfall of one turn, in seconds; None where a stage did not take part.
 
-    Sent when the first audio leaves. The shares add up to ``total_s``: end of speech to first audio.
+    Sent when the first audio leaves. The shares add up to ``total_s``: end of speech to first audio. Push-to-talk counts from
+    the commit, and waits for no silence.
     """
 
     turn: int

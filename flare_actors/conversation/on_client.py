@@ -139,7 +139,7 @@ def on_nothing_committed(d: Draft, _: NothingCommitted) -> None:
 def _commit_what_was_said(d: Draft) -> None:
     """Of push-to-talk: there is no utterance to end, so the commit is of the ones before."""
     if d.c.awaited:
-        d.set(awaited=tuple(evolve(each, answer=True) for each in d.c.awaited))
+        d.set(awaited=tuple(evolve(each, answer=True, committed=True, endpoint=d.at) for each in d.c.awaited))
     elif d.c.unanswered:
         d.owe(Marks(asked=d.at))
     else:

@@ -23,6 +23,7 @@ from flare_actors.conversation.interruption import (
     give_way,
     goes_by_length,
     may_take_floor,
+    nods,
     only_listens,
     weigh,
 )
@@ -127,7 +128,7 @@ def on_speech_paused(d: Draft, e: SpeechPaused) -> None:
 
 def _consider(d: Draft) -> None:
     """The user pauses: how long is waited, and is the answer begun meanwhile? Not while the user visibly hesitates."""
-    hesitates = judge(d) is Ending.HESITATING
+    hesitates = judge(d, nods=nods(d)) is Ending.HESITATING
     if not (hesitates and d.c.settings.endpointing is Endpointing.ADAPTIVE):
         speculate(d)
 
@@ -155,20 +156,27 @@ def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
         d.drop()
         return
     d.tell(UserSpeechStopped(utterance=e.utterance, speech_s=e.speech_s))
-    committed, manual = d.c.committing, d.c.settings.turn_detection is TurnDetection.MANUAL
-    d.set(committing=False, confirmed=d.c.confirmed or (committed and manual))
+    manual = d.c.settings.turn_detection is TurnDetection.MANUAL
+    committed = d.c.committing and manual
+    d.set(committing=False, confirmed=d.c.confirmed or committed)
     d.wait(commit=None)
-    _end_utterance(d, speech_ended=e.at - e.silence_s, lost=e.too_short or not e.taken, answer=committed or not manual)
+    _end_utterance(
+        d,
+        speech_ended=e.at - e.silence_s,
+        lost=e.too_short or not e.taken,
+        answer=committed or not manual,
+        committed=committed,
+    )
 
 
 def give_up_on_utterance(d: Draft) -> None:
     """The ear has told of no end for far too long, as when audio stops coming while the user speaks: it ends here."""
     d.emit(CommitUtterance())
     d.tell(UserSpeechStopped(utterance=d.c.utterance, speech_s=0.0))
-    _end_utterance(d, speech_ended=d.at, lost=False)
+    _end_utterance(d, speech_ended=d.at, lost=False, answer=True, committed=False)
 
 
-def _end_utterance(d: Draft, *, speech_ended: float, lost: bool, answer: bool = True) -> None:
+def _end_utterance(d: Draft, *, speech_ended: float, lost: bool, answer: bool, committed: bool) -> None:
     d.set(floor=Floor.SILENT)
     d.wait(utterance=None)
     if lost or d.c.unheard or not _is_awaited(d):
@@ -180,6 +188,8 @@ def _end_utterance(d: Draft, *, speech_ended: float, lost: bool, answer: bool = 
         endpoint=d.at,
         overheard=d.c.overheard,
         answer=answer,
+        committed=committed,
+        nod=nods(d) and not committed,
     )
     d.set(awaited=(*d.c.awaited, awaited)[-_MAX_AWAITED:])
     if d.c.deadlines.transcript is None:
@@ -277,8 +287,11 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
         _heard_nothing(d, e.utterance)
         return
     d.tell(TranscriptReceived(utterance=e.utterance, text=text, final=True))
-    marks = Marks(speech_ended=awaited.speech_ended, endpoint=awaited.endpoint, asked=e.at)
-    if d.c.turn is not None and only_listens(d, text, overheard=awaited.overheard):
+    # How long the button is held is the user's own time.
+    spoken_until = None if awaited.committed else awaited.speech_ended
+    marks = Marks(speech_ended=spoken_until, endpoint=awaited.endpoint, asked=e.at)
+    listens = not awaited.committed and only_listens(d, text, overheard=awaited.overheard)
+    if d.c.turn is not None and listens:
         d.record_user(text, utterance_id(e.utterance))
         d.set(prompts=0, turn=evolve(d.c.turn, nodded=marks if awaited.answer else d.c.turn.nodded))
         return

@@ -139,7 +139,7 @@ def on_usage_reported(d: Draft, e: UsageReported) -> None:
     if turn is None:
         return
     if is_held(d, e.turn):
-        progress(d, evolve(turn, tokens=(e.input_tokens, e.output_tokens)))
+        progress(d, evolve(turn, tokens=(*turn.tokens, (e.input_tokens, e.output_tokens))))
         return
     d.tell(TurnUsage(turn=e.turn, input_tokens=e.input_tokens, output_tokens=e.output_tokens))
 
@@ -240,6 +240,9 @@ def give_up_on_turn(d: Draft) -> None:
     """The reply itself is stuck (its own timeouts did not work): cancel it, tell the client, listen."""
     turn = d.c.turn
     if turn is None:
+        return
+    if turn.paused_at is not None:
+        d.wait(generation=turn.generation_due(d.at, d.c.settings.timeouts))  # It stands still, and nobody is late.
         return
     stage: Stage = "llm" if d.c.state is State.PROCESSING_SPEECH else "tts"
     if d.count_failure(stage, critical=False):

@@ -128,8 +128,8 @@ def release(d: Draft) -> bool:
         released=d.c.released + 1,
     )
     d.tell(TurnStarted(turn=number, kind=TurnKind.RESPONSE, output=turn.output))
-    if turn.tokens is not None:
-        d.tell(TurnUsage(turn=number, input_tokens=turn.tokens[0], output_tokens=turn.tokens[1]))
+    for read, written in turn.tokens:
+        d.tell(TurnUsage(turn=number, input_tokens=read, output_tokens=written))
     d.go(State.PROCESSING_SPEECH)
     if turn.phrases:
         d.go(State.PREPARING_RESPONSE)

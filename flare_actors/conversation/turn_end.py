@@ -226,14 +226,18 @@ def wait_s(settings: Settings, ending: Ending, own_s: float = 0.0) -> float:
 # --- In the core ----------------------------------------------------------------------------------------------------------
 
 
-def judge(d: BareDraft) -> Ending:
+def judge(d: BareDraft, *, nods: bool) -> Ending:
     """How long the ear is to wait in the present pause, by what is known now; told only when it changes.
 
     The wait is settled once nothing more will become known of the pause; until then the ear takes its time.
+
+    Args:
+        d: the step in the making.
+        nods: what was said so far is a listener's "mhm", which is whole as it is.
     """
     c = d.c
     settings = c.settings
-    ending = hinted(read_ending(c.partial, settings.locale), c.turn_end)
+    ending = hinted(Ending.FINISHED if nods else read_ending(c.partial, settings.locale), c.turn_end)
     if settings.endpointing is Endpointing.ADAPTIVE:
         text_known = bool(c.partial) or settings.stt_mode is SttMode.BATCH or c.unheard
         wait = SetEndpoint(

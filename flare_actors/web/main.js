@@ -422,10 +422,7 @@ class App {
         conversation.ended(message.turn, message.reason, message.heard, { stopped: this.stopped });
         break;
       case "turn_metrics":
-        this.waterfall.add(message, {
-          kind: conversation.kind(message.turn),
-          committed: this.facts.turn_detection === "manual",
-        });
+        this.waterfall.add(message, { kind: conversation.kind(message.turn) });
         break;
       case "session_updated":
         this.facts = { ...this.facts, ...message };

@@ -38,16 +38,14 @@ export class Waterfall {
    * @param {object} metrics a `turn_metrics` message
    * @param {object} [turn]
    * @param {string} [turn.kind] from `turn_started`
-   * @param {boolean} [turn.committed] the user has said when the utterance ended: what came before that is no wait
    */
-  add(metrics, { kind = "response", committed = false } = {}) {
-    const spoken = typeof metrics.endpoint_wait_s === "number"; // else nobody's speech was waited for
-    const held = committed && spoken ? metrics.endpoint_wait_s : 0;
+  add(metrics, { kind = "response" } = {}) {
+    const spoken = typeof metrics.stt_s === "number"; // else it answers nobody's speech
     const stages = STAGES.map(([field, key, label]) => ({ key, label, seconds: metrics[field] })).filter(
-      ({ key, seconds }) => typeof seconds === "number" && !(committed && key === "wait"),
+      ({ seconds }) => typeof seconds === "number",
     );
     const shares = stages.reduce((sum, { seconds }) => sum + seconds, 0);
-    const total = typeof metrics.total_s === "number" ? metrics.total_s - held : shares;
+    const total = typeof metrics.total_s === "number" ? metrics.total_s : shares;
     if (!(total > 0)) return;
     const bars = [];
     const bar = ({ key, seconds }, from) => {

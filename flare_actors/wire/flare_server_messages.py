@@ -193,12 +193,14 @@ class TurnMetrics:
     """The latency of an answer, stage by stage, in seconds; null where a stage took no part."""
 
     turn: Turn
-    endpoint_wait_s: Annotated[float, Doc("silence waited for until the user counted as finished")] | None = None
+    endpoint_wait_s: (
+        Annotated[float, Doc("silence waited for until the user counted as finished; null in push-to-talk, too")] | None
+    ) = None
     stt_s: Annotated[float, Doc("then, until the final transcript")] | None = None
     first_token_s: Annotated[float, Doc("then, until the model's first token")] | None = None
     first_phrase_s: Annotated[float, Doc("then, until the first speakable phrase")] | None = None
     first_audio_s: Annotated[float, Doc("then, until its first audio left")] | None = None
-    total_s: Annotated[float, Doc("end of speech to first audio")] | None = None
+    total_s: Annotated[float, Doc("end of speech, or its `commit` in push-to-talk, to first audio")] | None = None
     ahead_s: Annotated[float, Doc("the answer was begun so long before the endpoint; null: not before it")] | None = (
         None
     )

@@ -17,6 +17,7 @@ from flare_actors.conversation.history import (
     build_messages,
     heard_text,
     is_echo,
+    may_be_echo,
     remember,
 )
 
@@ -55,6 +56,20 @@ def test_heard_text_is_whole_words_from_the_start(phrases: tuple[SpokenPhrase, .
     rest = written(phrases)[len(heard) :]
     assert written(phrases).startswith(heard)
     assert rest == "" or heard == "" or rest[0].isspace()
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "heard"),
+    [
+        ("今天天气很好。 ", 0.64, "今天天气"),
+        ("今天天气很好。 ", 0.99, "今天天气很好"),
+        ("東京 and そして京都", 0.7, "東京 and そ"),
+        ("東京 XX そして", 0.5, "東京"),
+        ("안녕하세요 여러분", 0.7, "안녕하세요"),
+    ],
+)
+def test_where_nothing_stands_between_words_each_character_counts(text: str, share: float, heard: str) -> None:
+    assert heard_text((SpokenPhrase(text=text, start_s=0.0, end_s=1.0),), share) == heard
 
 
 @given(measured(), SECONDS, SECONDS)
@@ -218,6 +233,32 @@ def test_a_piece_of_the_agents_words_is_echo(heard: str) -> None:
 )
 def test_words_that_are_no_piece_of_the_agents_are_the_users(heard: str) -> None:
     assert not is_echo(heard, ANSWER)
+
+
+CHINESE = "您好。博物馆在九点开门。周日十一点。您想要红茶还是咖啡。"
+
+
+@pytest.mark.parametrize(
+    ("heard", "echo"),
+    [
+        ("博物馆在九点开门", True),
+        ("物馆在九点", False),  # About two words and a half.
+        ("物馆在九点开", True),
+        ("要红茶", False),
+        ("红茶还是咖啡是咖啡红", False),
+        ("is 红茶还", False),
+        ("is 红茶还是", True),
+    ],
+)
+def test_two_characters_count_as_a_word_where_nothing_stands_between_words(heard: str, echo: bool) -> None:
+    assert is_echo(heard, CHINESE) is echo
+
+
+@pytest.mark.parametrize(
+    ("partial", "may"), [("红茶", True), ("茶红", False), ("博物馆在九点", True), ("不要红茶", False)]
+)
+def test_few_characters_may_be_echo_where_the_agent_said_them_side_by_side(partial: str, may: bool) -> None:
+    assert may_be_echo(partial, CHINESE) is may
 
 
 def test_common_words_scattered_over_a_long_answer_are_no_echo() -> None:

@@ -64,10 +64,15 @@ def test_of_an_answer_begun_ahead_it_is_told_when_the_answer_is_wanted() -> None
     core.happens(
         ev.SpeechPaused(utterance=1),
         ev.TranscriptUpdated(utterance=1, text="tea"),
+        # The model was asked twice: it has looked something up in between.
         ev.UsageReported(turn=1, input_tokens=5, output_tokens=2),
+        ev.UsageReported(turn=1, input_tokens=9, output_tokens=4),
     )
     assert not told(core, TurnUsage)
     core.pauses()
     core.is_understood("tea")
     assert told(core, TurnStarted)
-    assert told(core, TurnUsage) == [TurnUsage(turn=1, input_tokens=5, output_tokens=2)]
+    assert told(core, TurnUsage) == [
+        TurnUsage(turn=1, input_tokens=5, output_tokens=2),
+        TurnUsage(turn=1, input_tokens=9, output_tokens=4),
+    ]

@@ -9,7 +9,7 @@ from flare_actors.conversation import Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import FlushPlayback
 from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnMetrics
-from flare_actors.conversation.states import Output, Wait
+from flare_actors.conversation.states import Output, TurnDetection, Wait
 
 S = State
 
@@ -357,6 +357,38 @@ def test_audio_whose_phrase_is_told_later_is_playing_all_the_same() -> None:
     core.says("hello")
     core.happens(ev.AudioStarted(turn=1))
     assert core.states[-3:] == [S.PROCESSING_SPEECH, S.PREPARING_RESPONSE, S.PLAYING_RESPONSE]
+
+
+@pytest.mark.parametrize("ended_before", [False, True], ids=["by the commit", "by its length, before the commit"])
+def test_how_long_a_button_is_held_is_nobodys_latency(ended_before: bool) -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts()
+    core.speaks()
+    stopped = ev.SpeechStopped(utterance=1, speech_s=1.0, silence_s=8.0)
+    if ended_before:
+        core.happens(stopped)
+        core.passes(5.0)
+        core.happens(ev.CommitRequested(), ev.NothingCommitted())
+    else:
+        core.passes(8.0)
+        core.happens(ev.CommitRequested(), stopped)
+    core.is_understood("what time is it")
+    core.writes("It is late. ")
+    core.happens(ev.AudioStarted(turn=1))
+    (metrics,) = core.told(TurnMetrics)
+    assert metrics.endpoint_wait_s is None
+    assert metrics.stt_s == pytest.approx(0.1)
+    assert metrics.total_s == pytest.approx(0.3)
+
+
+def test_where_silence_ends_an_utterance_the_silence_before_a_commit_is_waiting() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.CommitRequested(), ev.SpeechStopped(utterance=1, speech_s=1.0, silence_s=0.2))
+    core.is_understood("what time is it")
+    core.writes("It is late. ")
+    core.happens(ev.AudioStarted(turn=1))
+    (metrics,) = core.told(TurnMetrics)
+    assert metrics.endpoint_wait_s == pytest.approx(0.2)
 
 
 def test_each_turns_latency_is_told_with_its_first_audio() -> None:

@@ -20,6 +20,7 @@ from flare_actors.conversation.notices import (
     StateChanged,
     TranscriptReceived,
     TurnEnded,
+    TurnMetrics,
     TurnStarted,
     UserSpeechStarted,
     UserSpeechStopped,
@@ -436,6 +437,8 @@ def test_an_utterance_of_which_the_end_is_never_told_ends_by_itself() -> None:
     assert core.c.floor is Floor.SILENT
     core.is_understood("what time is it")
     assert core.state is S.PROCESSING_SPEECH
+    core.is_answering("It is late. ")
+    assert core.told(TurnMetrics)[0].endpoint_wait_s == 0.0, "nobody knows since when the user was silent"
 
 
 def test_speech_from_an_ear_that_was_closed_is_not_heard() -> None:

@@ -9,7 +9,7 @@ from flare_actors import journal
 from flare_actors.conversation import BargeIn, Output, State, Timeouts
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.backchannels import Said, read_words
-from flare_actors.conversation.commands import CancelReply, FlushPlayback, PausePlayback, ResumePlayback
+from flare_actors.conversation.commands import CancelReply, FlushPlayback, PausePlayback, ResumePlayback, SetEndpoint
 from flare_actors.conversation.history import may_be_echo
 from flare_actors.conversation.notices import (
     PlaybackCleared,
@@ -18,7 +18,7 @@ from flare_actors.conversation.notices import (
     TranscriptReceived,
     TurnEnded,
 )
-from flare_actors.conversation.states import Wait
+from flare_actors.conversation.states import TurnDetection, Wait
 
 S = State
 
@@ -187,6 +187,69 @@ def test_who_only_says_mhm_does_not_interrupt_however_long_it_takes(text: str) -
     assert core.told(TranscriptReceived)[-1].final
 
 
+def hears_so_far(core: Core, text: str, *, complete: bool = True) -> None:
+    """The user has said something over the agent, falls silent, and it is not understood for good yet."""
+    number = core.speaks(confirmed=False)
+    core.happens(ev.SpeechPaused(utterance=number))
+    core.happens(ev.TranscriptUpdated(utterance=number, text=text, complete=complete))
+    core.pauses()
+
+
+def test_after_mhm_the_agent_goes_on_at_the_endpoint_and_does_not_wait_until_it_is_understood_for_good() -> None:
+    core = answering()
+    hears_so_far(core, "Mhm")
+    assert core.did(SetEndpoint)[-1].silence_s == core.c.settings.endpoint_min_s, "nothing more is to come"
+    assert not is_silent(core)
+    core.is_understood("Mhm.")
+    assert core.state is S.PLAYING_RESPONSE
+    assert core.told(PlaybackResumed) == [PlaybackResumed(turn=1)]
+    assert core.told(TranscriptReceived)[-1].final
+
+
+def test_a_yes_that_turns_out_to_be_more_interrupts_though_the_agent_has_gone_on() -> None:
+    core = answering()
+    hears_so_far(core, "yes")
+    core.is_understood("Yes, but wait.")
+    core.stopped_at(1, 1.0)
+    assert core.requests[-1][-1] == "user: Yes, but wait."
+
+
+@pytest.mark.parametrize(("text", "complete"), [("um", True), ("", True), ("yes", False)])
+def test_what_may_become_a_word_is_waited_for_in_silence(text: str, complete: bool) -> None:
+    core = answering()
+    hears_so_far(core, text, complete=complete)
+    assert is_silent(core)
+
+
+def test_an_mhm_does_not_make_the_agent_go_on_over_what_was_said_before_it() -> None:
+    core = answering()
+    core.speaks(confirmed=False)
+    core.pauses()
+    hears_so_far(core, "yes")
+    assert is_silent(core)
+    core.is_understood("stop", utterance=2)
+    assert core.state is S.LISTENING
+
+
+def test_mhm_to_nobody_ends_like_any_other_word() -> None:
+    core = Core().starts(partials=True)
+    hears_so_far(core, "Mhm")
+    assert core.did(SetEndpoint)[-1].silence_s == core.c.settings.endpoint_s
+
+
+def test_who_holds_a_button_to_say_yes_does_not_only_listen() -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts(partials=True)
+    core.happens(ev.TextReceived(text="what time is it"))
+    core.is_answering("It is late. ", "Very late indeed. ")
+    number = core.speaks(confirmed=False)
+    core.happens(ev.TranscriptUpdated(utterance=number, text="yes"), ev.CommitRequested())
+    core.pauses()
+    assert is_silent(core)
+    core.is_understood("yes")
+    core.stopped_at(1, 1.0)
+    assert core.requests[-1] == ["user: what time is it", "assistant: It is late.", "user: yes"]
+
+
 def test_mhm_is_remembered_and_not_answered() -> None:
     core = answering()
     core.says("mhm", confirmed=False)
@@ -250,6 +313,17 @@ def test_the_agents_own_words_do_not_interrupt_it(text: str) -> None:
     core.happens(ev.TranscriptUpdated(utterance=number, text=text))
     core.happens(ev.SpeechConfirmed(utterance=number, overdue=True))
     assert core.state is S.PLAYING_RESPONSE
+
+
+@pytest.mark.parametrize(("text", "state"), [("good", S.LISTENING), ("it is late", S.PREPARING_RESPONSE)])
+def test_what_was_not_heard_yet_has_no_echo_and_what_was_heard_before_it_has(text: str, state: State) -> None:
+    core = answering()
+    core.happens(ev.TextReceived(text="go on"))
+    core.stopped_at(1, 0.9)
+    core.writes("Very good. ")
+    number = core.speaks(confirmed=False)
+    core.happens(ev.TranscriptUpdated(utterance=number, text=text))
+    assert core.state is state
 
 
 def test_without_the_guard_they_do() -> None:
@@ -334,6 +408,17 @@ def test_heard_is_what_was_played_up_to_the_pause() -> None:
     assert core.told(TurnEnded)[-1].turn == 1
 
 
+def test_who_claims_to_have_played_on_while_it_stood_still_is_not_believed() -> None:
+    core = answering()
+    core.speaks(confirmed=False)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=1.9))
+    core.happens(ev.TranscriptUpdated(utterance=2, text="stop"))
+    core.stopped_at(1, 1.1)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=1.9))
+    assert core.heard(1) == "It is late."
+    assert core.history[-1] == "agent: It is late."
+
+
 def test_the_time_that_a_turn_stands_still_is_not_held_against_it() -> None:
     core = answering(timeouts=Timeouts(playback_report_s=0.5))
     core.is_generated(2.0)
@@ -352,6 +437,18 @@ def test_a_turn_that_stands_still_is_not_given_up() -> None:
     core.passes(21.0)
     core.is_played()
     assert core.heard(1) == "It is late. Very late indeed."
+
+
+def test_a_turn_that_is_being_written_is_not_given_up_while_it_stands_still() -> None:
+    core = answering(false_interruption_s=100.0)
+    core.speaks(confirmed=False)
+    core.passes(Timeouts().generation_s + 1)
+    assert is_silent(core)
+    core.pauses(too_short=True)
+    assert core.state is S.PLAYING_RESPONSE
+    assert core.errors == []
+    core.passes(2 * Timeouts().generation_s + 1)
+    assert core.errors == ["tts_failed"], "then it is"
 
 
 @pytest.mark.parametrize(
@@ -417,6 +514,14 @@ def test_a_conversation_that_stands_still_survives_a_journey_through_json() -> N
         ("はい。", "ja-JP", Said.BACKCHANNEL),
         ("いいえ", "ja", Said.WORDS),
         ("嗯", "zh-CN", Said.BACKCHANNEL),
+        ("对对对", "zh-CN", Said.BACKCHANNEL),
+        ("嗯嗯 好的。", "zh", Said.BACKCHANNEL),
+        ("是的好", "zh", Said.BACKCHANNEL),
+        ("对不起", "zh", Said.WORDS),
+        ("はいはいそうですね。", "ja", Said.BACKCHANNEL),
+        ("うんうんうん", "ja", Said.BACKCHANNEL),
+        ("うん、でも", "ja", Said.WORDS),
+        ("jajajaja", "de", Said.WORDS),
         ("mhm ok", "nl", Said.BACKCHANNEL),
         ("ja", "nl", Said.WORDS),
     ],

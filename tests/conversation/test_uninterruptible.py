@@ -38,6 +38,20 @@ def test_words_do_not_stop_it_and_are_answered_after_it(partials: bool) -> None:
     assert core.heard(1) == NOTICE
 
 
+def test_who_still_speaks_when_it_is_over_is_not_talked_over() -> None:
+    core = telling(partials=False)
+    core.says("what time is it")
+    number = core.speaks()
+    core.happens(ev.SpeechConfirmed(utterance=number, overdue=True))
+    core.is_generated(1.0)
+    core.is_played()
+    core.passes(2.0)
+    assert core.state is S.LISTENING
+    core.pauses()
+    core.is_understood("in Ankara")
+    assert core.requests == [[f"assistant: {NOTICE}", "user: what time is it in Ankara"]]
+
+
 def test_typed_words_do_not_either() -> None:
     core = telling()
     core.happens(ev.TextReceived(text="what time is it"))

@@ -68,8 +68,8 @@ def _check_turn(c: Conversation) -> None:
         return
     assert c.attached, "nobody is there to hear a turn"
     if turn.paused_at is not None:
-        assert c.floor is Floor.SPEAKING or c.awaited, (
-            "a turn stands still for a user who speaks, or who is not understood yet"
+        assert c.floor is Floor.SPEAKING or not all(awaited.nod for awaited in c.awaited), (
+            "a turn stands still for a user who speaks, or who may have said more than mhm and is not understood yet"
         )
         assert c.deadlines.interruption is not None, "a turn that stands still has a deadline"
     welcome = c.state in {State.PREPARING_WELCOME, State.PLAYING_WELCOME}
