@@ -1,8 +1,8 @@
-"""The timelines of docs/turn-taking.md are what the sessions of today do."""
+"""The timelines of the docs are what the sessions of today do."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import itertools
 import re
 import sys
@@ -16,42 +16,55 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def timelines() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("timelines", ROOT / ".ci" / "timelines.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / ".ci"))
+    try:
+        return importlib.import_module("timelines")
+    finally:
+        sys.path.remove(str(ROOT / ".ci"))
 
 
-def test_the_pictures_are_current(timelines: ModuleType) -> None:
-    for name in timelines.SCENES:
+@pytest.fixture(scope="module")
+def drawn(timelines: ModuleType) -> dict[str, str]:
+    return {name: draw() for name, draw in timelines.PICTURES.items()}
+
+
+def test_the_pictures_are_current(drawn: dict[str, str]) -> None:
+    for name, picture in drawn.items():
         shown = (ROOT / "docs" / "images" / "turn-taking" / f"{name}.svg").read_text(encoding="utf-8")
-        assert shown == timelines.draw(name), "run: python .ci/update_docs.py"
+        assert shown == picture, "run: python .ci/update_docs.py"
 
 
-def test_the_page_shows_every_picture(timelines: ModuleType) -> None:
-    page = (ROOT / "docs" / "turn-taking.md").read_text(encoding="utf-8")
-    assert all(f"(images/turn-taking/{name}.svg)" in page for name in timelines.SCENES)
+def test_the_pages_show_every_picture_and_no_other(drawn: dict[str, str]) -> None:
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("turn-taking.md", "latency.md")]
+    assert sorted(re.findall(r"\(images/turn-taking/([^)]+)\.svg\)", "".join(pages))) == sorted(drawn)
+    assert sorted(path.stem for path in (ROOT / "docs" / "images" / "turn-taking").iterdir()) == sorted(drawn)
 
 
-def test_every_mark_has_its_words_and_no_words_stand_on_others(timelines: ModuleType) -> None:
-    picture = timelines.draw("barge-in")
-    marks = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*stroke-dasharray', picture)]
-    labels = [
-        (float(x), float(y), words)
-        for x, y, words in re.findall(
-            r'<text x="([\d.]+)" y="([\d.]+)" font-size="11" text-anchor="start" [^>]*>([^<]+)<', picture
-        )
-        if "on (" not in words and words not in {"stands still", "goes on"}
-    ]
-    assert [x for x, _, _ in labels] == [mark + 3 for mark in marks]
-    assert [words for _, _, words in labels] == [
+def labels_of(picture: str) -> list[tuple[float, float, str]]:
+    """Where the words of marks stand, and what they are."""
+    pattern = r'<text x="([\d.]+)" y="([\d.]+)" font-size="11" text-anchor="start" [^>]*>([^<]+)<'
+    return [(float(x), float(y), words) for x, y, words in re.findall(pattern, picture)]
+
+
+def test_every_mark_has_its_words_and_no_words_stand_on_others(drawn: dict[str, str]) -> None:
+    for picture in drawn.values():
+        marks = [float(x) for x in re.findall(r'<line x1="([\d.]+)"[^>]*stroke-dasharray', picture)]
+        assert [x for x, _, _ in labels_of(picture)] == [mark + 3 for mark in marks]
+        for (x, y, words), (following, other, _) in itertools.combinations(labels_of(picture), 2):
+            assert y != other or x + 6 * len(words) < following or following < x
+
+
+def test_the_pictures_show_what_their_titles_say(drawn: dict[str, str]) -> None:
+    assert [words for _, _, words in labels_of(drawn["barge-in"])] == [
         "understood: mhm",
         "understood: stop that",
         "stop that is",
         "stop that is enough",
         "understood: stop",
     ]
-    for (x, y, words), (following, other, _) in itertools.combinations(labels, 2):
-        assert y != other or x + 6 * len(words) < following or following < x
+    fixed, finished, cut, _, hesitating, _ = re.findall(r">(\d\.\d\d) s<", drawn["endpointing"])
+    assert float(finished) < float(fixed) == float(cut) < float(hesitating)
+    assert drawn["endpointing"].count("interrupted; heard") == 1, "the one that is cut"
+    assert drawn["speculation"].count("thrown away, unheard") == 1
+    assert drawn["speculation"].count(">held<") == 2
+    assert drawn["push-to-talk"].count("interrupted; heard") == 1
