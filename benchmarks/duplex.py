@@ -1,30 +1,34 @@
 """How many live sessions does one core carry: 50 frames a second in, speech without a pause out?
 
-In the same process, and through a real WebSocket (trio-websocket, the native protocol; the server in a process of its own).
-``sessions_per_core`` is a second over the processor time that a session takes in a second, times ``audio_out``: how much of a
-second's speech came in a second, which is less than all of it where the machine was too busy.
+In the same process, and through a real WebSocket (trio-websocket; the server in a process of its own) with the native protocol
+and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second over the processor time that a session takes in a
+second, times ``audio_out``: how much of a second's speech came in a second, which is less than all of it where the machine was
+too busy.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
+import attrs
 import trio
-from trio_websocket import ConnectionClosed, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from benchmarks import floors
 from benchmarks.kit import FRAME_S, SILENCE
 from benchmarks.load import instant_agent, talking, used_s
 from benchmarks.report import Metric, Options, reps, summary
 
-__all__ = ["in_process", "measure", "through_websocket"]
+__all__ = ["NATIVE", "OPENAI", "in_process", "measure", "through_websocket"]
 
 IN_PROCESS = 50
 THROUGH_WEBSOCKET = 20
@@ -37,7 +41,7 @@ async def in_process(seconds: float, sessions: int = IN_PROCESS) -> tuple[float,
     async with talking(sessions, instant_agent()) as talks:
         for talk in talks:
             talk.session.say(_LINE)
-        await _even(lambda: sum(talk.link.heard_bytes for talk in talks), sessions)
+        await _even(lambda: sum(talk.link.heard_bytes for talk in talks) / _BYTES_PER_S, sessions)
         heard, started = sum(talk.link.heard_bytes for talk in talks), trio.current_time()
         used = await used_s(seconds)
         heard = sum(talk.link.heard_bytes for talk in talks) - heard
@@ -45,13 +49,13 @@ async def in_process(seconds: float, sessions: int = IN_PROCESS) -> tuple[float,
     return sessions * took / used, heard / _BYTES_PER_S / took / sessions
 
 
-async def _even(heard: Callable[[], int], sessions: int) -> None:
+async def _even(heard_s: Callable[[], float], sessions: int) -> None:
     """Wait until speech comes evenly: at first ten seconds of it are made ahead, in one go."""
     with trio.move_on_after(30):
         while True:
-            before, started = heard(), trio.current_time()
+            before, started = heard_s(), trio.current_time()
             await trio.sleep(1.0)
-            if heard() - before > 0.95 * sessions * _BYTES_PER_S * (trio.current_time() - started):
+            if heard_s() - before > 0.95 * sessions * (trio.current_time() - started):
                 return
 
 
@@ -78,50 +82,94 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def through_websocket(seconds: float, sessions: int = THROUGH_WEBSOCKET) -> tuple[float, float]:
+@attrs.frozen
+class Protocol:
+    """How a client of the server talks."""
+
+    path: str
+    subprotocol: str
+    hello: Sequence[str]
+    frame: str | bytes
+    """20 ms of silence."""
+    speech_s: Callable[[str | bytes], float]
+    """Seconds of speech in a message."""
+
+
+def _native_s(message: str | bytes) -> float:
+    return len(message) / _BYTES_PER_S if isinstance(message, bytes) else 0.0
+
+
+def _openai_s(message: str | bytes) -> float:
+    event = json.loads(message)
+    return len(event["delta"]) * 3 / 4 / 48_000 if event["type"] == "response.output_audio.delta" else 0.0
+
+
+NATIVE: Final = Protocol(
+    path="/flare",
+    subprotocol="flare",
+    hello=('{"type": "start_session", "input_sample_rate": 16000}', '{"type": "start_conversation"}'),
+    frame=SILENCE,
+    speech_s=_native_s,
+)
+OPENAI: Final = Protocol(
+    path="/v1/realtime?model=any",
+    subprotocol="realtime",
+    hello=(),
+    frame=json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(960)).decode()}),
+    speech_s=_openai_s,
+)
+
+
+async def through_websocket(
+    seconds: float, sessions: int = THROUGH_WEBSOCKET, protocol: Protocol = NATIVE
+) -> tuple[float, float]:
     """The same through WebSockets; the processor time is the server's."""
-    heard = 0
+    heard_s = 0.0
 
     async def client(url: str, number: int) -> None:
-        nonlocal heard
-        async with open_websocket_url(url, subprotocols=["flare"]) as socket, trio.open_nursery() as nursery:
-            await socket.send_message(json.dumps({"type": "start_session", "input_sample_rate": 16_000}))
-            await socket.send_message(json.dumps({"type": "start_conversation"}))
+        nonlocal heard_s
+        async with (
+            open_websocket_url(url, subprotocols=[protocol.subprotocol]) as socket,
+            trio.open_nursery() as nursery,
+        ):
+            for hello in protocol.hello:
+                await socket.send_message(hello)
             nursery.start_soon(speak, socket, number)
             try:
                 while True:
                     message = await socket.get_message()
-                    heard += len(message) if isinstance(message, bytes) else 0
+                    heard_s += protocol.speech_s(message)
             except ConnectionClosed:
                 nursery.cancel_scope.cancel()
 
-    async def speak(socket: object, number: int) -> None:
+    async def speak(socket: WebSocketConnection, number: int) -> None:
         at = trio.current_time() + 0.5 + FRAME_S * number / sessions
         try:
             while True:
                 await trio.sleep_until(at)
-                await socket.send_message(SILENCE)  # type: ignore[attr-defined]
+                await socket.send_message(protocol.frame)
                 at += FRAME_S
         except ConnectionClosed:
             pass
 
     async with _server() as (url, pid), trio.open_nursery() as nursery:
         for number in range(sessions):
-            nursery.start_soon(client, url, number)
-        await _even(lambda: heard, sessions)
-        before, used, started = heard, _cpu_s(pid), trio.current_time()
+            nursery.start_soon(client, url + protocol.path, number)
+        await _even(lambda: heard_s, sessions)
+        before, used, started = heard_s, _cpu_s(pid), trio.current_time()
         await trio.sleep(seconds)
-        used, got, took = _cpu_s(pid) - used, heard - before, trio.current_time() - started
+        used, got, took = _cpu_s(pid) - used, heard_s - before, trio.current_time() - started
         nursery.cancel_scope.cancel()
-    return sessions * took / used, got / _BYTES_PER_S / took / sessions
+    return sessions * took / used, got / took / sessions
 
 
 async def measure(options: Options) -> dict[str, Metric]:
-    """Both, in turn."""
+    """All, in turn."""
     runs, seconds = reps(options, 5), 3.0 if options.quick else 8.0
     local = [await in_process(seconds) for _ in range(runs)]
     echoes = [await floors.websocket_cpu() for _ in range(runs)]
     remote = [await through_websocket(seconds) for _ in range(runs)]
+    openai = [await through_websocket(seconds, protocol=OPENAI) for _ in range(runs)]
     # What a server could carry that only sent every frame back: 50 echoes a second.
     echo = 1e6 / (50 * statistics.median(echoes))
     return {
@@ -129,4 +177,6 @@ async def measure(options: Options) -> dict[str, Metric]:
         "in_process.audio_out": summary([each for _, each in local], "s/s"),
         "websocket.sessions_per_core": summary([each * min(1.0, out) for each, out in remote], "sessions", floor=echo),
         "websocket.audio_out": summary([each for _, each in remote], "s/s"),
+        "openai.sessions_per_core": summary([each * min(1.0, out) for each, out in openai], "sessions", floor=echo),
+        "openai.audio_out": summary([each for _, each in openai], "s/s"),
     }

@@ -13,7 +13,7 @@ from flare_actors.server import Server, ServerLimits, serve
 
 
 async def main() -> None:
-    """Serve, and print the URL of the WebSocket."""
+    """Serve, and print where, as a WebSocket's URL without its path."""
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
     agent = instant_agent()
     agent = attrs.evolve(agent, settings=attrs.evolve(agent.settings, welcome="This is said for as long as it takes."))
@@ -24,7 +24,7 @@ async def main() -> None:
             await serve(agent, port=0, limits=limits, task_status=task_status)
 
         server = await nursery.start(run)
-        print(server.url.replace("http", "ws", 1).rstrip("/") + "/flare", flush=True)
+        print(server.url.replace("http", "ws", 1).rstrip("/"), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
 
