@@ -5,6 +5,7 @@ Everywhere inside, audio is PCM16: signed 16-bit little-endian mono, as ``bytes`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -75,7 +76,7 @@ def level_db(pcm: bytes) -> float:
     power = float(np.dot(samples, samples)) / len(samples)
     if power <= 0:
         return SILENCE_DB
-    return max(SILENCE_DB, 10 * float(np.log10(power / 32768.0**2)))
+    return max(SILENCE_DB, 10 * math.log10(power / 32768.0**2))
 
 
 class Resampler:

@@ -8,7 +8,7 @@ feed of its own, which a recogniser reads when it can.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -46,7 +46,7 @@ class Ear:
         voice_activity: makes the detector.
         inbox: where facts go.
         begin: takes each utterance that is worth a recogniser, as soon as it is.
-        played: how loud the agent was in the last so many pieces of 20 ms, newest first, in dBFS.
+        played: how loud the agent was around each of so many delays (``PlayedLevels.recent``), in dBFS.
         on_fault: told of what a provider raised.
         paused: whether the agent stands still amid what it says.
     """
@@ -58,7 +58,7 @@ class Ear:
         voice_activity: VoiceActivity,
         inbox: Inbox,
         begin: Callable[[UtteranceFeed], bool],
-        played: Callable[[int], list[float]],
+        played: Callable[[int], Sequence[float]],
         on_fault: Callable[[ProviderError], None],
         *,
         paused: Callable[[], bool],
@@ -326,7 +326,7 @@ class Ear:
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
         guard = self._guard if self._microphone.realtime else None
         credible = guard is None or guard.credible(
-            chunk, self._played(guard.pieces), speaking=was_speaking, paused=self._agent_paused()
+            chunk, self._played(guard.delays), speaking=was_speaking, paused=self._agent_paused()
         )
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:

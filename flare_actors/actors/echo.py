@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from operator import add
 from typing import Final
 
@@ -26,10 +27,19 @@ QUIET_DB: Final = -60.0
 """An agent below this is not heard: no echo to speak of, and the next answer begins."""
 
 
+STEP: Final = 2
+"""Pieces between two hypotheses,"""
+WIDTH: Final = 4
+"""and pieces that each looks at: a chunk of the input covers two or three, and delays jitter."""
+FLOOR_DB: Final = -70.0
+"""Below this the output's level says nothing about the input's."""
+
+
 class PlayedLevels:
     """How loud the agent was, and when: its own speech as a room would still hold it.
 
-    Times are seconds on any one clock; pieces come in order.
+    Times are seconds on any one clock, from 0 on; speech comes in order. What a chunk of the input is compared with is made
+    when the speech is, once a piece: a chunk is then judged by a slice.
     """
 
     KEPT_S: Final = (
@@ -40,63 +50,88 @@ class PlayedLevels:
     )
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[float, float]] = deque(maxlen=round(self.KEPT_S / PIECE_S))
-        self._paused: tuple[float, list[tuple[float, float]]] | None = None
-        """Since when the agent stands still, and what it is going to play then."""
+        self._first = 0
+        """The number of the first piece that is known; piece n begins in [n, n + 1) times ``PIECE_S``."""
+        self._levels: list[float] = []
+        self._windows: list[float] = []
+        """For each piece the loudest of it and the ``WIDTH`` - 1 before it."""
+        self._paused: list[float] | None = None
+        """What the agent, which stands still, is going to play then."""
 
     def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
         """PCM16 that begins to be played at ``at``."""
         for part in split_frames(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
-            level = level_db(part)
-            if self._pieces:
-                before, held = self._pieces[-1]
-                level = max(level, held - self.RELEASE_DB * max(1.0, (at - before) / PIECE_S))
-            self._pieces.append((at, level))
+            self._put(int(at / PIECE_S), level_db(part))
             at += PIECE_S
 
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
         self._paused = None
-        while self._pieces and self._pieces[-1][0] > at:
-            self._pieces.pop()
+        self._take_from(at)
 
     def pause(self, at: float) -> None:
         """What was to be played from ``at`` on is played later."""
-        later = [piece for piece in self._pieces if piece[0] > at]
-        self.cut(at)
-        self._paused = (at, later)
+        self._paused = self._take_from(at)
 
     def resume(self, at: float) -> None:
         """... from ``at`` on."""
-        if self._paused is not None:
-            paused_at, later = self._paused
-            self._paused = None
-            self._pieces.extend((each + at - paused_at, level) for each, level in later)
+        later, self._paused = self._paused, None
+        for number, level in enumerate(later or (), int(at / PIECE_S) + 1):
+            self._put(number, level)
 
-    def recent(self, now: float, count: int) -> list[float]:
-        """The levels of the last ``count`` pieces' time, newest first, in dBFS; empty if the agent was not heard then."""
-        pieces = self._pieces
-        if not pieces:
-            return []
-        since = int((now - pieces[-1][0]) / PIECE_S)
-        if since >= count and pieces[-1][1] - self.RELEASE_DB * since <= QUIET_DB:
-            return []  # Long ago, and died away.
-        levels = [SILENCE_DB] * count
-        for at, level in reversed(pieces):
-            age = int((now - at) / PIECE_S)
-            if age >= count:
-                levels[-1] = max(levels[-1], level - self.RELEASE_DB * (age - count + 1))
-                break
-            if at <= now and level > levels[age]:
-                levels[age] = level
-        held = SILENCE_DB
-        for age in range(count - 1, -1, -1):
-            held -= self.RELEASE_DB
-            if levels[age] > held:
-                held = levels[age]
-            else:
-                levels[age] = held
-        return levels
+    def recent(self, now: float, delays: int) -> Sequence[float]:
+        """How loud the agent was around each of so many delays before now, in dBFS; empty if it was not heard then.
+
+        The first is that of what is played now, each next one is of ``STEP`` pieces earlier.
+        """
+        windows = self._windows
+        newest = int(now / PIECE_S) - self._first
+        oldest = newest - STEP * (delays - 1)
+        if oldest >= 0 and newest < len(windows):
+            return windows[newest : oldest - 1 if oldest else None : -STEP]
+        if not windows or (oldest >= len(windows) and self._window(oldest) <= QUIET_DB):
+            return ()  # Long ago, and died away.
+        return [self._window(index) for index in range(newest, oldest - 1, -STEP)]
+
+    def _put(self, number: int, level: float) -> None:
+        """So loud is a piece, unless the room is louder still."""
+        kept = round(self.KEPT_S / PIECE_S)
+        if not self._levels or number - self._first - len(self._levels) >= kept:
+            self._levels.clear()
+            self._windows.clear()
+            self._first = number
+        index = number - self._first
+        while len(self._levels) <= index:  # Nothing was played in between.
+            self._append(self._levels[-1] - self.RELEASE_DB if self._levels else SILENCE_DB)
+        while 0 <= index < len(self._levels) and self._levels[index] < level:
+            self._levels[index] = level
+            self._windows[index] = self._loudest(index)
+            index += 1
+            level -= self.RELEASE_DB
+        if len(self._levels) >= 2 * kept:
+            del self._levels[:kept], self._windows[:kept]
+            self._first += kept
+
+    def _append(self, level: float) -> None:
+        self._levels.append(level)
+        self._windows.append(self._loudest(len(self._levels) - 1))
+
+    def _loudest(self, index: int) -> float:
+        return max(FLOOR_DB, *self._levels[max(0, index + 1 - WIDTH) : index + 1])
+
+    def _window(self, index: int) -> float:
+        """Before the first piece there was silence; after the last one the room lets go of it."""
+        if index < 0:
+            return FLOOR_DB
+        after = index - len(self._windows)
+        return self._windows[index] if after < 0 else self._windows[-1] - self.RELEASE_DB * max(0, after + 2 - WIDTH)
+
+    def _take_from(self, at: float) -> list[float]:
+        """Forget what begins after ``at``; gives its levels."""
+        kept = max(0, int(at / PIECE_S) + 1 - self._first)
+        taken = self._levels[kept:]
+        del self._levels[kept:], self._windows[kept:]
+        return taken
 
 
 class EchoGuard:
@@ -114,25 +149,21 @@ class EchoGuard:
     LEARN_CHUNKS: Final = 20  # With those held: a second of an answer at 32 ms a chunk.
     HELD_CHUNKS: Final = 10  # What turns out to be the beginning of an utterance is not learned as echo.
     RISE_DB: Final = 6.0  # At most, per chunk: one knock does not deafen the rest of an answer.
-    FLOOR_DB: Final = -70.0  # Below this the output's level says nothing about the input's.
-    STEP: Final = 2  # Pieces between two hypotheses,
-    WIDTH: Final = 4  # and pieces that each looks at: a chunk covers two or three, and delays jitter.
 
     def __init__(self, *, guard_db: float, tail_s: float) -> None:
         self._guard_db = guard_db
-        self._delays = max(1, math.ceil(tail_s / (self.STEP * PIECE_S)))
-        self.pieces = self.STEP * (self._delays - 1) + self.WIDTH
-        """How many pieces of the output's recent past ``credible`` wants to see."""
-        self._gains = [-math.inf] * self._delays
+        self.delays = max(1, math.ceil(tail_s / (STEP * PIECE_S)))
+        """How many hypotheses there are: what ``credible`` wants to know of the output's recent past."""
+        self._gains = [-math.inf] * self.delays
         self._held: deque[list[float]] = deque()
         self._learned = 0
 
-    def credible(self, chunk: bytes, played: list[float], *, speaking: bool, paused: bool = False) -> bool:
+    def credible(self, chunk: bytes, played: Sequence[float], *, speaking: bool, paused: bool = False) -> bool:
         """May a chunk be the user's voice?
 
         Args:
             chunk: PCM16 of the input.
-            played: the output's last ``pieces`` levels, newest first; empty: it was not heard.
+            played: the output's levels at so many ``delays`` (``PlayedLevels.recent``); empty: it was not heard.
             speaking: an utterance is in progress: nothing is learned from it.
             paused: the agent is quiet amid an answer: the rest of it will sound as what was heard.
         """
@@ -142,16 +173,13 @@ class EchoGuard:
                 self._forget()
             return True
         level = level_db(chunk)
-        outputs = [
-            max(self.FLOOR_DB, *played[at : at + self.WIDTH]) for at in range(0, self._delays * self.STEP, self.STEP)
-        ]
         threshold = loudest - self._guard_db
         if self._learned >= self.LEARN_CHUNKS:
-            threshold = min(threshold, min(map(add, outputs, self._gains)) + self.MARGIN_DB)
+            threshold = min(threshold, min(map(add, played, self._gains)) + self.MARGIN_DB)
         if speaking:
             self._held.clear()
         else:
-            self._held.append([level - output for output in outputs])
+            self._held.append([level - output for output in played])
             if len(self._held) > self.HELD_CHUNKS:
                 self._learn(self._held.popleft())
         return level > threshold
@@ -165,6 +193,6 @@ class EchoGuard:
     def _forget(self) -> None:
         """The agent is quiet: the next answer is learned anew."""
         if self._learned or self._held:
-            self._gains = [-math.inf] * self._delays
+            self._gains = [-math.inf] * self.delays
             self._held.clear()
             self._learned = 0

@@ -11,6 +11,7 @@ has in hand, which is a fifth of a second.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -200,9 +201,9 @@ class Speaker:
             return self._seconds(self._left)
         return None if turn is not None and turn <= self._latest else 0.0
 
-    def recent_levels(self, count: int) -> list[float]:
-        """How loud the client was, by the pacing clock: the last ``count`` pieces of 20 ms, newest first, in dBFS."""
-        return self._levels.recent(self._clock.now(), count)
+    def recent_levels(self, delays: int) -> Sequence[float]:
+        """How loud the client was, by the pacing clock, around each of so many delays; see ``PlayedLevels.recent``."""
+        return self._levels.recent(self._clock.now(), delays)
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
 
