@@ -157,9 +157,10 @@ class _Finder(importlib.abc.MetaPathFinder):
 class _SameExamples:
     """A pytest plugin: the quick profile, but the same examples every time, and none remembered."""
 
-    def pytest_configure(self) -> None:
+    def pytest_configure(self, config: pytest.Config) -> None:
         from hypothesis import settings
 
+        config.addinivalue_line("markers", "no_cover: pytest-cov's, which is not loaded here")
         quick = settings.get_profile("quick")
         settings.register_profile("mutants", parent=quick, derandomize=True, database=None)
         settings.load_profile("mutants")

@@ -140,8 +140,9 @@ class BareDraft:
         elif self.c.may_prompt:
             wait_s = settings.idle_prompt_s * settings.idle_prompt_growth**self.c.prompts
             self.wait(idle=max(self.at, self.c.quiet_since + wait_s))
-        elif settings.idle_end_s is not None:
-            self.wait(idle=max(self.at, self.c.quiet_since + settings.idle_end_s))
+        else:
+            end_s = settings.idle_end_s
+            self.wait(idle=None if end_s is None else max(self.at, self.c.quiet_since + end_s))
 
     def watch_session(self) -> None:
         """Start to count the time without a conversation anew."""

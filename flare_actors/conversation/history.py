@@ -167,9 +167,12 @@ def _bounded(history: tuple[HistoryItem, ...], limit: int) -> tuple[HistoryItem,
     said = [index for index, item in enumerate(history) if not isinstance(item, ToolCalled | ToolReturned)]
     if len(said) > limit:
         history = history[said[-limit] :]
-    calls = [item.call for item in history if isinstance(item, ToolCalled)]
-    kept = set(calls[-limit:])
-    return tuple(item for item in history if not isinstance(item, ToolCalled | ToolReturned) or item.call in kept)
+    called = [item for item in history if isinstance(item, ToolCalled)][-limit:]
+    calls = {item.call for item in called}
+    # A client may put in several results of one call, and calls of one name.
+    returned = [item for item in history if isinstance(item, ToolReturned) and item.call in calls][-limit:]
+    kept = {item.id for item in called} | {item.id for item in returned}
+    return tuple(item for item in history if not isinstance(item, ToolCalled | ToolReturned) or item.id in kept)
 
 
 def write_calls(

@@ -39,7 +39,7 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.on_client import greet
 from flare_actors.conversation.speculation import MOST, speculate, withdraw
-from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Reason, State, TurnDetection, TurnKind
+from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Input, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
 from flare_actors.conversation.turn_end import Ending, judge, note_pause
 from flare_actors.conversation.values import evolve
@@ -79,8 +79,9 @@ def lose_listener(d: Draft, *, critical: bool = False) -> None:
 
 
 def on_speech_started(d: Draft, e: SpeechStarted) -> None:
-    if not (d.c.listener_open and d.c.attached) or e.utterance <= d.c.utterance:
-        d.drop()  # Of an ear that is closed, or of audio whose sender has gone.
+    heard = d.c.listener_open and d.c.attached and d.c.settings.input is Input.AUDIO
+    if not heard or e.utterance <= d.c.utterance:
+        d.drop()  # Of an ear that is closed, of audio whose sender has gone, or of who only types by now.
         return
     spoken_at = d.c.spoken_at
     if e.pause_s is not None and e.pause_s <= d.c.settings.endpoint_max_s and _owes_answer(d):

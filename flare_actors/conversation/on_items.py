@@ -45,8 +45,10 @@ def _insert(d: Draft, e: ItemInsertRequested) -> None:
         d.complain("item_not_found", "the history has no item of that id to come after", field="after")
         return
     item = e.item if e.item.id else evolve(e.item, id=d.new_item_id())
-    d.set(history=insert(history, item, place, d.c.settings.limits.history_items), prompts=0)
+    # Who puts something in is not silent.
+    d.set(history=insert(history, item, place, d.c.settings.limits.history_items), prompts=0, quiet_since=d.at)
     d.tell(ItemInserted(item=item, after=history[place - 1].id if place else None))
+    _watch_idle(d)
 
 
 def on_delete(d: Draft, e: ItemDeleteRequested) -> None:
@@ -57,6 +59,7 @@ def on_delete(d: Draft, e: ItemDeleteRequested) -> None:
     else:
         d.set(history=tuple(item for item in d.c.history if item.id != e.item_id))
         d.tell(ItemDeleted(item_id=e.item_id))
+        _watch_idle(d)
 
 
 def on_read(d: Draft, e: ItemReadRequested) -> None:
@@ -90,6 +93,12 @@ def on_truncate(d: Draft, e: ItemTruncateRequested) -> None:
     if d.c.turn is not None and d.c.turn.number == item.turn:
         d.interrupt(Reason.BARGE_IN)
         d.listen(Reason.BARGE_IN)
+
+
+def _watch_idle(d: Draft) -> None:
+    """Whether a silent user is answered once more hangs on what the history has."""
+    if d.c.state is State.LISTENING:
+        d.watch_idle()
 
 
 def _find(d: Draft, item_id: str) -> HistoryItem | None:

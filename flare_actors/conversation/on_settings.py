@@ -43,7 +43,7 @@ def on_settings_changed(d: Draft, e: SettingsChanged) -> None:
 def _hear_as_set(d: Draft, old: Settings, new: Settings) -> None:
     """Have the recogniser as the settings want it from now on."""
     if new.input is Input.TEXT:
-        if old.input is not Input.TEXT and d.c.hearing is not Hearing.FAILED:
+        if old.input is not Input.TEXT:
             d.pause_stt(Reason.SETTINGS)
             if d.c.state is State.LISTENING:
                 d.listen(afresh=False)

@@ -91,6 +91,7 @@ class ScriptedClient:
         rate: Hz of both directions.
         chunk_s: how much sound is sent at a time, in seconds.
         endpoint_s: silence after what is said, in seconds: more than the session's endpoint.
+        pauses: it can stand still amid what it plays; else it plays on what it has.
         wait_step: waits until the session has taken a step (an observer can tell); default: it is looked at often.
 
     All methods but ``connect`` raise LinkClosed when the session has closed the link.
@@ -108,6 +109,7 @@ class ScriptedClient:
         rate: int = 16_000,
         chunk_s: float = 0.1,
         endpoint_s: float = 0.6,
+        pauses: bool = True,
         wait_step: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.session = session
@@ -119,6 +121,7 @@ class ScriptedClient:
         self._rate = rate
         self._chunk_s = chunk_s
         self._endpoint_s = endpoint_s
+        self._pauses = pauses
         self._wait_step = wait_step or self._poll
         size = seconds_to_bytes(chunk_s, rate)
         self._loud, self._silent = _LOUD * (size // 2), bytes(size)
@@ -143,7 +146,9 @@ class ScriptedClient:
     def connect(self) -> None:
         """Attach a new link, in place of the old one if there is one."""
         promises = self._playback is not Playback.NEVER
-        client, link = memory_link(input_rate=self._rate, output_rate=self._rate, reports_playback=promises)
+        client, link = memory_link(
+            input_rate=self._rate, output_rate=self._rate, reports_playback=promises, pauses_playback=self._pauses
+        )
         client.listeners.append(lambda message: self._note(client, message))
         self._client = client
         self.links += 1
@@ -177,9 +182,9 @@ class ScriptedClient:
                 if turn not in self._got and self._playback is Playback.HONEST:
                     self._nursery.start_soon(self._report, client, turn, name="report")
                 self._got[turn] = self._got.get(turn, 0) + len(pcm)
-            case PlaybackPaused(turn=turn):
+            case PlaybackPaused(turn=turn) if self._pauses:
                 self._still = (turn, trio.current_time())
-            case PlaybackResumed(turn=turn):
+            case PlaybackResumed(turn=turn) if self._pauses:
                 self._stood_s[turn] = self._stood(turn)
                 self._still = None
             case PlaybackCleared(turn=turn) | TurnEnded(turn=turn):
@@ -225,6 +230,11 @@ class ScriptedClient:
         """Speak, and be silent until the utterance is over."""
         await self.speak(seconds)
         await self.be_silent(self._endpoint_s)
+
+    async def push_to_talk(self, seconds: float) -> None:
+        """Hold the button, speak, and let go: a commit ends the utterance, and no silence is sent."""
+        await self.speak(seconds)
+        await self.send(ev.CommitRequested())
 
     async def cough(self) -> None:
         """A noise too short to be speech."""

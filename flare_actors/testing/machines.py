@@ -31,7 +31,7 @@ from flare_actors.journal import conversation_from_json, conversation_to_json, e
 from flare_actors.testing import strategies
 from flare_actors.testing.faults import Act, At, Fault
 from flare_actors.testing.invariants import ConversationChecker, check_value
-from flare_actors.testing.simulation import Move, Script, play
+from flare_actors.testing.simulation import CHANGES, MOVES, Move, Script, play
 
 __all__ = ["ConversationMachine", "SessionMachine"]
 
@@ -151,43 +151,46 @@ class SessionMachine(RuleBasedStateMachine):
         "stt_mode": "streaming",
     }
     """Choices of ``Settings``; a subclass may have others."""
+    chosen: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "turn_detection": ("automatic", "automatic", "manual"),
+        "input": ("audio", "audio", "audio", "text"),
+        "mute": ("never", "never", "welcome", "speaking", "tools"),
+        "auto_answer": (True, True, False),
+        "false_interruption_s": (1.0, 0.0),
+        "idle_prompts": ([], ["Are you there?"]),
+    }
+    """... of which one is drawn for each session."""
 
     def __init__(self) -> None:
         super().__init__()
         self._moves: list[Move] = []
         self._faults: dict[str, list[Fault | None]] = {"stt": [], "llm": [], "tts": []}
-        self._client = "silent"
+        self._script = Script(seed=0, number=0, settings=self.settings, client="silent", faults={}, moves=())
 
-    @initialize(client=st.sampled_from(("honest", "silent", "liar")))
-    def somebody_joins(self, client: str) -> None:
-        """A client that reports what it played, that does not, or that lies."""
-        self._client = client
+    @initialize(client=st.sampled_from(("honest", "silent", "liar")), pauses=st.booleans(), data=st.data())
+    def somebody_joins(self, client: str, pauses: bool, data: st.DataObject) -> None:  # noqa: FBT001 - by name
+        """A client that reports what it played, that does not, or that lies; it can stand still, or not."""
+        drawn = {name: data.draw(st.sampled_from(values), label=name) for name, values in self.chosen.items()}
+        self._script = attrs.evolve(self._script, client=client, pauses=pauses, settings=drawn | self.settings)
 
     @rule(
-        kind=st.sampled_from(
-            (
-                "speak",
-                "text",
-                "barge",
-                "hesitate",
-                "cough",
-                "noise",
-                "commit",
-                "interrupt",
-                "say",
-                "nonsense",
-                "mute",
-                "reconnect",
-                "restart",
-                "stall",
-            )
-        ),
+        kind=st.sampled_from([kind for kind in MOVES if kind != "wait"]),
         amount=st.sampled_from((0.1, 0.4, 1.0)),
         after=st.sampled_from((0.0, 0.05, 0.5)),
     )
     def the_client_moves(self, kind: str, amount: float, after: float) -> None:
         """One thing that a client does."""
         self._moves.append(Move(kind=kind, amount=amount, after=after))
+
+    @rule(dice=st.integers(0, len(CHANGES) - 1))
+    def a_setting_changes(self, dice: int) -> None:
+        """Any of them, at once."""
+        self._moves.append(Move(kind="settings", amount=dice / 1000))
+
+    @rule(seconds=st.sampled_from((2.0, 10.0, 100.0)))
+    def nothing_happens(self, seconds: float) -> None:
+        """Time passes: the user is silent, or holds a button."""
+        self._moves.append(Move(kind="wait", amount=seconds))
 
     @rule(stage=st.sampled_from(("stt", "llm", "tts")), fault=st.none() | _STREAM_FAULTS)
     def an_engine_will_fail(self, stage: str, fault: Fault | None) -> None:
@@ -196,13 +199,6 @@ class SessionMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Play it: nothing may be stuck, leak, or break a promise."""
-        script = Script(
-            seed=0,
-            number=0,
-            settings=self.settings,
-            client=self._client,
-            faults={stage: tuple(plan) for stage, plan in self._faults.items()},
-            moves=tuple(self._moves),
-        )
-        outcome = play(script)
+        faults = {stage: tuple(plan) for stage, plan in self._faults.items()}
+        outcome = play(attrs.evolve(self._script, faults=faults, moves=tuple(self._moves)))
         assert not outcome.violation, outcome.violation

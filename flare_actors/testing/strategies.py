@@ -18,24 +18,14 @@ import attrs
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events as ev
-from flare_actors.conversation.calls import ToolSpec
-from flare_actors.conversation.changes import Change, Value
+from flare_actors.conversation.calls import AnswerRest, ToolSpec
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.history import SpokenWord
+from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.model import Conversation, Turn
-from flare_actors.conversation.settings import Limits, Settings, Timeouts
-from flare_actors.conversation.states import (
-    BargeIn,
-    Endpointing,
-    Floor,
-    Input,
-    Mute,
-    Output,
-    SttMode,
-    TurnDetection,
-    Wait,
-)
+from flare_actors.conversation.states import Floor, Output, Wait
 from flare_actors.conversation.step import step
+from flare_actors.testing.choices import changes, settings
 from flare_actors.testing.values import events
 
 __all__ = ["Move", "Script", "Step", "conversations", "moves", "pass_time", "play", "scripts", "settings"]
@@ -49,7 +39,8 @@ class Move:
     """None: what a healthy ear, reply and speaker would tell next."""
     relative: bool = True
     """Its ``turn`` is counted from the live turn (or the latest), its ``utterance`` from the one whose transcript is due (or
-    the one in progress), the ``index`` of a new phrase from the next one; False: the event is meant as it is."""
+    the one in progress), the ``index`` of a new phrase from the next one, an item that is named by a number from the history's
+    end; False: the event is meant as it is."""
 
     def resolve(self, conversation: Conversation) -> ev.Event:
         """The event itself, but for its time."""
@@ -75,6 +66,8 @@ class Move:
                 latest = _latest(conversation)
                 index = len(latest.phrases) if latest is not None else 0
                 return attrs.evolve(event, turn=_turn(conversation) + event.turn, index=index + event.index)
+            case ev.ToolFinished(call="due"):
+                return attrs.evolve(event, turn=_turn(conversation) + event.turn, call=_pending(conversation))
             case (
                 ev.PhraseSpoken()
                 | ev.WordsSpoken()
@@ -82,14 +75,21 @@ class Move:
                 | ev.ToolStarted()
                 | ev.ToolFinished()
                 | ev.GenerationFinished()
+                | ev.UsageReported()
                 | ev.LanguageModelFailed()
                 | ev.SynthesizerFailed()
                 | ev.PlaybackFinished()
                 | ev.PlaybackStopped()
             ):
                 return attrs.evolve(event, turn=_turn(conversation) + event.turn)
+            case ev.ToolResultReceived(call="due"):
+                return attrs.evolve(event, call=_pending(conversation))
             case ev.PlaybackProgressed(turn=turn) | ev.PlaybackCompleted(turn=turn) if turn is not None:
                 return attrs.evolve(event, turn=_turn(conversation) + turn)
+            case ev.ItemDeleteRequested() | ev.ItemTruncateRequested() | ev.ItemReadRequested():
+                return attrs.evolve(event, item_id=_item(conversation, event.item_id))
+            case ev.ItemInsertRequested(after=str() as known):
+                return attrs.evolve(event, after=_item(conversation, known))
             case _:
                 return event
 
@@ -109,74 +109,6 @@ def _said() -> st.SearchStrategy[str]:
     return st.one_of(words, st.just(""), st.just("   "))
 
 
-@functools.cache
-def settings() -> st.SearchStrategy[Settings]:
-    """Any choice of what changes decisions; times are such that each of them can matter within a script."""
-    return st.builds(
-        Settings,
-        locale=st.sampled_from(["en-US", "tr-TR"]),
-        stt_mode=st.sampled_from(SttMode),
-        input=st.sampled_from([*[Input.AUDIO] * 7, Input.TEXT]),
-        turn_detection=st.sampled_from([*[TurnDetection.AUTOMATIC] * 3, TurnDetection.MANUAL]),
-        auto_answer=st.sampled_from([True, True, True, False]),
-        mute=st.sampled_from([*[Mute.NEVER] * 4, *Mute]),
-        session_max_s=st.sampled_from([None, None, None, 60.0]),
-        soft_endpoint_s=st.sampled_from([0.2, 0.2, None]),
-        endpointing=st.sampled_from(Endpointing),
-        output=st.sampled_from([Output.AUDIO, Output.AUDIO, Output.TEXT]),
-        welcome=st.sampled_from([None, "Hello. How are you?"]),
-        apology=st.sampled_from([None, "I am sorry."]),
-        barge_in=st.sampled_from(BargeIn),
-        false_interruption_s=st.sampled_from([1.0, 1.0, 0.2, 0.0]),
-        reconnect_grace_s=st.sampled_from([30.0, 5.0, 0.0]),
-        idle_prompts=st.sampled_from([(), ("Are you there?",), ("Hello?", "Still there?")]),
-        idle_answer=st.booleans(),
-        idle_prompt_s=st.sampled_from([1.0, 30.0]),
-        idle_end_s=st.sampled_from([300.0, None, 2.0]),
-        session_idle_s=st.sampled_from([600.0, None, 2.0]),
-        timeouts=st.builds(Timeouts, playback_report_s=st.sampled_from([0.5, 2.0])),
-        limits=st.builds(
-            Limits,
-            history_items=st.sampled_from([2, 3, 200]),
-            say_queue=st.sampled_from([1, 8]),
-            same_failures=st.sampled_from([3, 3, 1]),
-            text_chars=st.sampled_from([12, 8_000]),
-        ),
-    )
-
-
-def _changes() -> st.SearchStrategy[Change]:
-    """A change of some setting, mostly one that it takes."""
-    to_the_point: list[tuple[str, Value]] = [
-        ("input", "text"),
-        ("input", "audio"),
-        ("output", "text"),
-        ("output", "audio"),
-        ("turn_detection", "manual"),
-        ("turn_detection", "automatic"),
-        ("auto_answer", False),
-        ("auto_answer", True),
-        ("mute", "always"),
-        ("mute", "speaking"),
-        ("mute", "never"),
-        ("barge_in", "off"),
-        ("barge_in", "full"),
-        ("locale", "tr-TR"),
-        ("stt_mode", "batch"),
-        ("endpoint_s", 0.3),
-        ("idle_end_s", None),
-        ("session_idle_s", 5.0),
-        ("session_max_s", 300.0),
-        ("welcome", "Hi."),
-        ("endpoint_s", -1.0),
-        ("endpoint_s", "long"),
-        ("barge_in", "perhaps"),
-        ("limits", 3),
-        ("colour", "red"),
-    ]
-    return st.sampled_from(to_the_point).map(lambda pair: Change(name=pair[0], value=pair[1]))
-
-
 # --- Moves -------------------------------------------------------------------------------------------------------------------
 
 
@@ -190,11 +122,28 @@ def _turn(c: Conversation) -> int:
     return turn.number if turn is not None else c.turns
 
 
+def _item(c: Conversation, named: str) -> str:
+    """The item of that number, counted from the history's end; a name that is no number stays."""
+    if not named.isdecimal():
+        return named
+    number = int(named)
+    return c.history[-number - 1].id if number < len(c.history) else f"turn_{_turn(c)}"
+
+
+def _pending(c: Conversation) -> str:
+    """A call whose result is due."""
+    latest = _latest(c)
+    calls = (*(latest.calls if latest is not None else ()), *c.detached)
+    return next((use.call for use in calls if use.output is None or use.detached), "none")
+
+
 def _due_transcript(c: Conversation) -> int:
     return c.awaited[0].utterance if c.awaited else c.utterance
 
 
-def _healthy(c: Conversation) -> ev.Event:
+def _healthy(c: Conversation) -> ev.Event:  # noqa: C901 - one arm a fact
+    if c.committing and c.floor is Floor.SILENT:
+        return ev.NothingCommitted()
     if c.floor is Floor.SPEAKING:
         if c.settings.soft_endpoint_s is not None and not c.paused:
             return ev.SpeechPaused(utterance=c.utterance)
@@ -216,6 +165,9 @@ def _healthy(c: Conversation) -> ev.Event:
         return ev.PhraseReady(turn=turn.number, index=0, text=_PHRASES[1], first_token_at=0.0)
     if spoken and not turn.playing:
         return ev.AudioStarted(turn=turn.number)
+    last = len(turn.phrases) - 1
+    if spoken and turn.phrases[last].end_s is None:
+        return ev.PhraseSpoken(turn=turn.number, index=last, start_s=float(last), end_s=last + 1.0)
     if turn.generated_s is None:
         return ev.GenerationFinished(turn=turn.number, audio_s=float(len(turn.phrases)) if spoken else 0.0)
     return ev.PlaybackFinished(turn=turn.number, played_s=turn.generated_s)
@@ -232,6 +184,8 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.CommitRequested(),
     ev.NothingCommitted(),
     ev.MuteRequested(muted=True),
+    ev.MuteRequested(muted=False),
+    ev.InputClearRequested(),
     ev.ClientAttached(),
     ev.ClientAttached(),
     ev.ClientAttached(reports_playback=True),
@@ -251,12 +205,28 @@ _PLAIN: Final[tuple[ev.Event, ...]] = (
     ev.SpeechConfirmed(utterance=0, overdue=True),
     ev.SpeechPaused(utterance=0),
     ev.SpeechPaused(utterance=0),
+    ev.SpeechResumed(utterance=0),
     ev.SpeechResumed(utterance=0, pause_s=0.4),
     ev.TurnEndEstimated(utterance=0, probability=0.1),
+    ev.TurnEndEstimated(utterance=0, probability=0.9),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
     ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48),
+    ev.SpeechStopped(utterance=0, speech_s=1.0, silence_s=0.48, taken=False),
     ev.SpeechStopped(utterance=0, speech_s=0.1, silence_s=0.48, too_short=True),
 )
+_TOOLS: Final = st.sampled_from([None, (), (ToolSpec(name="tea"),), (ToolSpec(name="tea"), ToolSpec(name="cup"))])
+_CHOICES: Final = st.sampled_from([None, "auto", "none", "required"])
+_ITEMS: Final[tuple[HistoryItem, ...]] = (
+    UserSaid(text="before that"),
+    UserSaid(id="mine", text="a rather long thing to have said"),
+    AgentSaid(text="as I said"),
+    AgentSaid(id="turn_1", text="never said"),
+    Instructed(text="Be polite."),
+    UserSaid(text=" "),
+    ToolCalled(call="x1", name="tea", text="{}"),
+    *(ToolReturned(id=f"result-{n}", call="x1", text="green") for n in range(5)),
+)
+_NAMES: Final = ("0", "1", "2", "9", "mine", "nobody's")
 _RARE: Final[tuple[ev.Event, ...]] = (
     ev.SessionEndRequested(),
     ev.TransportFailed(),
@@ -272,18 +242,29 @@ def moves() -> st.SearchStrategy[Move]:
     """What can happen next: mostly to the point, now and then late, early, twice or nonsense."""
     off, played = st.sampled_from(_OFF), st.sampled_from(_PLAYED)
     relative: list[st.SearchStrategy[ev.Event]] = [
-        st.sampled_from(_PLAIN),
-        st.sampled_from(_PLAIN),
+        *[st.sampled_from(_PLAIN)] * 3,
         st.builds(ev.TextReceived, text=_said()),
         st.builds(ev.SayRequested, text=_said(), interruptible=st.booleans()),
         st.builds(
             ev.ResponseRequested,
             instructions=st.none() | _said(),
             output=st.sampled_from([None, *Output]),
+            replace=st.booleans(),
             max_tokens=st.sampled_from([None, 0, 5]),
-            tools=st.sampled_from([None, (), (ToolSpec(name="tea"),)]),
+            tools=_TOOLS,
+            tool_choice=_CHOICES,
+            items=st.none() | st.none() | st.lists(st.sampled_from(_ITEMS), max_size=3).map(tuple),
+            aside=st.booleans(),
         ),
-        st.builds(ev.SettingsChanged, changes=st.lists(_changes(), min_size=1, max_size=2).map(tuple)),
+        st.builds(
+            ev.ItemInsertRequested, item=st.sampled_from(_ITEMS), after=st.sampled_from([None, None, "", *_NAMES])
+        ),
+        st.one_of(
+            st.builds(ev.ItemDeleteRequested, item_id=st.sampled_from(_NAMES)),
+            st.builds(ev.ItemReadRequested, item_id=st.sampled_from(_NAMES)),
+            st.builds(ev.ItemTruncateRequested, item_id=st.sampled_from(_NAMES), end_s=played),
+        ),
+        st.builds(ev.SettingsChanged, changes=st.lists(changes(), min_size=1, max_size=2).map(tuple)),
         st.builds(ev.TranscriptFinished, utterance=off, text=_said()),
         st.builds(ev.TranscriptUpdated, utterance=off, text=_said(), complete=st.booleans()),
         st.builds(ev.PhraseReady, turn=off, index=st.just(0), text=st.sampled_from(_PHRASES)),
@@ -312,9 +293,17 @@ def moves() -> st.SearchStrategy[Move]:
             announced=st.booleans(),
             survives=st.booleans(),
         ),
-        st.builds(ev.ToolFinished, turn=off, call=_CALLS, output=st.just("green"), failed=st.booleans()),
-        st.builds(ev.ToolResultReceived, call=_CALLS, output=st.just("black")),
-        st.builds(ev.ToolsOffered, tools=st.sampled_from([(), (ToolSpec(name="tea"),)])),
+        st.builds(
+            ev.ToolFinished, turn=off, call=_CALLS | st.just("due"), output=st.just("green"), failed=st.booleans()
+        ),
+        st.builds(
+            ev.ToolResultReceived,
+            call=_CALLS | st.just("due"),
+            output=st.just("black"),
+            rest=st.none() | st.builds(AnswerRest, instructions=st.none() | _said(), tools=_TOOLS),
+        ),
+        st.builds(ev.ToolsOffered, tools=_TOOLS.map(lambda tools: tools or ()), tool_choice=st.just("auto")),
+        st.builds(ev.UsageReported, turn=off, input_tokens=st.just(9), output_tokens=st.just(3)),
         st.builds(ev.GenerationFinished, turn=off, audio_s=played, limited=st.booleans()),
         st.builds(ev.LanguageModelFailed, turn=off),
         st.builds(ev.SynthesizerFailed, turn=off),
@@ -330,7 +319,7 @@ def moves() -> st.SearchStrategy[Move]:
     )
     rare = st.sampled_from(_RARE).map(Move)
     # Hypothesis weighs alternatives alike.
-    return st.sampled_from([healthy] * 26 + [to_the_point] * 30 + [nonsense] * 3 + [rare]).flatmap(lambda kind: kind)
+    return st.sampled_from([healthy] * 60 + [to_the_point] * 60 + [nonsense] * 4 + [rare]).flatmap(lambda kind: kind)
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from flare_actors.ports import AudioOut
 from flare_actors.wire import flare
 from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
 from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
+from flare_actors.wire.openai_realtime.client_events import CLIENT_EVENTS
 from flare_actors.wire.strict import Length, Range
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "events",
     "notices",
     "pcm",
+    "realtime_texts",
     "server_messages",
     "server_texts",
     "values",
@@ -100,7 +102,7 @@ def pcm(max_size: int = 200) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=max_size).map(lambda data: data[: len(data) // 2 * 2])
 
 
-# --- The native protocol -----------------------------------------------------------------------------------------------------
+# --- The protocols -----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -131,6 +133,12 @@ def server_messages() -> st.SearchStrategy[flare.FromServer]:
     )
     heard = st.builds(AudioOut, st.integers(1, 2**32 - 1), pcm())
     return cast("st.SearchStrategy[flare.FromServer]", told | heard)
+
+
+@functools.cache
+def realtime_texts() -> st.SearchStrategy[str]:
+    """Every event that a client of the OpenAI Realtime API may send, as it stands on the wire."""
+    return _texts(CLIENT_EVENTS)
 
 
 def _texts(kinds: Mapping[str, type[attrs.AttrsInstance]]) -> st.SearchStrategy[str]:

@@ -271,6 +271,20 @@ async def test_a_microphone_that_stops_amid_a_word_ends_the_utterance(autojump_c
         assert bench.feeds[0].closed
 
 
+async def test_who_goes_from_push_to_talk_to_automatic_amid_a_word_is_waited_for_no_longer_than_others(
+    autojump_clock: MockClock,
+) -> None:
+    automatic = Settings(endpointing=Endpointing.FIXED)
+    manual = attrs.evolve(automatic, turn_detection=TurnDetection.MANUAL)
+    async with hearing(ByList([True] * 20), manual) as bench:
+        bench.ear.feed(audio(20))
+        await trio.sleep(30)
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        bench.ear.use(automatic)
+        await trio.sleep(automatic.endpoint_s + Ear.LOST_S + 0.1)
+        assert any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+
+
 async def test_a_closed_ear_forgets_and_an_opened_one_begins_anew(autojump_clock: MockClock) -> None:
     async with hearing(ByList([True] * 1000), Settings(barge_in=BargeIn.FULL)) as bench:
         bench.ear.feed(audio(20))

@@ -5,11 +5,25 @@ from __future__ import annotations
 import attrs
 import pytest
 from core_driver import Core, notices
-from test_core_exploration import SETTINGS, explore
+from test_core_exploration import WORLDS, explored
 
-from flare_actors.conversation import Conversation, Limits, State, commands, history, items, model, requests, step
+from flare_actors.conversation import (
+    Conversation,
+    Limits,
+    Settings,
+    State,
+    calls,
+    changes,
+    commands,
+    history,
+    items,
+    model,
+    requests,
+    step,
+)
 from flare_actors.conversation import events as ev
 from flare_actors.conversation import notices as told
+from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import StartStt
 from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.model import Hearing
@@ -21,8 +35,9 @@ S = State
 
 @pytest.fixture(scope="module")
 def reached() -> list[Conversation]:
-    """Conversations of a thousand shapes."""
-    return list(explore(Conversation(settings=SETTINGS), 1_000).found.values())
+    """Conversations of a thousand shapes, out of all worlds."""
+    found = [conversation for name in WORLDS for conversation in explored(name).found.values()]
+    return found[:: max(1, len(found) // 1_000)]
 
 
 # --- Of every conversation ------------------------------------------------------------------------------------------------
@@ -106,21 +121,46 @@ def test_the_end_says_why_in_every_place_where_it_is_told(reached: list[Conversa
 
 
 SECRET = "what nobody but the two of them is to read"
+WORDS = {
+    "arguments",
+    "content",
+    "description",
+    "heard",
+    "instructions",
+    "last_spoken",
+    "messages",
+    "output",
+    "partial",
+    "resume_token",
+    "says",
+    "text",
+    "value",
+}
+"""Names of what somebody has said, or written for a model."""
+
+
+def _secrets(kind: type) -> dict[str, object]:
+    """A class's fields that hold words, with words in them."""
+    found: dict[str, object] = {}
+    for field in attrs.fields(kind):  # type: ignore[arg-type] # an attrs class
+        if field.name in WORDS and "Output" not in str(field.type):
+            many = str(field.type).startswith("tuple")
+            found[field.name] = ((SECRET,) if many else SECRET) if field.type != "int" else 7
+        elif field.name == "settings" and kind.__module__ == told.__name__:
+            found[field.name] = Settings(welcome=SECRET)
+    return found
 
 
 def _with_secrets() -> list[object]:
-    values: list[object] = []
-    for module in (commands, ev, requests, history, items, model, told):
+    values: list[object] = [ToolSpec(name="tea", description=SECRET, parameters=f'{{"title": "{SECRET}"}}')]
+    for module in (calls, changes, commands, ev, requests, history, items, model, told):
         for kind in vars(module).values():
             if not (isinstance(kind, type) and attrs.has(kind) and kind.__module__ == module.__name__):
                 continue
-            private = {field.name for field in attrs.fields(kind) if field.repr is False}
-            fields = {field.name: None for field in attrs.fields(kind) if field.default is attrs.NOTHING}
-            fields |= {name: (SECRET,) if name in {"says", "messages"} else SECRET for name in private}
-            spoken = {"text", "content", "heard", "partial", "last_spoken", "says", "messages", "resume_token"}
-            fields |= dict.fromkeys(spoken & {field.name for field in attrs.fields(kind)}, SECRET)
-            if any(name in spoken for name in fields):
-                values.append(kind(**fields))
+            secrets = _secrets(kind)
+            if secrets and kind is not ToolSpec:
+                fields = {field.name: None for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+                values.append(kind(**(fields | secrets)))
     return values
 
 
@@ -130,7 +170,7 @@ def test_no_repr_tells_what_was_said(value: object) -> None:
 
 
 def test_all_that_holds_words_was_looked_at() -> None:
-    assert len(_with_secrets()) >= 15
+    assert len(_with_secrets()) >= 30
 
 
 # --- Speech ---------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from core_driver import Core
 from flare_actors.conversation import Limits, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import StartReply
-from flare_actors.conversation.items import AgentSaid, Instructed, UserSaid
+from flare_actors.conversation.items import AgentSaid, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.notices import ErrorRaised, ItemDeleted, ItemInserted, ItemShown, ItemTruncated
+from flare_actors.conversation.states import Wait
 
 
 def insert(text: str, *, id: str = "", after: str | None = None) -> ev.ItemInsertRequested:  # noqa: A002
@@ -170,3 +171,36 @@ def test_the_history_stays_bounded() -> None:
     core = Core(limits=Limits(history_items=2)).starts()
     core.happens(insert("a", id="a"), insert("b", id="b"), insert("c", id="c"))
     assert ids(core) == ["b", "c"]
+
+
+def test_results_and_calls_of_one_name_are_bounded_as_others_are() -> None:
+    core = Core(limits=Limits(history_items=2)).starts()
+    called = [ToolCalled(id=f"call-{n}", call="x1", name="tea", text="{}") for n in range(3)]
+    returned = [ToolReturned(id=f"result-{n}", call="x1", text="green") for n in range(3)]
+    core.happens(*(ev.ItemInsertRequested(item=item) for item in (*called, *returned)))
+    assert ids(core) == ["call-1", "call-2", "result-1", "result-2"]
+
+
+def test_whether_a_silent_user_is_answered_once_more_hangs_on_what_the_history_has() -> None:
+    core = Core(idle_answer=True, idle_prompt_s=10.0, idle_end_s=None).starts()
+    core.passes(60.0)
+    assert core.due(Wait.IDLE) is None
+    core.happens(ev.ItemInsertRequested(item=AgentSaid(id="mine", text="Shall I go on?")))
+    assert core.due(Wait.IDLE) == pytest.approx(10.0)
+    core.passes(4.0)
+    core.happens(ev.ItemDeleteRequested(item_id="mine"))
+    assert core.due(Wait.IDLE) is None
+    core.happens(ev.ItemInsertRequested(item=AgentSaid(text="Shall I?")))
+    core.passes(10.0)
+    assert core.state is State.PROCESSING_SPEECH
+    core.happens(ev.ItemInsertRequested(item=UserSaid(text="a note")))
+    assert core.due(Wait.IDLE) is None
+
+
+def test_an_item_put_in_is_a_sign_of_life() -> None:
+    core = Core(idle_prompts=("Hello?",), idle_prompt_s=10.0).starts()
+    core.passes(10.0)
+    core.answers("Hello?")
+    core.passes(60.0)
+    core.happens(insert("typed"))
+    assert core.due(Wait.IDLE) == pytest.approx(10.0)

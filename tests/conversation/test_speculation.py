@@ -134,7 +134,7 @@ def test_each_pause_is_answered_but_not_for_ever() -> None:
     core.happens(ev.SpeechPaused(utterance=utterance))
     for number in range(2 * MOST):
         core.happens(ev.TranscriptUpdated(utterance=utterance, text=f"tea {number}"))
-    assert len(core.did(StartReply)) == MOST
+    assert len(core.did(StartReply)) == MOST == 4
     core.happens(
         ev.SpeechResumed(utterance=utterance),
         ev.SpeechPaused(utterance=utterance),
@@ -293,3 +293,18 @@ def test_the_client_is_told_of_the_waste_with_the_turn_that_it_was_for() -> None
     _, metrics = core.told(TurnMetrics)
     assert (metrics.ahead_s, metrics.wasted_replies, metrics.wasted_s) == (None, 0, 0.0)
     assert core.c.wasted.replies == 1
+
+
+def test_what_was_heard_before_it_is_final_once_it_is_let_out() -> None:
+    core = Core().starts()
+    core.says("a story")
+    turn = core.is_answering("Once upon a time. ", "There was a king. ")
+    utterance = core.speaks()
+    core.stopped_at(turn, 1.5)
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="stop"), ev.SpeechPaused(utterance=utterance))
+    core.pauses()
+    core.is_understood("stop")
+    assert core.did(ReleaseReply)
+    before, stale = core.history, core.c.stale
+    core.happens(ev.PlaybackProgressed(turn=turn, played_s=0.2))
+    assert (core.history, core.c.stale) == (before, stale + 1)

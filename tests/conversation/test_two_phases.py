@@ -535,3 +535,62 @@ def test_words_are_read_by_what_listeners_say_in_that_language(text: str, locale
 )
 def test_few_words_may_be_echo_where_the_agent_said_them_side_by_side(partial: str, may: bool) -> None:
     assert may_be_echo(partial, "It is late, very late indeed.") is may
+
+
+# --- What was missing when every line was broken in turn ----------------------------------------------------------------------
+
+
+def test_the_time_that_a_turn_stands_still_is_not_held_against_what_is_to_come_of_it_either() -> None:
+    core = answering()
+    due = core.due(Wait.GENERATION)
+    core.speaks(confirmed=False)
+    core.passes(1.0)
+    assert not is_silent(core)
+    assert core.due(Wait.GENERATION) == pytest.approx((due or 0.0) - 0.1)
+
+
+def test_words_that_will_not_come_because_the_recogniser_was_lost_amid_them_are_not_waited_for() -> None:
+    core = answering()
+    number = core.speaks(confirmed=False)
+    core.happens(ev.RecognizerFailed())
+    core.passes(3.0)
+    core.happens(ev.RecognizerReady(partials=True))
+    assert core.state is S.PLAYING_RESPONSE
+    core.happens(ev.SpeechConfirmed(utterance=number))
+    assert core.state is S.LISTENING
+
+
+def test_who_has_spoken_for_long_and_stopped_is_understood_first() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.TextReceived(text="what time is it"))
+    core.pauses()
+    core.passes(1.1)
+    assert core.told(PlaybackResumed) == [PlaybackResumed(turn=1)]
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_speech_that_nobody_can_understand_interrupts_nothing() -> None:
+    core = Core().starts()
+    core.happens(ev.RecognizerFailed())
+    assert core.state is S.ERROR
+    core.speaks()
+    assert not core.c.confirmed
+
+
+def test_who_interrupts_is_prompted_again_from_the_first_prompt_on() -> None:
+    core = Core(idle_prompts=("Hello?", "Still there?"), idle_prompt_s=5.0).starts()
+    core.passes(5.0)
+    core.is_answering("Hello?")
+    assert core.c.prompts == 1
+    core.speaks()
+    assert core.c.prompts == 0
+
+
+def test_mhm_counts_as_a_word_of_the_users_for_the_prompts() -> None:
+    core = Core(idle_prompts=("Hello?", "Still there?"), idle_prompt_s=5.0).starts(partials=True)
+    core.passes(5.0)
+    core.is_answering("Hello?")
+    core.says("mhm", confirmed=False)
+    assert core.state is S.PLAYING_RESPONSE
+    assert core.c.prompts == 0

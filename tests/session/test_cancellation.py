@@ -1,13 +1,14 @@
 """A session is cancelled at every step that any of its tasks takes: nothing of it is left, wherever it was.
 
-One scripted talk with everything in it (a welcome, an answer, a barge-in, typed text, a lost link, a second conversation)
-is played as often as it has steps; each time another step is the last one before the cancellation. What "nothing" means is
-in leak_kit.py: no task, no stream of an engine, no channel, no file descriptor, no complaint of a destructor.
+One scripted talk with everything in it (a welcome, an answer that was begun ahead and calls a tool, a barge-in, typed text, a
+lost link, a second conversation) is played as often as it has steps; each time another step is the last one before the
+cancellation. What "nothing" means is in leak_kit.py: no task, no stream of an engine, no channel, no file descriptor, no
+complaint of a destructor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,14 @@ from session_kit import open_streams
 from trio.testing import MockClock
 
 from flare_actors.agent import Agent
+from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State
-from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
+from flare_actors.ports import Message, ToolCall
+from flare_actors.providers.scripted import Line, ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
 from flare_actors.session import open_session
 from flare_actors.testing import EventLog, memory_link, scripted_agent
+from flare_actors.tools import tool
 
 pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
@@ -48,25 +52,47 @@ def _forgetful() -> Generator[None, None, None]:
         yield
 
 
+def answer(messages: Sequence[Message]) -> Line:
+    """The first question needs a tool."""
+    asked = [message.role for message in messages if message.role in {"user", "tool"}]
+    return ["Let me see.", ToolCall(call="a", name="look")] if asked == ["user"] else "One two. Three four."
+
+
+@tool
+async def look() -> str:
+    """Take a moment."""
+    await trio.sleep(0.3)
+    return "seen"
+
+
 def make_agent() -> Agent:
     """Engines that take their time at every stage, so that there is something to cancel everywhere."""
     return scripted_agent(
-        recognizer=ScriptedRecognizer(delay_s=0.05),
-        language_model=ScriptedLanguageModel(script=["One two. Three four."], first_token_s=0.05, gap_s=0.02),
+        tools=[look],
+        recognizer=ScriptedRecognizer(delay_s=0.05, partials=True),
+        language_model=ScriptedLanguageModel(script=answer, first_token_s=0.05, gap_s=0.02),
         synthesizer=ScriptedSynthesizer(first_audio_s=0.05, realtime_factor=0.1, chunk_s=0.3),
         settings=Settings(welcome="Hi."),
     )
 
 
-def once(how: Play, step: int | None) -> tuple[int, tuple[State, bool], list[Reason | None]]:
-    """Play it, see that nothing is left, and tell: its steps, where it was and whether it stood still, why it ended."""
+def once(how: Play, step: int | None) -> tuple[int, tuple[State, str], list[Reason | None]]:
+    """Play it, see that nothing is left, and tell: its steps, where it was and what it was amid, why it ended."""
     with nothing_is_left():
         world, steps = play(how, make_agent(), step)
         check(world)
         conversation, ended = world.log.conversation, world.log.ended
-        still = conversation.turn is not None and conversation.turn.paused_at is not None
         del world
-    return steps, (conversation.state, still), ended
+    return steps, (conversation.state, _amid(conversation)), ended
+
+
+def _amid(c: Conversation) -> str:
+    """What went on besides."""
+    if c.speculation is not None:
+        return "answering ahead"
+    if c.turn is None:
+        return ""
+    return "standing still" if c.turn.paused_at is not None else "at a tool" if c.turn.carries_out_tools else ""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -80,7 +106,7 @@ def test_a_session_cancelled_at_any_step_leaves_nothing(how: Play, part: int) ->
     # It was really cancelled everywhere, and not only at its end.
     if how in {embedded, simple}:
         assert {state for state, _ in seen} >= set(State) - {State.ERROR, State.ENDED}
-        assert (State.PLAYING_RESPONSE, True) in seen
+        assert {amid for _, amid in seen} == {"", "answering ahead", "at a tool", "standing still"}
 
 
 def test_the_leak_check_itself_finds_what_is_left() -> None:

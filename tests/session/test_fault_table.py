@@ -1,13 +1,9 @@
 """The fault table: one test a row, each with what this package promises; docs/reliability.md states the same to users.
 
 Every row is a way in which voice sessions have been seen to hang, leak or repeat themselves. The tests of the other modules
-here go through the rows' variants; this one is the list. Three rows have no test, because there is nothing to test yet:
-
-- *a fallback adapter's primary hangs*: there are no fallback chains yet. What stands in their place is the stage timeout: the
-  turn fails, the client is told, and the next one asks again (the first row).
-- *a function tool hangs at close*: there are no tools yet.
-- *the process is killed*: later, when another node goes on from the journal. Today the conversation is lost; that its events
-  alone rebuild it is tested (tests/conversation/test_core_properties.py).
+here go through the rows' variants; this one is the list. One row has no test, because there is nothing to test yet: *the
+process is killed*, later, when another node goes on from the journal. Today the conversation is lost; that its events alone
+rebuild it is tested (tests/conversation/test_core_properties.py).
 """
 
 from __future__ import annotations
@@ -38,7 +34,8 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Endpointing, Reason, State
-from flare_actors.ports import AudioOut
+from flare_actors.ports import AudioOut, ToolCall
+from flare_actors.providers.compose import Attempts, fallback
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer, tone
 from flare_actors.session import Session, open_session
 from flare_actors.testing import (
@@ -52,6 +49,7 @@ from flare_actors.testing import (
     memory_link,
     scripted_agent,
 )
+from flare_actors.tools import tool
 
 S = State
 WITHIN = Timeouts()
@@ -255,6 +253,50 @@ async def test_a_recogniser_slower_than_speech_drops_the_oldest_and_never_delays
         assert talk.session._tree.recognizer.given_up > 0
         await talk.client.wait_for(TurnEnded, where=lambda m: m.turn > 1 and m.reason is None)
         assert talk.session.ended is None
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_who_hangs_before_a_fallback_is_left_at_its_timeout_and_the_turn_is_answered(
+    autojump_clock: MockClock, stage: str
+) -> None:
+    faulty, healthy = agent_with(stage, Fault(at=At.FIRST, act=Act.HANG)), agent_with(stage)
+    async with (
+        fallback([faulty.language_model, healthy.language_model]) as model,
+        fallback([faulty.synthesizer, healthy.synthesizer]) as voice,
+        listening(scripted_agent(language_model=model, synthesizer=voice)) as talk,
+    ):
+        asked = trio.current_time()
+        await talk.client.send(TextReceived(text="question"))
+        await talk.client.wait_for(AudioOut)
+        assert trio.current_time() - asked <= Attempts().first_s + 1.0
+        assert (await talk.wait_turns(1)).heard == ANSWER
+    assert told(talk) == []
+
+
+@pytest.mark.parametrize("detached", [False, True], ids=["of a turn", "in the background"])
+async def test_a_tool_that_hangs_when_the_session_is_closed_ends_with_it(
+    autojump_clock: MockClock, detached: bool
+) -> None:
+    ended = []
+
+    @tool(detached=detached, timeout_s=1e6)
+    async def hang() -> None:
+        """Hang."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    agent = scripted_agent(answers=[[ToolCall(call="a", name="hang")], "Well."], tools=[hang])
+    async with listening(agent) as talk:
+        await talk.client.send(TextReceived(text="question"))
+        await trio.sleep(5)
+        assert ended == []
+        closed = trio.current_time()
+        talk.session.end()
+        await talk.session.wait_ended()
+        assert ended == [pytest.approx(closed, abs=0.1)]
+        assert trio.current_time() - closed <= Session.DRAIN_S
 
 
 # --- Owners ---------------------------------------------------------------------------------------------------------------

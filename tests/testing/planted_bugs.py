@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from flare_actors import guard
 from flare_actors.actors import llm, reply, speaker
 from flare_actors.actors.channels import Inbox, Outbox
+from flare_actors.actors.ear import Ear
+from flare_actors.actors.orchestrator import Orchestrator
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
 from flare_actors.actors.tools import DetachedTools
-from flare_actors.conversation import draft, on_hearing, on_reply, speculation
+from flare_actors.conversation import draft, interruption, on_hearing, on_reply, speculation
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CancelReply, Command, FlushPlayback
 from flare_actors.conversation.notices import TurnEnded
+from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.table import ON_SPEECH, OnSpeech
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -248,6 +253,60 @@ def late_tool(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(llm, "carry_out", carry_out)
 
 
+def interrupted_all_the_same(patch: pytest.MonkeyPatch) -> None:
+    """What may not be interrupted gives way to whoever speaks."""
+
+    def always(d: draft.BareDraft) -> bool:
+        return ON_SPEECH[d.c.state] is not OnSpeech.IGNORE
+
+    patch.setattr(interruption, "may_take_floor", always)
+    patch.setattr(on_hearing, "may_take_floor", always)
+
+
+def skipped_state(patch: pytest.MonkeyPatch) -> None:
+    """An answer is heard that was never prepared, and nobody holds it against the table."""
+    go = draft.BareDraft.go
+
+    def hasty(self: draft.BareDraft, new: State, reason: Reason | None = None) -> None:
+        if new is not State.PREPARING_RESPONSE:
+            go(self, new, reason)
+
+    patch.setattr(draft.BareDraft, "go", hasty)
+    patch.setattr(draft, "check_transition", lambda old, new: None)
+
+
+def ended_and_waiting(patch: pytest.MonkeyPatch) -> None:
+    """A session that has ended goes on waiting for what it waited for."""
+    wait = draft.BareDraft.wait
+
+    def keeping(self: draft.BareDraft, **deadlines: float | None) -> None:
+        if self.c.state is not State.ENDED:
+            wait(self, **deadlines)
+
+    patch.setattr(draft.BareDraft, "wait", keeping)
+
+
+def unjournalled_change(patch: pytest.MonkeyPatch) -> None:
+    """The orchestrator changes the conversation by itself, of which no event tells."""
+    step = Orchestrator._step
+
+    def meddling(self: Orchestrator, event: ev.Event) -> None:
+        step(self, event)
+        self.conversation = attrs.evolve(self.conversation, prompts=self.conversation.prompts + 1)
+
+    patch.setattr(Orchestrator, "_step", meddling)
+
+
+def ignored_commit(patch: pytest.MonkeyPatch) -> None:
+    """The button is let go, and the ear waits for a silence that nobody sends."""
+    patch.setattr(Ear, "commit", lambda self: None)
+
+
+def heard_while_muted(patch: pytest.MonkeyPatch) -> None:
+    """Mute is drawn on the page, and audio is taken as before."""
+    patch.setattr(Ear, "mute", lambda self, muted: None)
+
+
 PLANTS: tuple[Plant, ...] = (
     skipped_flush,
     stale_frames,
@@ -267,6 +326,7 @@ PLANTS: tuple[Plant, ...] = (
     two_replies,
     cancel_without_flush,
     stale_accepted,
+    kept_speculation,
     held_for_ever,
     audio_after_the_end,
     deaf_recognizer,
@@ -274,4 +334,10 @@ PLANTS: tuple[Plant, ...] = (
     unbounded_history,
     tool_without_an_owner,
     late_tool,
+    interrupted_all_the_same,
+    skipped_state,
+    ended_and_waiting,
+    unjournalled_change,
+    ignored_commit,
+    heard_while_muted,
 )

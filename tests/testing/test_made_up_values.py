@@ -24,6 +24,7 @@ from flare_actors.testing import values as kit
 from flare_actors.wire import flare
 from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
 from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
+from flare_actors.wire.openai_realtime.client_events import CLIENT_EVENTS, read_event
 from flare_actors.wire.strict import Length, Range
 
 pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
@@ -143,3 +144,9 @@ def test_a_field_of_which_nothing_is_known_is_named() -> None:
 @given(kit.values(Notify))
 def test_what_is_nested_is_built_too(command: Notify) -> None:
     assert isinstance(command.notice, get_args(Notice))
+
+
+def test_every_event_of_a_realtime_client_is_made_up_and_is_one() -> None:
+    assert met(kit.realtime_texts(), lambda text: [read_event(json.loads(text))[0]], CLIENT_EVENTS) == set(
+        CLIENT_EVENTS
+    )

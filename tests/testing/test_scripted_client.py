@@ -11,9 +11,15 @@ import trio
 
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.items import AgentSaid
-from flare_actors.conversation.notices import ErrorRaised, PlaybackCleared, TurnEnded
+from flare_actors.conversation.notices import (
+    ErrorRaised,
+    PlaybackCleared,
+    PlaybackPaused,
+    PlaybackResumed,
+    TurnEnded,
+)
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.states import Reason, State, TurnDetection
 from flare_actors.ports import ServerMessage
 from flare_actors.session import open_session
 from flare_actors.testing import EventLog, Playback, ScriptedClient, scripted_agent
@@ -32,13 +38,15 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(playback: Playback = Playback.NEVER, **settings: object) -> AsyncGenerator[Talk]:
+async def talking(
+    playback: Playback = Playback.NEVER, *, pauses: bool = True, **settings: object
+) -> AsyncGenerator[Talk]:
     log, sent = EventLog(), []
     agent = scripted_agent(
         answers=["One two three, four five six. Seven eight nine."], settings=attrs.evolve(SETTINGS, **settings)
     )
     async with trio.open_nursery() as nursery, open_session(agent, observers=[log]) as session:
-        client = ScriptedClient(session, nursery, playback=playback, on_message=sent.append)
+        client = ScriptedClient(session, nursery, playback=playback, on_message=sent.append, pauses=pauses)
         client.connect()
         await trio.sleep(0.1)
         session.start_conversation()
@@ -68,6 +76,28 @@ async def test_it_barges_in(autojump_clock) -> None:
         assert any(
             isinstance(item, AgentSaid) and item.interrupted for item in talk.client.session.conversation.history
         )
+
+
+async def test_it_holds_a_button_while_it_speaks(autojump_clock) -> None:
+    async with talking(turn_detection=TurnDetection.MANUAL) as talk:
+        await talk.client.say(0.6)
+        await trio.sleep(5)
+        assert talk.client.session.conversation.turns == 0
+        await talk.client.push_to_talk(0.6)
+        await talk.client.wait_until(lambda c: c.turn is not None, 5)
+        await talk.client.wait_listening(60)
+        assert talk.client.session.conversation.turns == 1
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+async def test_it_stands_still_if_it_can(autojump_clock, pauses: bool) -> None:
+    async with talking(Playback.HONEST, pauses=pauses) as talk:
+        await talk.client.send(ev.TextReceived(text="tell me"))
+        await talk.client.barge_in(0.2)
+        await talk.client.wait_listening(60)
+        assert talk.told(PlaybackPaused)
+        assert talk.told(PlaybackResumed)
+        assert [ended.reason for ended in talk.told(TurnEnded)] == [None]
 
 
 async def test_it_goes_away_and_comes_back(autojump_clock) -> None:

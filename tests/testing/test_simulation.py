@@ -80,6 +80,7 @@ def test_a_failing_session_is_saved_shrunk_and_played_again(monkeypatch: pytest.
     small, outcome = shrink(script)
     assert outcome.violation
     assert len(small.moves) <= 2
+    assert len(small.settings) <= 2
     file = tmp_path / "failed.json"
     save_script(small, file, violation=outcome.violation, trace=outcome.trace)
     assert load_script(file) == small

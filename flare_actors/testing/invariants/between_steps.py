@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from flare_actors.conversation.items import ToolCalled, ToolReturned
+from flare_actors.conversation.items import ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.model import Conversation, Hearing
-from flare_actors.conversation.states import Floor, State, TurnKind
+from flare_actors.conversation.states import Floor, Input, Mute, Output, State, TurnKind
 from flare_actors.conversation.table import ACTIVE, PLAYING
 
 __all__ = ["check_value"]
@@ -21,6 +21,7 @@ _WITH_TURN: Final = frozenset(
     }
 )
 _MOST_OPEN: Final = 8
+_MOST_PAUSES: Final = 10
 
 
 def check_value(c: Conversation) -> None:
@@ -39,8 +40,43 @@ def check_value(c: Conversation) -> None:
     assert len(c.says) <= limits.say_queue, "what waits to be said is bounded"
     assert len(c.settling) <= _MOST_OPEN, "unsettled accounts are bounded"
     assert len(c.awaited) <= _MOST_OPEN, "awaited transcripts are bounded"
+    assert len(c.pauses) <= _MOST_PAUSES, "what is known of the speaker's pauses is bounded"
+    texts = [c.partial, *(item.text for item in c.history if isinstance(item, UserSaid)), *(say.text for say in c.says)]
+    assert all(len(text) <= limits.text_chars for text in texts), (
+        "what the user says, and what is to be said, is bounded"
+    )
+    _check_order(c)
+    _check_mute(c)
     assert (c.state is State.ENDED) == (c.ended is not None), "an end has a reason"
     _check_tools(c)
+
+
+def _check_order(c: Conversation) -> None:
+    utterances = [awaited.utterance for awaited in c.awaited]
+    assert utterances == sorted(set(utterances)), "utterances are awaited in their order, each once"
+    assert all(each <= c.utterance for each in utterances), "what is awaited was said"
+    turns = [settling.number for settling in c.settling] + ([] if c.turn is None else [c.turn.number])
+    assert turns == sorted(set(turns)), "turns follow each other, and none is both live and over"
+    assert all(each <= c.turns for each in turns), "a turn has a number that was given out"
+
+
+def _check_mute(c: Conversation) -> None:
+    """Who is not heard, as the client, the settings and the agent have it."""
+    if c.state not in ACTIVE:
+        return
+    never = c.muted or c.settings.input is Input.TEXT
+    match c.settings.mute:
+        case Mute.NEVER:
+            muted = never
+        case Mute.ALWAYS:
+            muted = True
+        case Mute.SPEAKING:
+            muted = never or c.state in PLAYING
+        case Mute.WELCOME:
+            muted = never or c.state in {State.INITIALIZING, State.PREPARING_WELCOME, State.PLAYING_WELCOME}
+        case Mute.TOOLS:
+            muted = never or (c.turn is not None and any(use.output is None for use in c.turn.calls))
+    assert c.deaf is muted, f"the user is {'' if muted else 'not '}to be muted"
 
 
 def _check_tools(c: Conversation) -> None:
@@ -61,7 +97,12 @@ def _check_tools(c: Conversation) -> None:
 def _check_turn(c: Conversation) -> None:
     if c.speculation is not None:
         assert c.state is State.LISTENING and c.attached, "only a listening agent answers ahead"  # noqa: PT018
+        assert c.turn is None, "nobody answers ahead while there is a turn"
         assert c.speculation.turn.number <= c.turns, "a held reply has a number of its own"
+        utterance = c.speculation.utterance
+        pausing = c.floor is Floor.SPEAKING and c.paused and c.utterance == utterance
+        awaited = any(each.utterance == utterance for each in c.awaited)
+        assert pausing or awaited, "an answer is held for a user who may have finished"
     turn = c.turn
     assert (turn is not None) == (c.state in _WITH_TURN), f"a turn lives in {sorted(s.value for s in _WITH_TURN)} only"
     if turn is None:
@@ -72,6 +113,8 @@ def _check_turn(c: Conversation) -> None:
             "a turn stands still for a user who speaks, or who may have said more than mhm and is not understood yet"
         )
         assert c.deadlines.interruption is not None, "a turn that stands still has a deadline"
+        assert turn.interruptible, "what may not be interrupted does not stand still"
+        assert turn.output is Output.AUDIO, "only what is heard can stand still"
     welcome = c.state in {State.PREPARING_WELCOME, State.PLAYING_WELCOME}
     assert (turn.kind is TurnKind.WELCOME) == welcome, "a welcome has its own states"
     assert turn.playing == (c.state in PLAYING), "what is heard is PLAYING"
@@ -100,6 +143,8 @@ def _check_waiting(c: Conversation) -> None:
     assert (due.recovery is not None) == (c.state is State.ERROR), "ERROR, and it alone, is left by a deadline"
     if not c.attached and c.state in ACTIVE and c.settings.session_idle_s is not None:
         assert due.grace is not None or due.session_idle is not None, "a client is not waited for in vain"
+    if c.attached and c.state is State.IDLE and c.settings.session_idle_s is not None:
+        assert due.session_idle is not None, "a session without a conversation is not for ever"
     assert (due.transcript is not None) == bool(c.awaited), "awaited transcripts have a deadline"
     assert (due.commit is not None) == c.committing, "a commit has a deadline"
     assert (due.lifetime is not None) == (c.settings.session_max_s is not None), "a session's length has a deadline"
@@ -111,6 +156,7 @@ def _check_waiting(c: Conversation) -> None:
     if due.idle is not None:
         assert c.state is State.LISTENING, "only a listening agent waits for the user"
         assert c.floor is Floor.SILENT, "a speaking user is not idle"
+        assert c.may_prompt or c.settings.idle_end_s is not None, "a silence that may last for ever has no deadline"
 
 
 def _check_floor(c: Conversation) -> None:

@@ -19,11 +19,14 @@ from flare_actors.conversation.commands import (
     Notify,
     OpenListener,
     PausePlayback,
+    ReleaseReply,
     ResumePlayback,
+    SetEndpoint,
+    SetMute,
     StartReply,
     StartStt,
 )
-from flare_actors.conversation.items import AgentSaid
+from flare_actors.conversation.items import AgentSaid, turn_id
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import (
     PlaybackCleared,
@@ -34,10 +37,11 @@ from flare_actors.conversation.notices import (
     TurnEnded,
     TurnStarted,
 )
-from flare_actors.conversation.states import Output, Reason, State, TurnKind
+from flare_actors.conversation.states import Input, Output, Reason, State, TurnKind
 from flare_actors.conversation.table import TRANSITIONS
 from flare_actors.observe import Observer
 from flare_actors.testing.invariants.between_steps import check_value
+from flare_actors.testing.invariants.late import is_late
 
 __all__ = ["ConversationChecker"]
 
@@ -55,8 +59,12 @@ class _Turn:
     generating: bool = False
     """Its StartReply went out, and neither its cancellation nor its end."""
     canceled: bool = False
+    ahead: bool = False
+    """It was begun ahead."""
     held: bool = False
     """It is generated ahead, and nobody has been told of it."""
+    aside: bool = False
+    """Nothing of it enters the history."""
     ended: bool = False
     delivered: bool = False
     """What was written went to the client as text."""
@@ -99,6 +107,7 @@ class ConversationChecker(Observer):
             _check_transitions(before, after, [notice for notice in notices if isinstance(notice, StateChanged)])
             _check_counters(before, after)
             _check_commands(before, event, after, commands)
+            _check_late(before, event, after, commands)
             self._check_replies(event, after, commands)
             self._check_pauses(after, commands)
             self._check_ear(commands)
@@ -119,20 +128,19 @@ class ConversationChecker(Observer):
         self._note_facts(event)
         for command in commands:
             match command:
-                case Notify(notice=TurnStarted(turn=number)):
+                case Notify(notice=TurnStarted(turn=number, aside=aside)):
                     turn = self._turns.setdefault(number, _Turn(held=True))
                     assert turn.held, f"turn {number} starts twice"
-                    turn.held = False
-                case Notify(notice=TurnEnded(turn=number, heard=heard)):
-                    turn = self._turns[number]
-                    assert not turn.held, f"turn {number} was never released"
-                    assert not turn.ended, f"turn {number} ends twice"
-                    turn.ended, turn.generating = True, False
-                    assert "".join(turn.written).strip().startswith(heard), f"turn {number}: heard what was not written"
+                    turn.held, turn.aside = False, aside
+                case Notify(notice=TurnEnded() as end):
+                    self._check_end(end, after)
+                case ReleaseReply(turn=number):
+                    assert self._turns[number].ahead, f"turn {number} is let out, and was never held"
+                    assert not self._turns[number].held, f"turn {number} is let out, and nobody was told of it"
                 case StartReply(turn=number, held=ahead):
                     if ahead:
                         assert number not in self._turns, f"turn {number} starts twice"
-                        self._turns[number] = _Turn(held=True)
+                        self._turns[number] = _Turn(held=True, ahead=True)
                     assert not any(turn.generating for turn in self._turns.values()), "two replies at a time"
                     assert ahead == self._turns[number].held, f"turn {number} is answered before it has begun"
                     assert ahead or after.turn is None or after.turn.number == number, (
@@ -152,6 +160,20 @@ class ConversationChecker(Observer):
         assert not stray, f"turns {stray} are neither live nor cancelled"
         self._check_heard(after)
 
+    def _check_end(self, end: TurnEnded, after: Conversation) -> None:
+        """What the client is told to have been heard is what is remembered."""
+        turn = self._turns[end.turn]
+        assert not turn.held, f"turn {end.turn} was never released"
+        assert not turn.ended, f"turn {end.turn} ends twice"
+        turn.ended, turn.generating = True, False
+        assert "".join(turn.written).strip().startswith(end.heard), f"turn {end.turn}: heard what was not written"
+        said = next((item for item in _own(after) if item.turn == end.turn), None)
+        if said is not None:
+            assert said.text == end.heard, f"turn {end.turn}: {end.heard!r} was heard, and {said.text!r} is remembered"
+        else:
+            remembered = end.reason is not None or turn.aside or not end.heard
+            assert remembered, f"turn {end.turn}: {end.heard!r} was heard, and is not remembered"
+
     def _note_facts(self, event: ev.Event) -> None:
         turn = self._turns.get(getattr(event, "turn", None) or 0)
         if turn is None:
@@ -170,8 +192,8 @@ class ConversationChecker(Observer):
 
     def _check_heard(self, after: Conversation) -> None:
         """The history has only words whose audio began before the playback stopped."""
-        for item in after.history:
-            if not isinstance(item, AgentSaid) or not item.interrupted or not item.text:
+        for item in _own(after):
+            if not item.interrupted or not item.text:
                 continue
             turn = self._turns[item.turn]
             if turn.delivered or turn.clock_s is None:
@@ -189,7 +211,9 @@ class ConversationChecker(Observer):
         assert roles[-1:] != ["assistant"], f"a request ends with the user, or with a tool's result: {roles}"
         assert all(one != other or one == "tool" for one, other in itertools.pairwise(roles)), f"not merged: {roles}"
         _check_pairs(command.messages)
-        heard = [item.text.strip() for item in after.history if isinstance(item, AgentSaid)]
+        wish = after.turn.wish if after.turn is not None else None
+        asked = wish.items if wish is not None and wish.items is not None else after.history
+        heard = [item.text.strip() for item in asked if isinstance(item, AgentSaid)]
         for message in command.messages:
             if message.role == "assistant" and message.content:
                 assert message.content in " ".join(filter(None, heard)), "the request has what was not heard"
@@ -228,6 +252,18 @@ class ConversationChecker(Observer):
                 self._listening = True
             elif isinstance(command, CloseListener):
                 self._listening = False
+
+
+def _own(c: Conversation) -> list[AgentSaid]:
+    """What the agent said itself; the client may have put in what it likes."""
+    return [item for item in c.history if isinstance(item, AgentSaid) and item.id == turn_id(item.turn)]
+
+
+def _check_late(before: Conversation, event: ev.Event, after: Conversation, commands: tuple[Command, ...]) -> None:
+    if is_late(before, event):
+        # Nobody has told the ear yet that it is muted, if this is the first thing that happens.
+        assert after == attrs.evolve(before, stale=before.stale + 1, deaf=after.deaf), "a late fact changes nothing"
+        assert all(isinstance(command, SetMute) for command in commands), "a late fact has nothing done"
 
 
 def _check_pairs(messages: Sequence[ChatMessage]) -> None:
@@ -269,7 +305,13 @@ def _check_commands(before: Conversation, event: ev.Event, after: Conversation, 
     for command in commands:
         if isinstance(command, StartStt):
             assert after.attached or before.attached, "nobody is there to be understood"
+            assert settings.input is not Input.TEXT, "who only types is not heard"
             given = (command.locale, command.mode, command.endpoint_s)
             assert given == (settings.locale, settings.stt_mode, settings.endpoint_s), (
                 "STT starts with all its settings"
             )
+        if isinstance(command, SetEndpoint):
+            least = min(settings.endpoint_min_s, settings.endpoint_s)
+            most = max(settings.endpoint_max_s, settings.endpoint_s)
+            assert least <= command.silence_s <= most, "a pause is waited for as the settings let it be"
+            assert command.utterance == after.utterance, "who does not speak does not pause"

@@ -8,11 +8,22 @@ The same seed gives the same traces on every machine. On the command line: ``fla
 
 from flare_actors.testing.simulation.player import play
 from flare_actors.testing.simulation.run import Report, shrink, simulate
-from flare_actors.testing.simulation.script import FAULT_KINDS, Move, Script, load_script, make_script, save_script
+from flare_actors.testing.simulation.script import (
+    CHANGES,
+    FAULT_KINDS,
+    MOVES,
+    Move,
+    Script,
+    load_script,
+    make_script,
+    save_script,
+)
 from flare_actors.testing.simulation.watch import Outcome, Violation
 
 __all__ = [
+    "CHANGES",
     "FAULT_KINDS",
+    "MOVES",
     "Move",
     "Outcome",
     "Report",

@@ -147,7 +147,7 @@ def _played(one: Callable[[int], Outcome], sessions: int, jobs: int) -> Generato
 
 
 def shrink(script: Script, *, most: int = 400) -> tuple[Script, Outcome]:
-    """Make a failing script smaller for as long as it fails: fewer moves, fewer faults, no waiting.
+    """Make a failing script smaller for as long as it fails: fewer moves, faults and choices, no waiting.
 
     Args:
         script: one whose ``play`` has a violation.
@@ -184,3 +184,7 @@ def _smaller(script: Script) -> Iterator[Script]:
                     yield attrs.evolve(script, faults={**script.faults, stage: fewer})
     if any(move.after for move in script.moves):
         yield attrs.evolve(script, moves=tuple(Move(kind=m.kind, amount=m.amount) for m in script.moves))
+    for name in script.settings:
+        yield attrs.evolve(script, settings={key: value for key, value in script.settings.items() if key != name})
+    if script.drains:
+        yield attrs.evolve(script, drains=False)

@@ -15,27 +15,65 @@ from typing import Any, Final
 import attrs
 import cattrs
 
+from flare_actors.conversation.changes import Value
 from flare_actors.errors import ConfigError
 from flare_actors.testing.faults import Act, At, Fault
 
-__all__ = ["FAULT_KINDS", "Move", "Script", "load_script", "make_script", "save_script"]
+__all__ = ["CHANGES", "FAULT_KINDS", "MOVES", "Move", "Script", "load_script", "make_script", "save_script"]
 
 STAGES: Final = ("stt", "llm", "tts", "vad")
 FAULT_KINDS: Final = ("hang", "raise", "crash", "crash_group", "stop", "give", "slow", "stubborn")
 
-_MOVES: Final = (
-    *("speak",) * 10,
-    *("text",) * 7,
-    *("barge",) * 6,
-    *("hesitate",) * 3,
-    *("noise",) * 3,
-    *("stall",) * 2,
-    *("cough", "commit", "interrupt", "say", "nonsense") * 2,
+MOVES: Final = (
+    "speak",
+    "text",
+    "barge",
+    "hesitate",
+    "noise",
+    "stall",
+    "cough",
+    "commit",
+    "interrupt",
+    "say",
+    "nonsense",
+    "settings",
+    "respond",
+    "clear",
+    "item",
     "mute",
     "reconnect",
     "restart",
     "wait",
 )
+"""What a client can do (see ``player.Player``)."""
+_OFTEN: Final = {"speak": 10, "text": 7, "barge": 6, "hesitate": 3, "noise": 3, "stall": 2} | dict.fromkeys(
+    ("cough", "commit", "interrupt", "say", "nonsense", "settings"), 2
+)
+_WEIGHTS: Final = tuple(_OFTEN.get(kind, 1) for kind in MOVES)
+CHANGES: Final[tuple[tuple[str, Value], ...]] = (
+    ("turn_detection", "manual"),
+    ("turn_detection", "automatic"),
+    ("turn_detection", "automatic"),
+    ("input", "text"),
+    ("input", "audio"),
+    ("output", "text"),
+    ("output", "audio"),
+    ("mute", "speaking"),
+    ("mute", "tools"),
+    ("mute", "never"),
+    ("auto_answer", False),
+    ("auto_answer", True),
+    ("barge_in", "off"),
+    ("barge_in", "full"),
+    ("false_interruption_s", 0.0),
+    ("false_interruption_s", 1.0),
+    ("endpointing", "fixed"),
+    ("endpointing", "adaptive"),
+    ("stt_mode", "batch"),
+    ("locale", "tr-TR"),
+    ("endpoint_s", -1.0),
+)
+"""What a client changes amid a session; the last one is refused."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +102,10 @@ class Script:
     faults: Mapping[str, tuple[Fault | None, ...]]
     """By stage: one a stream, in order."""
     moves: tuple[Move, ...]
+    pauses: bool = True
+    """The client can stand still amid what it plays."""
+    drains: bool = False
+    """The server goes down at the end."""
 
 
 _JSON: Final = cattrs.Converter(forbid_extra_keys=True)
@@ -83,7 +125,7 @@ def make_script(seed: int, number: int, *, seconds: float, faults: tuple[str, ..
     moves = []
     spent = 0.0
     while spent < seconds:
-        kind = dice.choice(_MOVES)
+        (kind,) = dice.choices(MOVES, _WEIGHTS)
         amount = {
             "speak": dice.choice((0.4, 0.7, 1.2)),
             "stall": dice.choice((0.4, 0.8)),
@@ -96,22 +138,36 @@ def make_script(seed: int, number: int, *, seconds: float, faults: tuple[str, ..
         after = dice.choice((0.0, 0.0, 0.05, 0.3, 1.0))
         moves.append(Move(kind=kind, amount=amount, after=after))
         spent += after + (amount if kind in {"reconnect", "wait"} else 3.0)
-    settings: dict[str, Any] = {
+    return Script(
+        seed=seed,
+        number=number,
+        settings=_settings(dice),
+        client=dice.choice(("honest", "silent", "silent", "liar")),
+        faults={stage: tuple(_fault(dice, stage, faults) for _ in range(streams)) for stage in STAGES},
+        moves=tuple(moves),
+        pauses=dice.random() < 0.75,
+        drains=dice.random() < 0.1,
+    )
+
+
+def _settings(dice: random.Random) -> dict[str, Any]:
+    """Mostly what most sessions have; every mode is tried."""
+    return {
         "welcome": dice.choice((None, "Hi.")),
         "apology": dice.choice((None, None, "Sorry.")),
         "soft_endpoint_s": dice.choice((0.2, 0.2, None)),
         "output": dice.choice(("audio", "audio", "audio", "text")),
+        "input": dice.choice((*("audio",) * 9, "text")),
+        "turn_detection": dice.choice((*("automatic",) * 5, "manual")),
+        "auto_answer": dice.random() < 0.9,
+        "mute": dice.choice((*("never",) * 6, "welcome", "speaking", "tools")),
         "barge_in": dice.choice(("full", "guarded", "guarded", "off")),
+        "false_interruption_s": dice.choice((1.0, 1.0, 0.3, 0.0)),
+        "endpointing": dice.choice(("adaptive", "adaptive", "fixed")),
         "stt_mode": dice.choice(("streaming", "streaming", "batch")),
+        "idle_prompts": dice.choice(([], [], ["Are you there?", "Still there?"])),
+        "idle_answer": dice.random() < 0.1,
     }
-    return Script(
-        seed=seed,
-        number=number,
-        settings=settings,
-        client=dice.choice(("honest", "silent", "silent", "liar")),
-        faults={stage: tuple(_fault(dice, stage, faults) for _ in range(streams)) for stage in STAGES},
-        moves=tuple(moves),
-    )
 
 
 def _fault(dice: random.Random, stage: str, kinds: tuple[str, ...]) -> Fault | None:

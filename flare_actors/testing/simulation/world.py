@@ -7,16 +7,16 @@ where an endpoint needs it, so that idle hours cost nothing.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
 
 from flare_actors.agent import Agent
+from flare_actors.conversation.changes import changed, changes
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
-from flare_actors.conversation.states import BargeIn, Output, SttMode
 from flare_actors.errors import ToolError
-from flare_actors.ports import ToolCall
+from flare_actors.ports import ToolCall, ToolSpec
 from flare_actors.providers.scripted import Line, ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
 from flare_actors.testing.faults import (
     FaultyLanguageModel,
@@ -28,7 +28,7 @@ from flare_actors.testing.faults import (
 from flare_actors.testing.simulation.script import Script
 from flare_actors.tools import Tool, as_tools, tool
 
-__all__ = ["CHUNK_S", "RATE", "Engines", "make_agent"]
+__all__ = ["ASKED", "CHARS_PER_S", "CHUNK_S", "RATE", "TIMEOUTS", "Engines", "make_agent"]
 
 RATE: Final = 8_000
 CHUNK_S: Final = 0.1
@@ -36,8 +36,19 @@ _CHUNK: Final = round(RATE * CHUNK_S)
 _VOICE: Final = (3_200).to_bytes(2, "little", signed=True) * RATE
 
 TIMEOUTS: Final = Timeouts(
-    connect_s=2.0, stt_final_s=2.0, llm_first_s=2.0, llm_gap_s=2.0, tts_first_s=2.0, tts_gap_s=2.0, backstop_s=20.0
+    connect_s=2.0,
+    stt_final_s=2.0,
+    llm_first_s=2.0,
+    llm_gap_s=2.0,
+    tts_first_s=2.0,
+    tts_gap_s=2.0,
+    tool_s=3.0,
+    backstop_s=20.0,
 )
+CHARS_PER_S: Final = 20.0
+"""How fast the agent speaks."""
+ASKED: Final = ToolSpec(name="ask", description="What only the client knows.")
+"""The tool that the client offers."""
 ANSWERS: Final[tuple[Line, ...]] = (
     "Yes. No.",
     "Well, I see.",
@@ -48,8 +59,10 @@ ANSWERS: Final[tuple[Line, ...]] = (
     ("Let me see.", ToolCall(call="a", name="look"), ToolCall(call="b", name="act")),
     (ToolCall(call="a", name="crash"), ToolCall(call="b", name="hang")),
     (ToolCall(call="a", name="background"),),
+    ("Wait.", ToolCall(call="a", name=ASKED.name), ToolCall(call="b", name=ASKED.name)),
 )
-TRANSCRIPTS: Final = ("one two", "", "yes", "what is it", "stop that now")
+TRANSCRIPTS: Final = ("one two", "", "mhm", "what is it", "yes, okay", "stop that now", "well, um")
+"""Words, none, and what a listener says."""
 
 
 @attrs.frozen
@@ -143,7 +156,9 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
     llm = ScriptedLanguageModel(
         script=[ANSWERS[(spread + index) % len(ANSWERS)] for index in range(50)], first_token_s=0.1, gap_s=0.01
     )
-    tts = ScriptedSynthesizer(sample_rate=RATE, sound=_sound, first_audio_s=0.05, chunk_s=0.5, chars_per_second=20)
+    tts = ScriptedSynthesizer(
+        sample_rate=RATE, sound=_sound, first_audio_s=0.05, chunk_s=0.5, chars_per_second=CHARS_PER_S
+    )
     engines = Engines(
         vad=FaultyVoiceActivity(inner=_Voice(), faults=script.faults.get("vad", ())),
         stt=FaultyRecognizer(inner=stt, faults=script.faults.get("stt", ())),
@@ -151,19 +166,15 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
         tts=FaultySynthesizer(inner=tts, faults=script.faults.get("tts", ())),
         tools=Toolbox(crashes=any(fault is not None for faults in script.faults.values() for fault in faults)),
     )
-    choices: dict[str, Any] = dict(script.settings)
-    choices["output"] = Output(choices["output"])
-    choices["barge_in"] = BargeIn(choices["barge_in"])
-    choices["stt_mode"] = SttMode(choices["stt_mode"])
     settings = Settings(
         timeouts=TIMEOUTS,
         # Faults come thick here, and shall not end what is to be looked at.
         limits=Limits(same_failures=1_000_000, history_items=20),
+        idle_prompt_s=8.0,
         idle_end_s=60.0,
         session_idle_s=None,
         stt_retry_s=0.01,
         error_retry_s=0.2,
-        **choices,
     )
     agent = Agent(
         voice_activity=engines.vad,
@@ -171,6 +182,6 @@ def make_agent(script: Script) -> tuple[Agent, Engines]:
         language_model=engines.llm,
         synthesizer=engines.tts,
         tools=as_tools(engines.tools.tools()),
-        settings=settings,
+        settings=changed(settings, changes(script.settings)),
     )
     return agent, engines
