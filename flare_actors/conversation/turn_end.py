@@ -88,6 +88,11 @@ _NUMBERS: Final = _set(
     "zero oh one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty "
     "ninety hundred thousand"
 )
+_NOT_DICTATED: Final = _set(
+    "the this that these those other another which each every any no last next first second only same "
+    "at by before after till until around about"
+)
+"""A number word behind these is a time ("at seven") or a pronoun ("the other one")."""
 
 
 # --- The rules, one by one ------------------------------------------------------------------------------------------------
@@ -138,9 +143,14 @@ def ends_mid_phrase(text: str, locale: str = "en") -> bool:
 
 
 def ends_in_number(text: str) -> bool:
-    """Digits are dictated in groups, and each group is punctuated like a sentence (Vapi's ``onNumberSeconds``: 0.4 s)."""
+    """Digits are dictated in groups, and each group is punctuated like a sentence (Vapi's ``onNumberSeconds``: 0.4 s).
+
+    Nobody dictates "the other one" or "at seven".
+    """
     words = words_of(text)
-    return bool(words) and (words[-1].isdigit() or words[-1] in _NUMBERS)
+    if not words or not (words[-1].isdigit() or words[-1] in _NUMBERS):
+        return False
+    return len(words) < 2 or words[-2] not in _NOT_DICTATED
 
 
 def read_ending(text: str, locale: str = "en") -> Ending:

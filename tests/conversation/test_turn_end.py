@@ -78,6 +78,22 @@ def test_the_single_rules_look_at_the_end_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        ("It is four, seven, two.", Ending.UNKNOWN),
+        ("At four seven.", Ending.UNKNOWN),
+        ("Seven.", Ending.UNKNOWN),
+        ("My number is 4 7 2.", Ending.UNKNOWN),
+        ("No, I meant the other one.", Ending.FINISHED),
+        ("Remind me to water the plants at seven.", Ending.FINISHED),
+        ("Call me before 9.", Ending.FINISHED),
+    ],
+)
+def test_a_number_is_waited_for_where_it_may_be_dictated(text: str, ending: Ending) -> None:
+    assert read_ending(text) is ending
+
+
+@pytest.mark.parametrize(
     ("ending", "estimate", "then"),
     [
         (Ending.FINISHED, None, Ending.FINISHED),
