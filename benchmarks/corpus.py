@@ -19,10 +19,9 @@ import numpy.typing as npt
 import soxr
 
 from benchmarks.speech import RATE, recording
-from flare_actors.talk.measure import SpeechMap
 from flare_actors.talk.wav import Recording
 
-__all__ = ["Clip", "corpus"]
+__all__ = ["LEAD_S", "Clip", "corpus"]
 
 Samples: TypeAlias = npt.NDArray[np.float32]
 
@@ -31,12 +30,15 @@ _PAUSES: Final = (0.2, 1.5)
 """Seconds of an inserted pause, evenly spread."""
 _TAIL_S: Final = 2.5
 """Silence after the last word: longer than any endpoint waits."""
-_LEAD_S: Final = 0.4
+LEAD_S: Final = 0.4
+"""Silence before the first word, so that it begins there."""
 _RECORDINGS: Final = ("two_cities.wav", "beckett.wav", "endgame_nagg_nell.wav")
 _GAP_S: Final = 0.25
 """Recordings are split where this much is silent."""
 _PIECES_S: Final = (0.5, 7.0)
 """Shorter pieces are no utterances, longer ones no turns of a conversation."""
+_VOICE_DB: Final = 10.0
+"""A piece of which no moment comes so near to the recording's loudest is no voice: somebody breathes, or moves a chair."""
 
 _SENTENCES: Final = (
     ("I would like to book a table", "for two people on Friday."),
@@ -74,7 +76,7 @@ class Clip:
     samples: Samples = attrs.field(repr=False, eq=False)
     """Mono, 16 kHz."""
     end_s: float
-    """Where the last word ends: the last 20 ms within 35 dB of the loudest, as ``talk`` has it."""
+    """Where the last word ends: the last 20 ms within 35 dB of the recording's loudest, before the room's noise is added."""
     pause_s: float = 0.0
     """Seconds of silence put into its middle."""
     filler: bool = False
@@ -112,12 +114,15 @@ def _human(rng: random.Random) -> Iterator[Clip]:
             voice, piece = f"human/{name.removesuffix('.wav')}", samples[start:end]
             if not _PIECES_S[0] <= len(piece) / RATE <= _PIECES_S[1]:
                 continue
-            yield _clip(f"{voice}/{number}", voice, [piece], room, 0.0)
+            spoken = _peak_db(piece) > _peak_db(samples) - _VOICE_DB
+            if spoken:
+                yield _clip(f"{voice}/{number}", voice, [piece], room, 0.0)
             after = pieces[number + 1 : number + 2]
             if after and (after[0][1] - after[0][0]) / RATE <= _PIECES_S[1]:
                 pause_s = rng.uniform(*_PAUSES)
                 both = [piece, samples[after[0][0] : after[0][1]]]
-                yield _clip(f"{voice}/{number}+pause", voice, both, room, pause_s)
+                if spoken:
+                    yield _clip(f"{voice}/{number}+pause", voice, both, room, pause_s)
 
 
 def _pieces(samples: Samples) -> list[tuple[int, int]]:
@@ -137,6 +142,13 @@ def _loud(samples: Samples) -> npt.NDArray[np.bool_]:
     window = RATE // 50
     power = (samples[: len(samples) // window * window].reshape(-1, window) ** 2).mean(axis=1)
     return np.asarray(power > power.max() * 10**-3.5)
+
+
+def _peak_db(samples: Samples) -> float:
+    """The level of its loudest 20 ms."""
+    window = RATE // 50
+    power = (samples[: len(samples) // window * window].reshape(-1, window) ** 2).mean(axis=1)
+    return float(10 * np.log10(power.max() + 1e-12))
 
 
 def _room(samples: Samples) -> Samples:
@@ -222,7 +234,7 @@ def _clip(
     def silence(seconds: float) -> Samples:
         return np.zeros(round(seconds * RATE), np.float32)
 
-    pieces = [silence(_LEAD_S)]
+    pieces = [silence(LEAD_S)]
     for number, part in enumerate(parts):
         soft = part.copy()
         edge = RATE // 100  # a cut in the room's noise would click
@@ -231,9 +243,9 @@ def _clip(
         pieces += [soft, silence(pause_s if number + 1 < len(parts) else _TAIL_S)]
     samples = np.concatenate(pieces)
     samples += np.resize(room, len(samples))
-    end = SpeechMap(Recording(pcm=_pcm(samples), sample_rate=RATE)).last_end(len(samples))
-    assert end is not None
-    return Clip(name=name, voice=voice, samples=samples, end_s=end / RATE, pause_s=pause_s, filler=filler)
+    # Not by the level of the whole: of a quiet speaker's clip that would take the room's noise for speech.
+    end_s = len(samples) / RATE - _TAIL_S
+    return Clip(name=name, voice=voice, samples=samples, end_s=end_s, pause_s=pause_s, filler=filler)
 
 
 def _pcm(samples: Samples) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from benchmarks.corpus import Clip, corpus
+from benchmarks.corpus import LEAD_S, Clip, corpus
 from benchmarks.endpointing import FIXED, false_cut_rate, outcomes, recorded
 from benchmarks.report import Metric, Options, summary
 from benchmarks.speech import RATE
@@ -28,7 +28,7 @@ from flare_actors.providers.local import LocalEngines, open_local
 from flare_actors.session import open_session
 from flare_actors.talk import STAGES, talk
 from flare_actors.talk.link import RecordingLink
-from flare_actors.talk.measure import SPEECH_RANGE_DB, WINDOW_S, first_audible, frame_bytes
+from flare_actors.talk.measure import WINDOW_S, first_audible, frame_bytes
 
 __all__ = ["ARMS", "STACKS", "measure"]
 
@@ -81,7 +81,6 @@ class _Interruption:
     def __init__(self, link: RecordingLink, clip: Clip) -> None:
         self._link = link
         self._frames = split_frames(clip.spoken.pcm, frame_bytes(RATE))
-        self._onset = _onset(clip)
         self._audible = trio.Event()
         self._silent = trio.Event()
         self._spoken_from = 0.0
@@ -103,7 +102,7 @@ class _Interruption:
         for number, frame in enumerate([*quiet, *self._frames, *quiet]):
             due += WINDOW_S
             await trio.sleep_until(due)
-            if number == len(quiet) + self._onset:
+            if number == len(quiet) + round(LEAD_S / WINDOW_S):
                 self._spoken_from = due - WINDOW_S
             if not await self._link.say(AudioIn(frame)):
                 break
@@ -123,13 +122,6 @@ class _Interruption:
             elif isinstance(message, PlaybackCleared):
                 self._silent_at = self._silent_at or trio.current_time()
                 self._silent.set()
-
-
-def _onset(clip: Clip) -> int:
-    """The first window of speech, counted from the clip's start."""
-    window = frame_bytes(RATE) // 2
-    power = (clip.samples[: len(clip.samples) // window * window].reshape(-1, window) ** 2).mean(axis=1)
-    return int((power > power.max() * 10 ** (-SPEECH_RANGE_DB / 10)).argmax())
 
 
 async def interrupted(engines: LocalEngines, clip: Clip) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 
 import attrs
@@ -47,6 +48,23 @@ async def test_sessions_are_counted_and_weighed(autojump_clock: MockClock) -> No
     assert len(await session_cost.start_and_stop(1)) == 1
     ((size, _, tasks, _),) = await session_cost.growth((3,))
     assert (size, tasks) == (3, 8.0)
+
+
+@pytest.mark.needs("local")
+def test_recorded_utterances_begin_and_end_where_somebody_speaks() -> None:
+    from benchmarks.corpus import LEAD_S, _human, _peak_db
+    from benchmarks.speech import RATE
+
+    clips = list(_human(random.Random(1)))
+    assert {clip.voice for clip in clips} == {
+        f"human/{name}" for name in ("two_cities", "beckett", "endgame_nagg_nell")
+    }
+    for clip in clips:
+        begin, end = round(LEAD_S * RATE), round(clip.end_s * RATE)
+        room = _peak_db(clip.samples[end:])
+        assert _peak_db(clip.samples[begin:end]) > room + 20, f"{clip.name}: nobody speaks"
+        assert len(clip.samples) - end > 2 * RATE, f"{clip.name}: what is behind its end is silence"
+        assert _peak_db(clip.samples[:begin]) < room + 3, clip.name
 
 
 def test_a_slower_run_is_told_from_a_faster_one(capsys: pytest.CaptureFixture[str]) -> None:
