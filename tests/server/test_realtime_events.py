@@ -653,15 +653,19 @@ async def test_null_is_no_choice_where_it_is_no_value(clock, session) -> None:
         assert (await client.wait("session.updated"))["session"]["audio"]["input"]["turn_detection"] is None
 
 
-async def test_a_choice_in_a_choice_without_end_is_refused(clock) -> None:
-    deep = '{"a": ' * 3_000 + "1" + "}" * 3_000
+async def test_choices_in_choices_without_end_do_not_end_the_session(clock) -> None:
     async with realtime() as client:
-        for field in ("tracing", "tool_choice"):
-            await client.say_raw(f'{{"type": "session.update", "session": {{"{field}": {deep}}}}}')
-            error = await client.wait_error()
-            assert error["type"] == "invalid_request_error"
+        for depth in (
+            300,
+            3_000,
+            30_000,
+        ):  # From some depth on JSON can be read, in some Pythons, and not be worked with.
+            deep = '{"a": ' * depth + "1" + "}" * depth
+            await client.say_raw(f'{{"type": "session.update", "session": {{"tracing": {deep}}}}}')
         await client.write("still there")
-        await client.wait("conversation.item.done")
+        with trio.fail_after(200):
+            while (await client.hear())["type"] != "conversation.item.done":
+                pass
 
 
 async def test_a_response_takes_instructions_as_long_as_the_session_s_and_some(clock) -> None:

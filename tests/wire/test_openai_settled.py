@@ -14,15 +14,15 @@ WORDS = st.lists(st.sampled_from(["one", "two", "to", "One", "two,", "three"]), 
 @pytest.mark.parametrize(
     ("transcripts", "deltas", "rest"),
     [
-        (["I", "I want", "I want to", "I want two"], ["", "I", " want", ""], " two teas"),
-        (["I", "I"], ["", "I"], " want two teas"),
-        (["I won", "I want", "I want two"], ["", "I", " want"], " two teas"),
-        (["I want", "I want", "I haven't", "I haven't"], ["", "I want", "", ""], " two teas"),
-        (["hell", "hell", "hello you", "hello you"], ["", "hell", "", "o you"], ""),
+        (["I", "I want", "I want to", "I want two"], ["", "", "I", " want"], " two teas"),
+        (["I", "I", "I"], ["", "", "I"], " want two teas"),
+        (["I won", "I want", "I want two", "I want two teas"], ["", "", "I", " want"], " two teas"),
+        (["I want"] * 3 + ["I haven't"] * 3, ["", "", "I want", "", "", ""], " two teas"),
+        (["hell"] * 3 + ["hello you"] * 3, ["", "", "hell", "", "", "o you"], ""),
         ([], [], "I want two teas"),
     ],
 )
-def test_words_are_told_once_two_transcripts_agree_on_them(transcripts, deltas, rest) -> None:
+def test_words_are_told_once_three_transcripts_agree_on_them(transcripts, deltas, rest) -> None:
     settled = Settled()
     assert [settled.more(each) for each in transcripts] == deltas
     assert settled.rest("I want two teas") == rest
