@@ -245,6 +245,13 @@ def _deltas_taken_back(client: Client) -> list[str]:
     ]
 )
 @example(script=[*UNHEARD, {"type": "response.create"}, ("wait", 0.5), *_ask_for("turn_1_t")])
+@example(
+    script=[
+        {"type": "response.create"},
+        {"type": "session.update", "session": {"model": 7}},
+        HELLO | {"previous_item_id": "turn_1_t"},
+    ]
+)
 def test_whatever_a_client_sends_it_gets_valid_events_in_a_legal_order(script: list[Any]) -> None:
     client = trio.run(_play, script, clock=trio.testing.MockClock(autojump_threshold=0))
     # Everything that was begun is at an end.

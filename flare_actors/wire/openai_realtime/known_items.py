@@ -64,7 +64,8 @@ class KnownItems:
         if len(self._coming) > _MOST_COMING:
             self.refuse(next(iter(self._coming)))
         if after not in self._order:
-            return () if after is None else (self.name(after),)
+            # It may be told of in this very moment.
+            return () if after is None else (self._names.get(after, self._connection.bare(after)),)
         places = [after]
         before = self._order[: self._order.index(after)]
         while before and (places[-1] in self._unheard or places[-1] in self._kept):
