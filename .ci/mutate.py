@@ -155,14 +155,16 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _SameExamples:
-    """A pytest plugin: the quick profile, but the same examples every time, and none remembered."""
+    """A pytest plugin: the quick profile, but the same examples every time, none remembered, and no failure made small."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        from hypothesis import settings
+        from hypothesis import Phase, settings
 
         config.addinivalue_line("markers", "no_cover: pytest-cov's, which is not loaded here")
         quick = settings.get_profile("quick")
-        settings.register_profile("mutants", parent=quick, derandomize=True, database=None)
+        settings.register_profile(
+            "mutants", parent=quick, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+        )
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
