@@ -473,3 +473,20 @@ def test_an_answer_of_which_the_speaker_says_that_it_was_heard_may_come_back_as_
     core.happens(ev.InterruptRequested())
     core.stopped_at(turn, 0.4)
     assert core.c.last_spoken == "Five six seven eight. "
+
+
+def test_a_recogniser_that_was_ready_stays_so_over_an_error_of_something_else() -> None:
+    core = Core().starts()
+    core.happens(ev.FailureRaised())
+    core.passes(1.5)
+    assert (core.state, core.c.hearing) == (S.LISTENING, Hearing.READY)
+
+
+def test_words_so_far_hold_nothing_up_where_there_is_nothing_to_interrupt() -> None:
+    core = Core().starts(partials=True)
+    core.speaks()
+    core.pauses()
+    core.speaks(confirmed=False)
+    core.happens(ev.TranscriptUpdated(utterance=2, text="and"))
+    core.is_understood("a question", utterance=1)
+    assert core.state is S.PROCESSING_SPEECH
