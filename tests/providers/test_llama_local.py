@@ -71,7 +71,10 @@ async def test_leaving_an_answer_ends_it_on_the_server():
 
 @pytest.mark.needs("weights")
 async def test_four_slots_answer_four_at_once():
-    async with open_llama_local(LlamaSettings(slots=4, max_tokens=8)) as model, trio.open_nursery() as nursery:
+    async with (
+        open_llama_local(LlamaSettings(slots=4, max_tokens=8, examples=False)) as model,
+        trio.open_nursery() as nursery,
+    ):
         for _ in range(4):
             nursery.start_soon(answer, model, HELLO)
 

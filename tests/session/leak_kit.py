@@ -79,7 +79,7 @@ Play = Callable[[World, trio.Nursery], Awaitable[None]]
 # --- The plays ------------------------------------------------------------------------------------------------------------
 
 
-async def _talk(client: MemoryClient, *, hang_up: bool) -> None:
+async def _talk(client: MemoryClient, *, hang_up: bool = False) -> None:
     """The client's side of the talk; whatever happens to the session, it just goes."""
     try:
         await client.send(ConversationStartRequested())
@@ -91,15 +91,32 @@ async def _talk(client: MemoryClient, *, hang_up: bool) -> None:
         await client.wait_for(TurnEnded, count=2)
         await client.send(TextReceived(text="typed"))
         await trio.sleep(0.3)
-        if hang_up:
-            client.close()
-            return
-        await client.send(ConversationEndRequested())
-        await client.send(ConversationStartRequested())
-        await client.wait_for(HearingReady, count=2)
-        await client.send(SessionEndRequested())
+        if not hang_up:
+            await _say_goodbye(client)
     except LinkClosed:
         pass
+    if hang_up:
+        client.close()
+
+
+async def _come_back(client: MemoryClient) -> None:
+    """The client's side after a lost link: it is still the same conversation, and goes on."""
+    try:
+        await client.send(ConversationStartRequested())
+        await client.wait_for(HearingReady)
+        await client.send(TextReceived(text="typed again"))
+        await trio.sleep(0.3)
+        await _say_goodbye(client)
+    except LinkClosed:
+        pass
+
+
+async def _say_goodbye(client: MemoryClient) -> None:
+    """The conversation ends, and a second one, with the session."""
+    await client.send(ConversationEndRequested())
+    await client.send(ConversationStartRequested())
+    await client.wait_for(HearingReady, count=2)
+    await client.send(SessionEndRequested())
 
 
 async def embedded(world: World, outer: trio.Nursery) -> None:
@@ -107,11 +124,11 @@ async def embedded(world: World, outer: trio.Nursery) -> None:
     with world.scope:
         async with open_session(world.agent, observers=[world.log]) as session:
             world.sessions.append(session)
-            for hang_up in (True, False):
+            for first in (True, False):
                 client, link = world.link()
                 outer.start_soon(client.run)
                 outer.start_soon(session.attach, link)
-                await _talk(client, hang_up=hang_up)
+                await (_talk(client, hang_up=True) if first else _come_back(client))
                 await trio.sleep(0.05)
 
 
@@ -125,7 +142,7 @@ async def simple(world: World, outer: trio.Nursery) -> None:
             await run_session(link, world.agent, observers=[world.log])
 
     outer.start_soon(serve)
-    await _talk(client, hang_up=False)
+    await _talk(client)
 
 
 async def cancelled_link(world: World, outer: trio.Nursery) -> None:
@@ -140,7 +157,7 @@ async def cancelled_link(world: World, outer: trio.Nursery) -> None:
                 await session.attach(link)
 
         outer.start_soon(attach)
-        await _talk(client, hang_up=False)
+        await _talk(client)
         if session.ended is None:
             client, link = world.link()
             outer.start_soon(client.run)
