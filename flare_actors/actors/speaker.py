@@ -120,6 +120,8 @@ class Speaker:
         Audio of a turn that is not open is dropped. On cancel, what was taken stays taken.
         """
         if turn != self._turn:
+            # A synthesizer that waits for nothing must not keep the others, who are about to end it, from their turn.
+            await trio.lowlevel.checkpoint()
             return
         self._buffer += pcm
         self._queued += len(pcm)

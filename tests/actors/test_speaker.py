@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import hypothesis.strategies as st
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from trio.testing import MockClock
 
@@ -69,6 +70,16 @@ async def test_audio_leaves_in_the_very_call_that_brings_it(autojump_clock: Mock
     await bench.speaker.play(1, bytes(100))
     assert bench.outbox.get_nowait() == AudioOut(1, bytes(100))
     assert bench.events() == [AudioStarted(turn=1)]
+
+
+async def test_who_plays_what_nobody_hears_lets_the_others_go_on() -> None:
+    bench = Bench()
+    bench.speaker.open(1)
+    with trio.testing.assert_checkpoints():
+        await bench.speaker.play(1, bytes(100))
+    bench.speaker.detach()  # The link is gone; the reply is about to be told.
+    with trio.testing.assert_checkpoints():
+        await bench.speaker.play(1, bytes(100))
 
 
 async def test_what_is_played_ends_exactly_when_it_is_played(autojump_clock: MockClock) -> None:
