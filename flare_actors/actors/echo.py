@@ -25,8 +25,6 @@ PIECE_S: Final = 0.02
 """Resolution in which the output's level is remembered."""
 QUIET_DB: Final = -60.0
 """An agent below this is not heard: no echo to speak of, and the next answer begins."""
-
-
 STEP: Final = 2
 """Pieces between two hypotheses,"""
 WIDTH: Final = 4

@@ -23,6 +23,17 @@ def pausing(text: str = "tea please", **choices: object) -> Core:
     return core
 
 
+def interrupting() -> tuple[Core, int]:
+    """The user has stopped an answer, of which 1.5 s were heard, and pauses; with the number of its turn."""
+    core = Core().starts()
+    core.says("a story")
+    turn = core.is_answering("Once upon a time. ", "There was a king. ")
+    utterance = core.speaks()
+    core.stopped_at(turn, 1.5)
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="stop"), ev.SpeechPaused(utterance=utterance))
+    return core, turn
+
+
 def held(core: Core) -> int:
     assert core.c.speculation is not None
     return core.c.speculation.turn.number
@@ -187,12 +198,7 @@ def test_nothing_of_a_held_turn_is_playing() -> None:
 
 
 def test_a_history_that_was_amended_meanwhile_is_asked_with() -> None:
-    core = Core().starts()
-    core.says("a story")
-    turn = core.is_answering("Once upon a time. ", "There was a king. ")
-    utterance = core.speaks()
-    core.stopped_at(turn, 1.5)
-    core.happens(ev.TranscriptUpdated(utterance=utterance, text="stop"), ev.SpeechPaused(utterance=utterance))
+    core, turn = interrupting()
     assert core.c.speculation is not None
     core.happens(ev.PlaybackProgressed(turn=turn, played_s=0.5))
     core.pauses()
@@ -296,12 +302,7 @@ def test_the_client_is_told_of_the_waste_with_the_turn_that_it_was_for() -> None
 
 
 def test_what_was_heard_before_it_is_final_once_it_is_let_out() -> None:
-    core = Core().starts()
-    core.says("a story")
-    turn = core.is_answering("Once upon a time. ", "There was a king. ")
-    utterance = core.speaks()
-    core.stopped_at(turn, 1.5)
-    core.happens(ev.TranscriptUpdated(utterance=utterance, text="stop"), ev.SpeechPaused(utterance=utterance))
+    core, turn = interrupting()
     core.pauses()
     core.is_understood("stop")
     assert core.did(ReleaseReply)
