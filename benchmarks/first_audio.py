@@ -1,7 +1,8 @@
 """How long from the final transcript until the answer's first audio reaches the client's link, if no engine takes any time?
 
 It goes through everything that a real answer goes through: the core, a reply scope, the model's stream, phrases, the
-synthesizer's stream, the pacing speaker and the link's writer.
+synthesizer's stream, the pacing speaker and the link's writer. The processor is kept awake until the transcript comes, as on a
+server with other sessions; ``from_sleep`` is the same with a processor that has slept for 5 ms.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _CONVERSATION: Final = 20
 _WARM_UP: Final = 5
 
 
-async def turns(count: int) -> list[dict[str, float]]:
+async def turns(count: int, *, rests: bool = False) -> list[dict[str, float]]:
     """For each of so many turns, when what happened, in ms; the first ones of a session, which fill caches, are left out."""
     found: list[dict[str, float]] = []
     while len(found) < count:
-        async with world(forever=True) as talk:
+        async with world(forever=True, rests=rests) as talk:
             for number in range(_CONVERSATION):
                 await talk.ask()
                 await talk.until(AudioOut)
@@ -55,5 +56,9 @@ async def measure(options: Options) -> dict[str, Metric]:
     """The whole, and its parts."""
     hop = statistics.median(await floors.channel_hop()) / 1000
     found = await turns(reps(options, 500))
-    metrics = {"first_audio": summary(between(found, "transcript", AudioOut.__name__), "ms", floor=hop)}
+    rested = await turns(reps(options, 500), rests=True)
+    metrics = {
+        "first_audio": summary(between(found, "transcript", AudioOut.__name__), "ms", floor=hop),
+        "from_sleep": summary(between(rested, "transcript", AudioOut.__name__), "ms", floor=hop),
+    }
     return metrics | {name: summary(between(found, start, end), "ms", floor=hop) for name, start, end in _PARTS}

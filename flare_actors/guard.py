@@ -8,8 +8,8 @@ stream, whose deadline is moved as the stream goes on. Sessions use them, and so
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, Self, TypeVar, Unpack
 
@@ -30,17 +30,25 @@ __all__ = ["Guarded", "Patience", "ask_model", "expect", "port_guard"]
 T = TypeVar("T")
 
 
-@contextmanager
-def port_guard(stage: Part) -> Iterator[None]:
+class port_guard:  # noqa: N801 - used like a function; ``contextmanager`` would cost four times as much
     """Turn every exception of a provider's call into a ``ProviderError``; cancellation and interrupts pass.
 
     The message names the exception's type only: vendors put requests, and so speech and keys, into their texts.
     """
-    try:
-        yield
-    except BaseException as exc:
-        _judge(stage, exc)
-        raise
+
+    __slots__ = ("_stage",)
+
+    def __init__(self, stage: Part) -> None:
+        self._stage: Part = stage
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is not None:
+            _judge(self._stage, exc)
 
 
 def _judge(stage: Part, exc: BaseException) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness_kit import CHUNK, SILENCE, TOKENS, feeder_alone_us, now, session_costs, tell, used
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, now, session_costs, tell, used
 
 at: dict[str, float] = {}
 arrived = asyncio.Event()
@@ -182,10 +182,10 @@ async def first_audio(count: int) -> dict[str, list[float]]:
         await orchestrator.bus.publish("transcript", "a", "hello")
         await asyncio.wait_for(arrived.wait(), 20)
         first = at["audio"] - at["transcript"]
-        await asyncio.sleep(0.03)
+        await awake(0.03)
         decided = now()
         await orchestrator.bus.publish("interrupted", "a")
-        await asyncio.sleep(0.02)
+        await awake(0.02)
         if number >= 5:
             found.append(first)
             silent.append(at["cleared"] - decided)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["CHUNK", "SILENCE", "TOKENS", "feeder_alone_us", "now", "rss_kib", "session_costs", "tell", "used"]
+__all__ = ["CHUNK", "SILENCE", "TOKENS", "awake", "feeder_alone_us", "now", "rss_kib", "session_costs", "tell", "used"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,13 @@ def rss_kib() -> float:
     """The memory of this process, without garbage."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+async def awake(seconds: float) -> None:
+    """Wait while the processor is kept from sleeping, as on a server that has other sessions to serve."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        await asyncio.sleep(0)  # noqa: ASYNC110 - the point is to be busy
 
 
 async def used(seconds: float) -> float:

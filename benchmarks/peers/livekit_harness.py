@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, now, session_costs, tell
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, now, session_costs, tell
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm, stt, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
@@ -184,7 +184,7 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
     for number in range(count + 5):
         await turn(session, recognizer)
         first = at["audio"] - at["transcript"]
-        await asyncio.sleep(0.03)
+        await awake(0.03)
         decided = now()
         await session.interrupt(force=True)
         for _ in range(200):
@@ -197,7 +197,7 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
                 silent.append(at["cleared"] - decided)
             if "tts_closed" in at:
                 closed.append(at["tts_closed"] - decided)
-        await asyncio.sleep(0.02)
+        await awake(0.02)
     await session.aclose()
     return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
 

@@ -14,7 +14,7 @@ import asyncio
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, feeder_alone_us, now, session_costs, tell, used
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, now, session_costs, tell, used
 from loguru import logger
 
 logger.remove()
@@ -220,7 +220,7 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
         await talk.input.push_frame(TranscriptionFrame("hello", "user", "now", finalized=True))
         await asyncio.wait_for(arrived.wait(), 20)
         first = at["audio"] - at["transcript"]
-        await asyncio.sleep(0.03)
+        await awake(0.03)
         at.pop("cleared", None)
         at.pop("tts_closed", None)
         decided = now()
@@ -235,7 +235,7 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
                 silent.append(at["cleared"] - decided)
             if "tts_closed" in at:
                 closed.append(at["tts_closed"] - decided)
-        await asyncio.sleep(0.05)
+        await awake(0.05)
     return {"first_audio_ms": found, "output_silent_ms": silent, "tts_closed_ms": closed}
 
 

@@ -55,24 +55,36 @@ class PlayedLevels:
         """For each piece the loudest of it and the ``WIDTH`` - 1 before it."""
         self._paused: list[float] | None = None
         """What the agent, which stands still, is going to play then."""
+        self._newest: tuple[float, bytes, int] | None = None
+        """What was added last. It is measured when somebody asks, or more comes: whoever brings it is in a hurry."""
 
     def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
         """PCM16 that begins to be played at ``at``."""
+        self._measure()
+        self._newest = (at, pcm, sample_rate)
+
+    def _measure(self) -> None:
+        if self._newest is None:
+            return
+        (at, pcm, sample_rate), self._newest = self._newest, None
         for part in split_frames(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
             self._put(int(at / PIECE_S), level_db(part))
             at += PIECE_S
 
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
+        self._measure()
         self._paused = None
         self._take_from(at)
 
     def pause(self, at: float) -> None:
         """What was to be played from ``at`` on is played later."""
+        self._measure()
         self._paused = self._take_from(at)
 
     def resume(self, at: float) -> None:
         """... from ``at`` on."""
+        self._measure()
         later, self._paused = self._paused, None
         for number, level in enumerate(later or (), int(at / PIECE_S) + 1):
             self._put(number, level)
@@ -82,6 +94,7 @@ class PlayedLevels:
 
         The first is that of what is played now, each next one is of ``STEP`` pieces earlier.
         """
+        self._measure()
         windows = self._windows
         newest = int(now / PIECE_S) - self._first
         oldest = newest - STEP * (delays - 1)

@@ -126,7 +126,7 @@ class _Request:
         calls: list[ToolCall] = []
         with Patience("llm") as patience:
             patience.until(timeouts.connect_s, "connect")
-            async with Guarded[ModelOutput](
+            async with Guarded(
                 "llm", self._ask, gives=(TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached)
             ) as outputs:
                 patience.until(timeouts.llm_first_s, "first token")

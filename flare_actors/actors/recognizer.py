@@ -40,6 +40,7 @@ class RecognizerActor:
     """
 
     IDLE_S: Final = 1.0  # A stream that ends before it got any audio, but not at once, is opened again.
+    REST_S: Final = 0.02  # From a transcript to what is done for the next one, while an answer is being begun.
     WAITING: Final = 4  # Utterances ended but not understood yet: half a minute of talk; older ones are lost anyway.
 
     def __init__(
@@ -150,7 +151,7 @@ class RecognizerActor:
             source.sample_rate = self._recognizer.sample_rate
         with Patience("stt") as patience:
             patience.until(self._timeouts.connect_s, "connect")
-            async with Guarded[Transcript](
+            async with Guarded(
                 "stt",
                 lambda: self._recognizer.transcribe(source, locale=command.locale, mode=command.mode),
                 gives=(Transcript,),
@@ -178,8 +179,11 @@ class RecognizerActor:
                     await source.feed.wait_closed()
                     if stream is self._stream:
                         self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
-                        # The next stream need not wait until this one is closed.
                         self._stream = None
+                        # The user waits for an answer, and nobody for the next stream yet,
+                        patience.rest()
+                        await trio.sleep(self.REST_S)
+                        # ... which need not wait until this one is closed.
                         self._wake.set()
                     return
         if stream is self._stream:

@@ -221,9 +221,9 @@ class Reply:
             self._split.extend(self._splitter.feed(text))
             while self._split:
                 self._add_phrase(self._split.popleft())
-                if self.phrases == 1:
+                if self.phrases == 1 and self.command.output is Output.AUDIO:
                     # The voice begins before the model goes on, which may have a whole burst of tokens ready.
-                    await trio.lowlevel.checkpoint()
+                    await self.speaker.go_first(self.turn)
                 await self.relieve()
         return not enough
 

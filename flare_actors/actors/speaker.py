@@ -31,6 +31,9 @@ class Speaker:
 
     LEAD_S: Final = 0.2  # Rides out the jitter of a home network (tens of ms) and Trio's own; a barge-in discards it.
     FRAME_S: Final = 0.06  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
+    ROUNDS: Final = (
+        10  # Of Trio's scheduler, 10 us each: what wakes whom until the first audio, and a few notices before it.
+    )
     AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
 
     def __init__(self, clock: Clock, inbox: Inbox, outbox: Outbox) -> None:
@@ -123,16 +126,30 @@ class Speaker:
             # A synthesizer that waits for nothing must not keep the others, who are about to end it, from their turn.
             await trio.lowlevel.checkpoint()
             return
+        first = not self._queued
         self._buffer += pcm
         self._queued += len(pcm)
         self._pump()
         # A synthesizer that is far ahead would go on for a while before the writer's turn comes, and other sessions'.
-        await trio.lowlevel.checkpoint()
+        if first:
+            await self.go_first(turn)
+        else:
+            await trio.lowlevel.checkpoint()
         if self._buffer and self._looks_at == math.inf:
             self._work.set()
         while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:
             self._room = trio.Event()
             await self._room.wait()
+
+    async def go_first(self, turn: int) -> None:
+        """Give a turn's first audio time to be made and to leave, if that can be at once.
+
+        For whoever has more to do for the turn: what it does now, the user waits for.
+        """
+        for _ in range(self.ROUNDS):
+            await trio.lowlevel.checkpoint()
+            if turn != self._turn or self._left or self._held:
+                return
 
     def finish(self, turn: int) -> float:
         """No more audio will come. Gives the seconds of the turn's audio in all."""

@@ -66,7 +66,7 @@ class _Voice:
             rate = synthesizer.sample_rate
             resampler = Resampler(rate, reply.speaker.sample_rate)
         self._patience.until(self._timeouts.connect_s, "connect")
-        async with Guarded[SpeechAudio](
+        async with Guarded(
             "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
         ) as chunks:
             self._expect(self._timeouts.tts_first_s, "first audio")

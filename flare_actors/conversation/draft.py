@@ -24,7 +24,7 @@ from flare_actors.conversation.model import Conversation, Hearing, Marks, Settli
 from flare_actors.conversation.notices import ErrorRaised, Notice, StateChanged, TurnEnded
 from flare_actors.conversation.states import Floor, Input, Output, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import check_transition
-from flare_actors.conversation.values import evolve
+from flare_actors.conversation.values import change_own, evolve
 
 __all__ = ["SAME_S", "BareDraft"]
 
@@ -35,21 +35,29 @@ SAME_S = 0.001
 class BareDraft:
     """One step in the making, without the moves that take or give the floor."""
 
-    __slots__ = ("at", "c", "commands", "request_id")
+    __slots__ = ("_before", "at", "c", "commands", "request_id")
 
     def __init__(self, conversation: Conversation, at: float, request_id: str | None = None) -> None:
+        self._before = conversation
         self.c = conversation
+        """As it stands. The first change makes it a copy, which is this draft's own until the step is over."""
         self.at = at
         self.request_id = request_id
         self.commands: list[Command] = []
 
     def set(self, **changes: Any) -> None:  # noqa: ANN401 - fields of every type; mypy checks none, the tests all
         """Change fields of the conversation."""
-        self.c = evolve(self.c, **changes)
+        if self.c is self._before:
+            self.c = evolve(self.c, **changes)
+        else:
+            change_own(self.c, **changes)
 
     def wait(self, **deadlines: float | None) -> None:
         """Set (seconds since the session's start) or clear (None) deadlines."""
-        self.set(deadlines=evolve(self.c.deadlines, **deadlines))
+        if self.c.deadlines is self._before.deadlines:
+            self.set(deadlines=evolve(self.c.deadlines, **deadlines))
+        else:
+            change_own(self.c.deadlines, **deadlines)
 
     def emit(self, *commands: Command) -> None:
         """Have these done."""

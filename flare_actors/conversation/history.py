@@ -9,7 +9,7 @@ of a phrase whose audio is not known to its end the last word never counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -160,7 +160,10 @@ def heard_text(phrases: Sequence[SpokenPhrase], played_s: float) -> str:
 
 def remember(history: tuple[HistoryItem, ...], item: HistoryItem, limit: int) -> tuple[HistoryItem, ...]:
     """Append ``item``; of more than ``limit`` that were said, and of more than ``limit`` calls, the oldest are forgotten."""
-    return _bounded((*history, item), limit)
+    longer = (*history, item)
+    if len(longer) <= limit and ToolReturned not in map(type, longer):
+        return longer  # Nothing is too much, and no result is without its call.
+    return _bounded(longer, limit)
 
 
 def _bounded(history: tuple[HistoryItem, ...], limit: int) -> tuple[HistoryItem, ...]:
@@ -266,13 +269,22 @@ def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tu
     items = tuple(history)
     results = {item.call: item for item in reversed(items) if isinstance(item, ToolReturned)}
     messages: list[ChatMessage] = []
+    said: list[str] = []
+    speaker: Literal["system", "user", "assistant"] = "user"
     together = False
+
+    def close_message() -> None:
+        if said:
+            messages.append(ChatMessage(role=speaker, content=" ".join(said)))
+            said.clear()
+
     for item in items:
         if isinstance(item, ToolReturned):
             together = False
             continue
         if isinstance(item, ToolCalled):
             if (result := results.pop(item.call, None)) is not None:
+                close_message()
                 _show_call(messages, item, result, together=together)
                 together = True
             continue
@@ -280,12 +292,12 @@ def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tu
         text = item.text.strip()
         if not text:
             continue
-        role = _role(item)
-        last = messages[-1] if messages else None
-        if last is not None and last.role == role:
-            messages[-1] = evolve(last, content=f"{last.content} {text}")
-        else:
-            messages.append(ChatMessage(role=role, content=text))
+        role = _ROLES[type(item)]
+        if role != speaker:
+            close_message()
+            speaker = role
+        said.append(text)
+    close_message()
     if go_on and (not messages or messages[-1].role == "assistant"):
         messages.append(ChatMessage(role="user", content=_NO_WORDS))
     if messages and messages[-1].role == "assistant":
@@ -310,14 +322,11 @@ def _show_call(messages: list[ChatMessage], called: ToolCalled, result: ToolRetu
         messages += [ChatMessage(role="assistant", calls=(call,)), told]
 
 
-def _role(item: UserSaid | AgentSaid | Instructed) -> Literal["system", "user", "assistant"]:
-    match item:
-        case UserSaid():
-            return "user"
-        case AgentSaid():
-            return "assistant"
-        case Instructed():
-            return "system"
+_ROLES: Final[Mapping[type[HistoryItem], Literal["system", "user", "assistant"]]] = {
+    UserSaid: "user",
+    AgentSaid: "assistant",
+    Instructed: "system",
+}
 
 
 def is_echo(transcript: str, spoken: str) -> bool:

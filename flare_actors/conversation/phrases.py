@@ -86,7 +86,7 @@ class PhraseSplitter:
         """The phrases that ``text`` completes, in order; often none."""
         plain = _PLAIN.fullmatch(text) and (not self._text or self._text[-1].isalnum())
         if plain and self._length + len(text) <= self._max_chars:
-            # A word after a word, as most tokens are, ends nothing: the rules below need not look at each letter.
+            # Words after a word, as most tokens are, end nothing: the rules below need not look at each letter.
             self._text += text
             self._length += len(text)
             return []
@@ -191,7 +191,7 @@ class PhraseSplitter:
         return char.islower() and len(word) <= _SHORT_WORD
 
 
-_PLAIN: Final = re.compile(" ?[A-Za-z0-9]+")
+_PLAIN: Final = re.compile(" ?[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
 
 
 def _width(char: str) -> int:
@@ -240,6 +240,16 @@ def speakable(phrase: str) -> str:
     Marks of emphasis, headings, list bullets, code fences, table borders and emoji go; a link keeps its text, a bare address
     its host ("https://www.example.com/a?b=c" is "example.com"). Pure, and total: any text will do, also half a link.
     """
+    ordinary = _ORDINARY.fullmatch(phrase) and "www." not in phrase.lower()  # As most are.
+    text = phrase if ordinary else _without_marks(phrase)
+    text = " ".join(text.split()).strip(" ,")
+    return text if _has_words(text) else ""
+
+
+_ORDINARY: Final = re.compile(r"(?:[A-Za-z0-9 .!?':;]|,(?!\s*,))*")
+
+
+def _without_marks(phrase: str) -> str:
     text = _ESCAPED.sub(r"\1", phrase)
     text = _FENCE.sub(" ", text)
     text = _RULE.sub(" ", text)
@@ -256,8 +266,7 @@ def speakable(phrase: str) -> str:
     text = _INNER_UNDERSCORE.sub(" ", text)
     text = re.sub(r"[*_`\[\]]+|~~+", "", text)
     # Emptied table cells and list items leave marks behind that a voice would stumble over.
-    text = re.sub(r"(?:,\s*)+(?=,)", "", " ".join(text.split())).strip(" ,")
-    return text if _has_words(text) else ""
+    return re.sub(r"(?:,\s*)+(?=,)", "", " ".join(text.split()))
 
 
 def _host(match: re.Match[str]) -> str:

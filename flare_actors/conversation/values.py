@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-__all__ = ["evolve"]
+__all__ = ["change_own", "evolve"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -37,3 +37,17 @@ def evolve(value: T, **changes: Any) -> T:  # noqa: ANN401 - fields of every typ
     new = object.__new__(kind)
     object.__setattr__(new, "__dict__", fields)
     return new
+
+
+def change_own(value: attrs.AttrsInstance, **changes: Any) -> None:  # noqa: ANN401 - fields of every type
+    """``evolve`` in place, for a copy that ``evolve`` has just made and that nobody has seen yet: a step changes it on and on.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    fields = value.__dict__
+    known = len(fields)
+    fields.update(changes)
+    if len(fields) != known:
+        names = {field.name for field in attrs.fields(type(value))}
+        raise TypeError(f"{type(value).__name__} has no field {', '.join(changes.keys() - names)}")

@@ -27,14 +27,10 @@ def test_nothing_played_is_nothing_heard() -> None:
 
 def test_each_delay_gets_the_loudest_of_four_pieces_and_the_future_is_not_heard_yet() -> None:
     played = PlayedLevels()
-    for level in (-70, -60, -50, -20, -40, -30, -10):
-        played.add(played_until(played), sound(level, 0.02), RATE)
+    for number, level in enumerate((-70, -60, -50, -20, -40, -30, -10)):
+        played.add((number + 0.5) * PIECE_S, sound(level, PIECE_S), RATE)
     assert [round(level) for level in played.recent(0.11, 3)] == [-20, -20, -60]
     assert [round(level) for level in played.recent(0.13, 3)] == [-10, -20, -50]
-
-
-def played_until(played: PlayedLevels) -> float:
-    return (len(played._levels) + 0.5) * PIECE_S
 
 
 def test_a_room_lets_go_of_a_sound_slowly_and_then_it_is_quiet() -> None:

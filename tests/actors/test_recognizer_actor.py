@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import attrs
 import pytest
@@ -187,9 +187,8 @@ class Listens:
                 self.pieces.append(piece)
             yield Transcript(text="heard", final=True)
 
-        transcripts = run()
-        yield transcripts
-        await transcripts.aclose()
+        async with aclosing(run()) as transcripts:
+            yield transcripts
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])

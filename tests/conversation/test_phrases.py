@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_actors.conversation.phrases import PhraseSplitter, speakable
+from flare_actors.conversation.phrases import PhraseSplitter, _without_marks, speakable
 
 MARKS = st.sampled_from(
     [*"abI1 ,.!?:;…\n\"'”*)_-—。、！」你é|#[]()<>`", ". ", "Dr. ", "3.14", "e.g. ", "http://a.b/c?d", "\n\n- "]
@@ -200,6 +200,12 @@ def test_a_drawn_line_with_words_in_it_is_read_in_no_time(line: str) -> None:
     # An expression that tries all ways to divide 200 dashes would never come back.
     assert speakable(f"{line} Menu").endswith("Menu")
     assert speakable(f"{line}\nMenu").endswith("Menu")
+
+
+@given(st.text(alphabet="abcW 1.,!?':;*-[](\n_", max_size=40))
+def test_a_phrase_without_marks_is_spoken_as_if_they_had_been_looked_for(text: str) -> None:
+    thorough = " ".join(_without_marks(text).split()).strip(" ,")
+    assert speakable(text) == (thorough if any(map(str.isalnum, thorough)) else "")
 
 
 @given(TEXTS)
