@@ -43,8 +43,8 @@ def rss_kib() -> float:
 async def awake(seconds: float) -> None:
     """Wait while the processor is kept from sleeping, as on a server that has other sessions to serve."""
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        await asyncio.sleep(0)  # noqa: ASYNC110 - the point is to be busy
+    while time.perf_counter() < until:  # noqa: ASYNC110 - the point is to be busy
+        await asyncio.sleep(0)
 
 
 async def used(seconds: float) -> float:
