@@ -22,6 +22,7 @@ __all__ = [
     "bytes_to_seconds",
     "is_pcm",
     "level_db",
+    "levels_db",
     "seconds_to_bytes",
     "split_frames",
 ]
@@ -73,10 +74,30 @@ def level_db(pcm: bytes) -> float:
     if len(pcm) < BYTES_PER_SAMPLE:
         return SILENCE_DB
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-    power = float(np.dot(samples, samples)) / len(samples)
-    if power <= 0:
+    return _db(float(np.dot(samples, samples)), len(samples))
+
+
+def levels_db(pcm: bytes, piece_bytes: int) -> list[float]:
+    """``level_db`` of each piece of ``piece_bytes`` (a multiple of 2), the last of which may be shorter.
+
+    All at once: numpy takes as long for a call as for a few hundred samples.
+    """
+    import numpy as np
+
+    if len(pcm) < BYTES_PER_SAMPLE:
+        return []
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    samples *= samples
+    size = piece_bytes // BYTES_PER_SAMPLE
+    starts = range(0, len(samples), size)
+    sums = np.add.reduceat(samples, starts).tolist()
+    return [_db(total, min(size, len(samples) - start)) for total, start in zip(sums, starts, strict=True)]
+
+
+def _db(square_sum: float, samples: int) -> float:
+    if square_sum <= 0:
         return SILENCE_DB
-    return max(SILENCE_DB, 10 * math.log10(power / 32768.0**2))
+    return max(SILENCE_DB, 10 * math.log10(square_sum / (samples * 32768.0**2)))
 
 
 class Resampler:

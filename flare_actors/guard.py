@@ -228,6 +228,13 @@ class Patience:
         if deadline - self._scope.deadline > self._seconds / 8:
             self._scope.deadline = deadline
 
+    def renew(self, seconds: float, what: str) -> None:
+        """``extend`` while the same is waited for, ``until`` where it was something else, or nothing."""
+        if what == self._what and seconds == self._seconds and self._scope.deadline < math.inf:
+            self.extend()
+        else:
+            self.until(seconds, what)
+
     def rest(self) -> None:
         """Nothing is waited for from the provider."""
         self._scope.deadline = math.inf

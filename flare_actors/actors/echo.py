@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from operator import add
 from typing import Final
 
-from flare_actors.audio import SILENCE_DB, level_db, seconds_to_bytes, split_frames
+from flare_actors.audio import SILENCE_DB, level_db, levels_db, seconds_to_bytes
 
 __all__ = ["EchoGuard", "PlayedLevels"]
 
@@ -67,8 +67,8 @@ class PlayedLevels:
         if self._newest is None:
             return
         (at, pcm, sample_rate), self._newest = self._newest, None
-        for part in split_frames(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
-            self._put(int(at / PIECE_S), level_db(part))
+        for level in levels_db(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
+            self._put(int(at / PIECE_S), level)
             at += PIECE_S
 
     def cut(self, at: float) -> None:

@@ -180,10 +180,9 @@ class RecognizerActor:
                     if stream is self._stream:
                         self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
                         self._stream = None
-                        # The user waits for an answer, and nobody for the next stream yet,
-                        patience.rest()
+                        # The user waits for an answer, and nobody for the next stream yet.
                         await trio.sleep(self.REST_S)
-                        # ... which need not wait until this one is closed.
+                        # It need not wait until this one is closed.
                         self._wake.set()
                     return
         if stream is self._stream:

@@ -11,7 +11,7 @@ has in hand, which is a fifth of a second.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -117,10 +117,15 @@ class Speaker:
             self._pump()
             self._work.set()
 
-    async def play(self, turn: int, pcm: bytes) -> None:
+    async def play(self, turn: int, pcm: bytes, on_wait: Callable[[], None] = lambda: None) -> None:
         """Take PCM16 at ``sample_rate``; waits while ``AHEAD_S`` are waiting to be played.
 
         Audio of a turn that is not open is dropped. On cancel, what was taken stays taken.
+
+        Args:
+            turn: whose audio it is.
+            pcm: of any length.
+            on_wait: called before it waits for what was taken earlier to be played.
         """
         if turn != self._turn:
             # A synthesizer that waits for nothing must not keep the others, who are about to end it, from their turn.
@@ -138,6 +143,7 @@ class Speaker:
         if self._buffer and self._looks_at == math.inf:
             self._work.set()
         while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:
+            on_wait()
             self._room = trio.Event()
             await self._room.wait()
 
@@ -231,8 +237,11 @@ class Speaker:
         while True:
             self._work = trio.Event()
             self._looks_at = self._advance()
-            with trio.move_on_at(self._clock.trio_time(self._looks_at)):
+            if self._looks_at == math.inf:
                 await self._work.wait()
+            else:
+                with trio.move_on_at(self._clock.trio_time(self._looks_at)):
+                    await self._work.wait()
 
     def _advance(self) -> float:
         """Do what is due now. Gives the time at which more will be, inf where something else must happen first."""

@@ -105,15 +105,14 @@ class _Voice:
 
     async def _play(self, pcm: bytes) -> None:
         """Hand audio on; the speaker's backpressure is not the provider's delay."""
-        self._patience.rest()
         self._busy = True
-        await self._reply.speaker.play(self._reply.turn, pcm)
+        await self._reply.speaker.play(self._reply.turn, pcm, self._patience.rest)
         self._busy = False
 
     def _expect(self, seconds: float, what: str) -> None:
         """Audio is due now, unless the provider has nothing to speak, or we are not ready for more."""
         if not self._hungry and not self._busy:
-            self._patience.until(seconds, what)
+            self._patience.renew(seconds, what)
 
     async def _turn_to(self, phrase: int | None) -> None:
         """Audio of another phrase begins (None: of none any more): the ones before it are spoken."""

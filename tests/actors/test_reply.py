@@ -262,10 +262,11 @@ async def test_a_synthesizer_is_not_timed_while_we_are_not_listening(autojump_cl
     agent = scripted_agent(answers=["One two three four. Five six seven eight."], synthesizer=synthesizer)
     bench = Bench(agent, settings=Settings(timeouts=TIMEOUTS))
 
-    async def play(turn: int, pcm: bytes) -> None:
+    async def play(turn: int, pcm: bytes, on_wait: Callable[[], None]) -> None:
+        on_wait()
         await trio.sleep(20)
 
-    bench.speaker.play = play  # type: ignore[method-assign]
+    bench.speaker.play = play  # type: ignore[method-assign,assignment]
     await bench.run()
     assert bench.faults == []
 
