@@ -8,16 +8,18 @@ one with logs or metrics has.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Final
+from unittest.mock import patch
 
 import attrs
 import trio
 
+from flare_actors.actors.speaker import Speaker
 from flare_actors.agent import Agent
 from flare_actors.audio import AudioFormat
-from flare_actors.conversation.commands import Command, FlushPlayback
+from flare_actors.conversation.commands import Command
 from flare_actors.conversation.events import CommitRequested, ConversationStartRequested, Event
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import HearingReady, TurnEnded
@@ -252,8 +254,7 @@ class InstantVoice:
 class Watching(Observer):
     """Sees every step, as logs and metrics do."""
 
-    def __init__(self, times: Times | None = None) -> None:
-        self._times = times
+    def __init__(self) -> None:
         self.steps = 0
         self.events: list[Event] | None = None
         """What the core took, if that is wanted."""
@@ -262,10 +263,8 @@ class Watching(Observer):
         self, session_id: str, before: Conversation, event: Event, after: Conversation, commands: tuple[Command, ...]
     ) -> None:
         """See ``Observer``."""
-        del session_id, before, after
+        del session_id, before, after, commands
         self.steps += 1
-        if self._times is not None and any(isinstance(command, FlushPlayback) for command in commands):
-            self._times.mark("silenced")  # Commands are performed before observers are told.
         if self.events is not None:
             self.events.append(event)
 
@@ -298,6 +297,19 @@ class World:
         await trio.sleep(0.03)
 
 
+@contextmanager
+def _silence_marked(times: Times) -> Iterator[None]:
+    """Mark when a turn's audio can no longer leave."""
+    flush = Speaker.flush
+
+    def marking(speaker: Speaker, turn: int) -> None:
+        flush(speaker, turn)
+        times.mark("silenced")
+
+    with patch.object(Speaker, "flush", marking):
+        yield
+
+
 @asynccontextmanager
 async def world(
     *,
@@ -323,10 +335,11 @@ async def world(
         settings=settings,
     )
     link = ProbeLink(times)
-    watching = Watching(times)
+    watching = Watching()
     async with open_session(agent, observers=[watching]) as session, trio.open_nursery() as nursery:
         nursery.start_soon(session.attach, link)
         link.inbound.send_nowait(ConversationStartRequested())
         await times.wait(HearingReady.__name__)
-        yield World(session, link, times, watching)
+        with _silence_marked(times):
+            yield World(session, link, times, watching)
         nursery.cancel_scope.cancel()

@@ -73,6 +73,8 @@ class PlayedLevels:
 
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
+        if self._newest is not None and self._newest[0] >= at + PIECE_S:
+            self._newest = None  # Nothing of it is.
         self._measure()
         self._paused = None
         self._take_from(at)

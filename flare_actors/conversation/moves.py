@@ -195,7 +195,11 @@ class Draft(BareDraft):
             self.settle(settling, 0.0)
             return
         # Audio may have left although its AudioStarted is still on the way here: flush and clear in any case.
-        self.emit(CancelReply(turn=turn.number, reason=reason), FlushPlayback(turn=turn.number))
+        cancel, flush = CancelReply(turn=turn.number, reason=reason), FlushPlayback(turn=turn.number)
+        if turn.output is Output.AUDIO:
+            self.emit(flush, cancel)  # What is heard stops first.
+        else:
+            self.emit(cancel, flush)  # What was shown of the text is told before the word that this is all.
         self.tell(PlaybackCleared(turn=turn.number, reason=reason))
 
     def take_back(self, reason: Reason) -> None:

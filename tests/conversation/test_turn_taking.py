@@ -47,7 +47,7 @@ def test_confirmed_speech_over_an_answer_cancels_it_flushes_it_and_listens() -> 
     number = core.speaks(confirmed=False)
     assert core.state is S.PLAYING_RESPONSE
     commands = core.happens(ev.SpeechConfirmed(utterance=number))
-    assert kinds(commands) == ["CancelReply", "FlushPlayback", "PlaybackCleared", "StateChanged", "StartStt"]
+    assert kinds(commands) == ["FlushPlayback", "CancelReply", "PlaybackCleared", "StateChanged", "StartStt"]
     assert CancelReply(turn=1, reason=Reason.BARGE_IN) in commands
     assert FlushPlayback(turn=1) in commands
     assert core.told(PlaybackCleared) == [PlaybackCleared(turn=1, reason=Reason.BARGE_IN)]

@@ -169,7 +169,7 @@ def test_the_first_word_interrupts() -> None:
     core = answering()
     core.speaks(confirmed=False)
     commands = core.happens(ev.TranscriptUpdated(utterance=2, text="Stop"))
-    assert kinds(commands)[1:4] == ["CancelReply", "FlushPlayback", "PlaybackCleared"]
+    assert kinds(commands)[1:4] == ["FlushPlayback", "CancelReply", "PlaybackCleared"]
     assert core.state is S.LISTENING
 
 
