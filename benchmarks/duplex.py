@@ -1,9 +1,9 @@
 """How many live sessions does one core carry: 50 frames a second in, speech without a pause out?
 
 In the same process, and through a real WebSocket (trio-websocket; the server in a process of its own) with the native protocol
-and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second over the processor time that a session takes in a
-second, times ``audio_out``: how much of a second's speech came in a second, which is less than all of it where the machine was
-too busy.
+(16 kHz both ways, as the engines have it) and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second over the
+processor time that a session takes in a second, times ``audio_out``: how much of a second's speech came in a second, which is
+less than all of it where the machine was too busy.
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ def _openai_s(message: str | bytes) -> float:
 NATIVE: Final = Protocol(
     path="/flare",
     subprotocol="flare",
-    hello=('{"type": "start_session", "input_sample_rate": 16000}', '{"type": "start_conversation"}'),
+    hello=(
+        '{"type": "start_session", "input_sample_rate": 16000, "output_sample_rate": 16000}',
+        '{"type": "start_conversation"}',
+    ),
     frame=SILENCE,
     speech_s=_native_s,
 )

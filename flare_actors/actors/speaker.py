@@ -117,6 +117,13 @@ class Speaker:
             self._pump()
             self._work.set()
 
+    def take(self, turn: int, pcm: bytes) -> None:
+        """Take PCM16 at ``sample_rate``, however much there is already; of a turn that is not open it is dropped."""
+        if turn == self._turn:
+            self._buffer += pcm
+            self._queued += len(pcm)
+            self._pump()
+
     async def play(self, turn: int, pcm: bytes, on_wait: Callable[[], None] = lambda: None) -> None:
         """Take PCM16 at ``sample_rate``; waits while ``AHEAD_S`` are waiting to be played.
 
@@ -132,9 +139,7 @@ class Speaker:
             await trio.lowlevel.checkpoint()
             return
         first = not self._queued
-        self._buffer += pcm
-        self._queued += len(pcm)
-        self._pump()
+        self.take(turn, pcm)
         # A synthesizer that is far ahead would go on for a while before the writer's turn comes, and other sessions'.
         if first:
             await self.go_first(turn)
@@ -156,6 +161,11 @@ class Speaker:
             await trio.lowlevel.checkpoint()
             if turn != self._turn or self._left or self._held:
                 return
+
+    @property
+    def ahead_s(self) -> float:
+        """Seconds of the open turn that wait to be sent."""
+        return self._seconds(len(self._buffer))
 
     def finish(self, turn: int) -> float:
         """No more audio will come. Gives the seconds of the turn's audio in all."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from flare_actors.audio import Resampler, bytes_to_seconds, is_pcm
+from flare_actors.audio import Resampler, bytes_to_seconds, is_pcm, seconds_to_bytes
 from flare_actors.conversation.events import PhraseSpoken, SynthesizerFailed, WordsSpoken
 from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.phrases import speakable
@@ -23,10 +23,11 @@ __all__ = ["speak"]
 
 async def speak(reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> None:
     """Speak phrases until they end or the synthesizer fails, which is told; the text goes to the client in any case."""
+    voice = _Voice(reply, phrases)
     try:
-        with Patience("tts") as patience:
-            await _Voice(reply, phrases, patience).run()
+        await voice.run()
     except ProviderError as error:
+        voice.hand_on_rest()
         reply.fault(error)
         reply.tell(SynthesizerFailed(turn=reply.turn, message=error.message, critical=error.critical))
 
@@ -37,10 +38,13 @@ class _Voice:
     A class, not a generator: nobody has to close it when the provider stops in the middle.
     """
 
-    def __init__(self, reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase], patience: Patience) -> None:
+    AHEAD_S: Final = 1.0  # While the speaker has so much in hand, nobody waits for what comes:
+    GATHERED_S: Final = 0.1  # it goes on in pieces of this, since a piece costs the same whatever its length.
+
+    def __init__(self, reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> None:
         self._reply = reply
         self._phrases = phrases
-        self._patience = patience
+        self._patience = Patience("tts")
         self._timeouts = reply.settings.timeouts
         self._spoken_until_s = 0.0
         self._current: int | None = None
@@ -55,16 +59,34 @@ class _Voice:
         self._all_given = False
         self._hungry = False
         """The provider waits for the next phrase, so we do not wait for the provider."""
+        self._gathered = bytearray()
+        """Audio at the provider's rate that has not gone on yet."""
         self._busy = False
         """The audio that came last is being played: what the provider does meanwhile (it may take phrases ahead, in a task
         of its own) is nobody's delay."""
 
     async def run(self) -> None:
+        """Speak.
+
+        Raises:
+            ProviderError: the synthesizer failed; what it gave before may be gathered still.
+        """
+        with self._patience:
+            await self._run()
+
+    def hand_on_rest(self) -> None:
+        """What was gathered is to be heard, although no more will come."""
+        if self._gathered:
+            self._reply.speaker.take(self._reply.turn, self._resampler.feed(bytes(self._gathered), last=True))
+            self._gathered.clear()
+
+    async def _run(self) -> None:
         reply = self._reply
         synthesizer = reply.agent.synthesizer
         with port_guard("tts"):  # An engine that was never opened may not even know its rate.
             rate = synthesizer.sample_rate
-            resampler = Resampler(rate, reply.speaker.sample_rate)
+            self._resampler = Resampler(rate, reply.speaker.sample_rate)
+        enough = seconds_to_bytes(self.GATHERED_S, rate)
         self._patience.until(self._timeouts.connect_s, "connect")
         async with Guarded(
             "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
@@ -77,13 +99,15 @@ class _Voice:
                 await self._turn_to(chunk.phrase)
                 self._tell_words(chunk)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
-                await self._play(resampler.feed(chunk.pcm))
+                self._gathered += chunk.pcm
+                if len(self._gathered) >= enough or reply.speaker.ahead_s < self.AHEAD_S:
+                    await self._play()
                 self._expect(self._timeouts.tts_gap_s, "next audio")
             if not self._all_given:
                 raise ProviderError("tts", "tts provider ended before it had taken all phrases")
             if self._given >= 0 and not self._spoken_until_s:
                 raise ProviderError("tts", "tts provider ended without any audio for what it was to speak")
-            await self._play(resampler.feed(b"", last=True))
+            await self._play(last=True)
             self._patience.until(self._timeouts.connect_s, "close")
         await self._turn_to(None)
 
@@ -103,10 +127,12 @@ class _Voice:
         )
         self._reply.tell(WordsSpoken(turn=self._reply.turn, index=chunk.phrase, words=words))
 
-    async def _play(self, pcm: bytes) -> None:
+    async def _play(self, *, last: bool = False) -> None:
         """Hand audio on; the speaker's backpressure is not the provider's delay."""
+        gathered = bytes(self._gathered)
+        self._gathered.clear()
         self._busy = True
-        await self._reply.speaker.play(self._reply.turn, pcm, self._patience.rest)
+        await self._reply.speaker.play(self._reply.turn, self._resampler.feed(gathered, last=last), self._patience.rest)
         self._busy = False
 
     def _expect(self, seconds: float, what: str) -> None:

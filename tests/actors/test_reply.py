@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import attrs
 import hypothesis.strategies as st
@@ -269,6 +269,56 @@ async def test_a_synthesizer_is_not_timed_while_we_are_not_listening(autojump_cl
     bench.speaker.play = play  # type: ignore[method-assign,assignment]
     await bench.run()
     assert bench.faults == []
+
+
+@attrs.define
+class Counts:
+    """The first 20 ms are a pcm16 one, the next a two, and so on, for so many seconds; then it fails, if it is to."""
+
+    seconds: float
+    fails: bool = False
+    sample_rate: int = 16_000
+    locales: tuple[str, ...] | None = None
+
+    @property
+    def pieces(self) -> list[bytes]:
+        return [number.to_bytes(2, "little") * 320 for number in range(1, round(self.seconds / 0.02) + 1)]
+
+    @asynccontextmanager
+    async def synthesize(self, phrases, *, locale):
+        async def run():
+            async for phrase in phrases:
+                for piece in self.pieces:
+                    yield SpeechAudio(phrase=phrase.index, pcm=piece)
+                if self.fails:
+                    raise OSError("the line is dead")
+
+        async with aclosing(run()) as chunks:
+            yield chunks
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_far_ahead_of_the_listener_goes_on_in_larger_pieces_and_nothing_of_it_is_lost(
+    autojump_clock: MockClock, fails: bool
+) -> None:
+    synthesizer = Counts(5.06, fails)
+    bench = Bench(scripted_agent(answers=["One two three four."], synthesizer=synthesizer))
+    bench.speaker.attach(16_000, realtime=True)
+    bench.speaker.open(1)
+    taken: list[bytes] = []
+    take = bench.speaker.take
+
+    def taking(turn: int, pcm: bytes) -> None:
+        taken.append(pcm)
+        take(turn, pcm)
+
+    bench.speaker.take = taking  # type: ignore[method-assign]
+    await bench.run()
+    assert b"".join(taken) == b"".join(synthesizer.pieces)
+    assert len(bench.faults) == fails
+    sizes = [len(pcm) / 32_000 for pcm in taken if pcm]
+    assert sizes[:50] == [0.02] * 50, "the listener waits for these"
+    assert sizes[-10:-1] == [pytest.approx(0.1)] * 9
 
 
 @pytest.mark.parametrize(
