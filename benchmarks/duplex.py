@@ -1,9 +1,9 @@
 """How many live sessions does one core carry: 50 frames a second in, speech without a pause out?
 
 In the same process, and through a real WebSocket (trio-websocket; the server in a process of its own) with the native protocol
-(16 kHz both ways, as the engines have it) and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second over the
-processor time that a session takes in a second, times ``audio_out``: how much of a second's speech came in a second, which is
-less than all of it where the machine was too busy.
+(16 kHz both ways, as the engines have it) and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second
+over the processor time that a session takes in a second, times ``audio_out``: how much of a second's speech came in a second,
+which is less than all of it where the machine was too busy.
 """
 
 from __future__ import annotations
