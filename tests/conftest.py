@@ -6,6 +6,7 @@ without somebody noticing.
 
 Tests that walk the same lines over and over (properties, simulations, a cancellation at every step) are marked ``no_cover``:
 coverage does not trace them, which makes them more than twice as quick. It counts only what the other tests reach.
+So are tests whose own work is in a browser, in an engine or in a process of its own. (Nor is that process traced.)
 
 ``HYPOTHESIS_PROFILE`` is ``quick`` (the default), ``ci`` or ``nightly``.
 """
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib.util
 import os
+import pkgutil
 import shutil
 import sys
 import threading
@@ -25,11 +28,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import flare_actors
+
 # No deadlines: two busy cores make any of them a coin toss. CI is derandomised, so that a red build is red again locally.
 # Every failure prints the one line (``@reproduce_failure``) that has it again.
 _COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", _COMMON, max_examples=40)
-settings.register_profile("ci", _COMMON, max_examples=150, derandomize=True)
+settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("nightly", _COMMON, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
@@ -107,12 +112,22 @@ def _tracing_of(item: pytest.Item) -> Generator[None, None, None]:
     if item.get_closest_marker("no_cover") is None:
         yield
         return
+    with _untraced():
+        yield
+
+
+@contextlib.contextmanager
+def _untraced() -> Generator[None, None, None]:
+    """Coverage stands still, here and in the processes that are started meanwhile."""
     trace, in_threads = sys.gettrace(), threading.gettrace()
+    in_processes = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type] # that is how it is switched off
     try:
         yield
     finally:
+        if in_processes is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = in_processes
         sys.settrace(trace)
         threading.settrace(in_threads)  # type: ignore[arg-type]
 
@@ -121,6 +136,27 @@ def _tracing_of(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     with _tracing_of(item):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without searching for garbage and without coverage: of the latter matters what is ours, and imported before.
+
+    What was imported and collected stays, and no search looks at it again. Many a test collects garbage, to see that nothing
+    was left open: among millions of objects that takes half a second.
+    """
+    if sys.gettrace() is not None:
+        for module in pkgutil.walk_packages(flare_actors.__path__, "flare_actors."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    gc.disable()
+    try:
+        with _untraced():
+            return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 _PACED = {"web", "test_end_to_end.py"}

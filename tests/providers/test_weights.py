@@ -39,6 +39,7 @@ def shelf(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("FLARE_ACTORS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # pip is not ours
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "nul")
     return shelf
 

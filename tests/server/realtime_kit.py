@@ -10,11 +10,9 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
-from openai.types.realtime import RealtimeServerEvent
-from pydantic import TypeAdapter
 
 from flare_actors.agent import Agent
 from flare_actors.errors import LinkClosed
@@ -31,12 +29,19 @@ from flare_actors.session import Session, open_session
 from flare_actors.testing.invariants import ConversationChecker
 from flare_actors.wire.openai_realtime import EventOrder, RealtimeCodec
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 SILENCE = bytes(2 * 24_000)
 """A second of it."""
 
 
 @cache
 def models() -> TypeAdapter[Any]:
+    """The SDK's own models. (To import it takes a second: not every process of a test run has to wait for that.)"""
+    from openai.types.realtime import RealtimeServerEvent
+    from pydantic import TypeAdapter
+
     return TypeAdapter(RealtimeServerEvent)
 
 

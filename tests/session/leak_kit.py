@@ -270,15 +270,10 @@ def _descriptors() -> dict[str, str]:
     return found
 
 
-@contextmanager
-def everything_before_is_forgotten() -> Generator[None, None, None]:
-    """Collecting garbage looks only at what was made since: a thousand times cheaper, and nobody else's is found."""
+def forget_everything_before() -> None:
+    """Collecting garbage looks only at what is made from now on: a thousand times cheaper, and nobody else's is found."""
     gc.collect()
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextmanager

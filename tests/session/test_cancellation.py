@@ -8,7 +8,7 @@ complaint of a destructor.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from leak_kit import (
     check,
     closing,
     embedded,
-    everything_before_is_forgotten,
+    forget_everything_before,
     nothing_is_left,
     play,
     simple,
@@ -47,9 +47,8 @@ PARTS = 1 if QUICK else 4
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forgetful() -> Generator[None, None, None]:
-    with everything_before_is_forgotten():
-        yield
+def _forgetful() -> None:
+    forget_everything_before()
 
 
 def answer(messages: Sequence[Message]) -> Line:

@@ -11,13 +11,13 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import attrs
 import pytest
 import trio
-from leak_kit import QUICK, World, check, check_ended, everything_before_is_forgotten, nothing_is_left, play, short
+from leak_kit import QUICK, World, check, check_ended, forget_everything_before, nothing_is_left, play, short
 from session_kit import SILENCE, open_streams
 
 from flare_actors.agent import Agent
@@ -56,9 +56,8 @@ TRIED = {"nightly": 10_000, "ci": 5}.get(os.environ.get("HYPOTHESIS_PROFILE", ""
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forgetful() -> Generator[None, None, None]:
-    with everything_before_is_forgotten():
-        yield
+def _forgetful() -> None:
+    forget_everything_before()
 
 
 # --- Every fault ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import get_args
 import attrs
 import pytest
 import wire_shapes as shapes
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flare_actors.conversation import events, notices
@@ -17,6 +17,9 @@ from flare_actors.ports import AudioOut
 from flare_actors.wire import flare
 from flare_actors.wire.flare_client_messages import CLIENT_MESSAGES
 from flare_actors.wire.flare_server_messages import SERVER_MESSAGES
+
+EACH = settings(max_examples=settings().max_examples // 5)
+"""Fewer examples of each kind of message: there are dozens of kinds."""
 
 
 def refusal(data: str | bytes) -> ClientError | None:
@@ -38,6 +41,7 @@ def test_what_a_server_says_arrives_unchanged(message: flare.FromServer) -> None
 
 
 @pytest.mark.parametrize("kind", get_args(notices.Notice), ids=lambda kind: kind.__name__)
+@EACH
 @given(data=st.data())
 def test_every_notice_has_its_message(kind: type, data: st.DataObject) -> None:
     notice = data.draw(shapes.notice(kind))
@@ -45,6 +49,7 @@ def test_every_notice_has_its_message(kind: type, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(events.ClientEvent), ids=lambda kind: kind.__name__)
+@EACH
 @given(data=st.data())
 def test_every_client_event_has_its_message(kind: type, data: st.DataObject) -> None:
     event = data.draw(shapes.EVENTS[kind])
