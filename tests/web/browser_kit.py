@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import struct
 import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from fake_server import FakeServer, Peer
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ OpenPage = Callable[..., "Page"]
 
 def tone(seconds: float, hz: float = 440, *, rate: int = 24_000, level: float = 0.25) -> bytes:
     """A sine as PCM16."""
-    count = round(seconds * rate)
-    samples = (round(32_767 * level * math.sin(2 * math.pi * hz * i / rate)) for i in range(count))
-    return struct.pack(f"<{count}h", *samples)
+    at = np.arange(round(seconds * rate)) / rate
+    return bytes(np.round(32_767 * level * np.sin(2 * np.pi * hz * at)).astype("<i2").tobytes())
 
 
 def record_bursts(path: Path) -> str:

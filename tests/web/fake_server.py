@@ -68,8 +68,12 @@ class Peer:
     def speak(self, turn: int, pcm: bytes, frame_bytes: int = 4_800) -> None:
         """Send a turn's audio, at once, in frames of (by default) 100 ms at 24 kHz."""
         header = struct.pack("<B3xI", 1, turn)
-        for start in range(0, len(pcm), frame_bytes):
-            self._put(header + pcm[start : start + frame_bytes])
+
+        def put() -> None:
+            for start in range(0, len(pcm), frame_bytes):
+                self._out.send_nowait(header + pcm[start : start + frame_bytes])
+
+        self._server.run(put)
 
     def go(self, old: str, new: str, *, turn: int | None = None, reason: str | None = None) -> None:
         self.send("state_transition", old_state=old, new_state=new, timestamp=0.0, turn=turn, reason=reason)

@@ -9,7 +9,7 @@ from browser_kit import OpenPage, ask, start, tone, wait
 from fake_server import FakeServer
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.no_cover]  # what is tested here is no Python
 
 LOUD = "(await import('/view.js')).levelOf(app.player.analyser) > -20"
 SILENT = "(await import('/view.js')).levelOf(app.player.analyser) <= -60"

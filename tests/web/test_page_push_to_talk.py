@@ -9,7 +9,7 @@ from browser_kit import OpenPage, ask, start, wait
 from fake_server import FakeServer, Peer
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.no_cover]  # what is tested here is no Python
 
 SPACE = "Hold the button, or the space bar, while you speak."
 NO_SPACE = "Hold the button while you speak."

@@ -10,7 +10,7 @@ from browser_kit import TONE_HZ, OpenPage, ask, start, wait
 from fake_server import FakeServer
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.no_cover]  # what is tested here is no Python
 
 
 def pitch(pcm: bytes, rate: int) -> float:

@@ -9,7 +9,7 @@ from browser_kit import OpenPage, ask, start, tone, wait
 from fake_server import FakeServer, Message, Peer
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.no_cover]  # what is tested here is no Python
 
 HANDSHAKE = ("WebSocket connection to", "Failed to load resource")
 
@@ -121,7 +121,7 @@ def test_a_conversation_that_is_gone_leaves_the_microphone_closed(open_page: Ope
 
 
 def test_a_connection_that_died_without_a_word_is_noticed(open_page: OpenPage, server: FakeServer) -> None:
-    page = open_page()
+    page = open_page(apart=True)
     page.clock.install()
     peer = start(page, server)
     page.clock.run_for(10_500)
