@@ -98,5 +98,6 @@ async def test_the_real_hibari_keeps_its_port() -> None:
 
 @pytest.mark.needs("weights")
 async def test_the_local_model_keeps_its_port() -> None:
-    settings = LlamaSettings(slots=4, context_tokens=512, max_tokens=4, examples=False)
+    # One thread: several spin while they wait for each other, and other tests run beside this one.
+    settings = LlamaSettings(slots=4, context_tokens=512, max_tokens=4, examples=False, threads=1)
     await check_language_model(lambda: open_llama_local(settings), most=2, patience_s=200)

@@ -14,7 +14,8 @@ from flare_actors.providers.llama_local import LlamaLocal, LlamaSettings, open_l
 from flare_actors.providers.openai_chat import OpenAIChat, OpenAISettings
 
 HELLO = [Message(role="system", content="Be short."), Message(role="user", content="Hello, how are you?")]
-SETTINGS = LlamaSettings(slots=1, context_tokens=512, max_tokens=12)
+# One thread: several wait for each other by spinning, which on a machine where other tests run takes ten times as long.
+SETTINGS = LlamaSettings(slots=1, context_tokens=512, max_tokens=12, threads=1)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ async def test_a_conversation_beyond_its_memory_is_cut_to_fit(llama):
 @pytest.mark.needs("weights")
 async def test_leaving_an_answer_ends_it_on_the_server():
     story = [Message(role="user", content="Count from one to one thousand, every number.")]
-    settings = LlamaSettings(slots=1, context_tokens=1024, max_tokens=500, examples=False)
+    settings = LlamaSettings(slots=1, context_tokens=1024, max_tokens=500, examples=False, threads=1)
     async with open_llama_local(settings) as llama:
         async with llama.generate(story, locale="en") as outputs:
             await anext(outputs)
@@ -72,7 +73,7 @@ async def test_leaving_an_answer_ends_it_on_the_server():
 @pytest.mark.needs("weights")
 async def test_four_slots_answer_four_at_once():
     async with (
-        open_llama_local(LlamaSettings(slots=4, max_tokens=8, examples=False)) as model,
+        open_llama_local(LlamaSettings(slots=4, max_tokens=8, examples=False, threads=1)) as model,
         trio.open_nursery() as nursery,
     ):
         for _ in range(4):
