@@ -18,7 +18,7 @@ from flare_actors.ports import AudioIn, AudioOut
 from flare_actors.server import serve
 from flare_actors.wire import flare
 
-pytestmark = pytest.mark.needs("weights")
+pytestmark = [pytest.mark.needs("weights"), pytest.mark.no_cover]  # see conftest.py
 
 RATE = 16_000
 FRAME = RATE // 50

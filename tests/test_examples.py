@@ -26,6 +26,7 @@ RUNS = {
 }
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_an_example_does_what_its_docstring_says(name: str) -> None:
     arguments, expected = RUNS[name]

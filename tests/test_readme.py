@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.no_cover  # see conftest.py
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

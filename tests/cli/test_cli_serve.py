@@ -65,6 +65,7 @@ def test_the_key_is_in_no_line(scripted, tmp_path):
         assert KEY not in out + err
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.needs("weights")
 def test_with_no_configuration_it_is_the_embedded_engines_and_says_what_they_are():
     with serving() as (process, line):

@@ -20,6 +20,8 @@ import pytest
 
 from flare_actors.providers.scripted import tone
 
+pytestmark = pytest.mark.no_cover  # see conftest.py
+
 ROOT = Path(__file__).parents[2]
 RATE = 24_000
 SILENCE = bytes(2 * RATE)

@@ -17,7 +17,7 @@ from test_openai_clients import ROOT, serving
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.no_cover]  # see conftest.py
 
 KEY = "the-real-key"
 SCRIPTED = (ROOT / "examples" / "scripted-tool.toml").read_text(encoding="utf-8")

@@ -85,6 +85,7 @@ def test_the_docs_name_every_provider():
         assert f"`{name}`" in DOCS, stage
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.needs("weights")
 def test_the_docs_program_runs(capsys):
     (program,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)

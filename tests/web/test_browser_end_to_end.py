@@ -168,6 +168,7 @@ def test_a_lost_connection_is_resumed(scripted_server: str, chromium_path: Path,
         expect(page.locator(".entry.agent")).to_contain_text("I hear a whistle.")
 
 
+@pytest.mark.no_cover  # see conftest.py
 @pytest.mark.needs("weights")
 def test_a_human_voice_is_understood_and_answered_audibly(chromium_path: Path, tmp_path: Path) -> None:
     package = importlib.util.find_spec("moonshine_voice")
