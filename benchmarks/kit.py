@@ -8,7 +8,7 @@ one with logs or metrics has.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Final
 from unittest.mock import patch
@@ -166,8 +166,8 @@ class InstantRecognizer:
     """Understands "hello" a moment after the utterance's end, when nothing of that is going on any more."""
 
     times: Times
-    rests: bool = False
-    """The processor may sleep before the transcript comes."""
+    pause: Callable[[float], Awaitable[None]]
+    """Waits so many seconds."""
     sample_rate: int = 16_000
     locales: None = None
     partials: bool = False
@@ -184,7 +184,7 @@ class InstantRecognizer:
     async def _run(self, audio: AsyncIterator[HeardAudio]) -> AsyncGenerator[Transcript, None]:
         async for _ in audio:
             pass
-        await (trio.sleep if self.rests else awake)(0.005)
+        await self.pause(0.005)
         self.times.mark("transcript")
         yield Transcript(text="hello", final=True)
 
@@ -277,6 +277,8 @@ class World:
     link: ProbeLink
     times: Times
     watching: Watching
+    pause: Callable[[float], Awaitable[None]]
+    """Waits so many seconds."""
 
     async def ask(self) -> None:
         """Say a word and ask for the answer; the transcript is on its way then."""
@@ -284,7 +286,7 @@ class World:
         for _ in range(6):
             self.link.inbound.send_nowait(AudioIn(LOUD))
         await self.times.wait("heard_chunk")
-        await trio.sleep(0.002)
+        await self.pause(0.002)
         self.link.inbound.send_nowait(CommitRequested())
 
     async def until(self, what: type[object]) -> float:
@@ -294,7 +296,7 @@ class World:
     async def listening_again(self) -> None:
         """Wait until the turn is over and the recogniser is open for the next utterance."""
         await self.until(TurnEnded)
-        await trio.sleep(0.03)
+        await self.pause(0.03)
 
 
 @contextmanager
@@ -322,14 +324,15 @@ async def world(
 
     Args:
         forever: answers do not end by themselves.
-        rests: the processor may sleep before a transcript comes; else it is kept awake.
+        rests: the processor may sleep where nothing is to be done; else it is kept awake.
         settings: of the conversation.
         voice_activity: what hears.
     """
     times = Times()
+    pause = trio.sleep if rests else awake
     agent = Agent(
         language_model=InstantModel(times, forever),
-        recognizer=InstantRecognizer(times, rests),
+        recognizer=InstantRecognizer(times, pause),
         synthesizer=InstantVoice(times, forever),
         voice_activity=voice_activity(times),
         settings=settings,
@@ -341,5 +344,5 @@ async def world(
         link.inbound.send_nowait(ConversationStartRequested())
         await times.wait(HearingReady.__name__)
         with _silence_marked(times):
-            yield World(session, link, times, watching)
+            yield World(session, link, times, watching, pause)
         nursery.cancel_scope.cancel()

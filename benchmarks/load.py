@@ -76,7 +76,7 @@ def instant_agent(
     times = Times()
     return Agent(
         language_model=InstantModel(times, forever),
-        recognizer=InstantRecognizer(times),
+        recognizer=InstantRecognizer(times, trio.sleep),
         synthesizer=InstantVoice(times, forever),
         voice_activity=voice_activity or InstantEar(),
         settings=settings or Settings(idle_end_s=None),
