@@ -11,7 +11,7 @@ import statistics
 from typing import Final
 
 from benchmarks import floors
-from benchmarks.kit import LOUD, World, awake, now_ms, world
+from benchmarks.kit import LOUD, World, now_ms, world
 from benchmarks.report import Metric, Options, reps, summary
 from flare_actors.conversation.events import InterruptRequested
 from flare_actors.conversation.notices import PlaybackCleared
@@ -27,14 +27,14 @@ async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
     """Milliseconds from the decision, in the order of ``NAMES``."""
     await talk.ask()
     await talk.until(AudioOut)
-    await awake(0.06)  # in the middle of a sentence, and of nothing else: the voice is as far ahead as it gets
+    await talk.pause(0.06)  # in the middle of a sentence, and of nothing else: the voice is as far ahead as it gets
     times = talk.times
     times.at.pop(PlaybackCleared.__name__, None)
     cleared = PlaybackCleared.__name__
     if by_voice:
         while cleared not in times.at:
             talk.link.inbound.send_nowait(AudioIn(LOUD))
-            await awake(0.02)
+            await talk.pause(0.02)
         decided = times.at["heard_chunk"]
     else:
         decided = now_ms()
@@ -47,9 +47,9 @@ async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
     return result
 
 
-async def interruptions(count: int, *, by_voice: bool) -> list[tuple[float, ...]]:
+async def interruptions(count: int, *, by_voice: bool, rests: bool = False) -> list[tuple[float, ...]]:
     """So many interruptions of one session."""
-    async with world(forever=True) as talk:
+    async with world(forever=True, rests=rests) as talk:
         return [await _one(talk, by_voice=by_voice) for _ in range(count + 5)][5:]
 
 

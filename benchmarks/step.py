@@ -27,7 +27,7 @@ __all__ = ["measure"]
 
 async def record() -> tuple[Conversation, list[Event]]:
     """A conversation, and the events of five interrupted turns and one that is played to its end."""
-    async with world() as talk:
+    async with world(rests=True) as talk:
         start = talk.session.conversation
         events: list[Event] = []
         talk.watching.events = events
