@@ -3,7 +3,8 @@
 A synthesizer wants whole sentences, a listener wants the first sound now. So the first phrase may end at a comma, and each
 later one must be longer before a comma may end it: while one phrase is heard there is time to speak the next. Whether a
 mark ends a sentence is decided when the character after it (and after its spaces) is known, by looking at one character
-after the other: so the phrases cannot depend on how the text was cut into tokens.
+after the other: so the phrases cannot depend on how the text was cut into tokens. Only the first phrase does not wait for that
+character where it would hardly say otherwise: it is a token, which the listener waits for.
 
 Why no library? pySBD, NLTK's punkt and wtpsplit want the whole text, again with every token. stream2sentence (1.1) is made for
 streams, but strips what is between sentences (of what was heard the history must be the text, to the letter), lets a list run
@@ -52,9 +53,14 @@ _LAST_WORD: Final = re.compile(r"\S+\Z")
 _SHORT_WORD: Final = 4
 """A word of up to this many letters, a dot and a small letter: an abbreviation that we do not know, or an ordinal."""
 
-_GROWTH: Final = 4
-"""How much longer each next phrase must be before a comma may end it. A voice speaks about 15 characters a second, so while
-one phrase is heard, a model and a synthesizer of twice that speed have the next, larger one ready."""
+_PLAIN_END: Final = re.compile(r"(?:\A|\s)[^\W\d_]+(?:['’][^\W\d_]+)*[,!?]\Z")
+"""A word and a mark that ends a clause or a sentence, whatever follows: no number, no address."""
+_QUOTED: Final = re.compile(r"[\"“”„«»‹›(){}\[\]*_`~]|(?:\A|\s)['‘]")
+"""Something is opened, and what closes it belongs to the phrase."""
+
+_GROWTH: Final = 10
+"""How much longer each next phrase must be before a comma may end it. A voice speaks about 15 characters a second, and a model
+writes 200 or more: while one phrase is heard, the next, much larger one is made."""
 
 
 class PhraseSplitter:
@@ -64,12 +70,12 @@ class PhraseSplitter:
     quick (about a microsecond a character) and the memory is bounded by ``max_chars``.
 
     Args:
-        first_chars: from this length on a comma (or another mark between clauses) may end the first phrase. Wide (CJK)
-            characters count twice here and below: they are spoken for longer.
+        first_chars: from this length on (that of "Well, ") a comma, or another mark between clauses, may end the first
+            phrase. Wide (CJK) characters count twice here and below: they are spoken for longer.
         max_chars: no phrase is longer; a run of text without marks is cut at a space.
     """
 
-    def __init__(self, *, first_chars: int = 16, max_chars: int = 220) -> None:
+    def __init__(self, *, first_chars: int = 6, max_chars: int = 220) -> None:
         if first_chars < 1 or max_chars < 1:
             raise ValueError("first_chars and max_chars count characters: at least 1")
         self._first_chars = first_chars
@@ -81,6 +87,7 @@ class PhraseSplitter:
         self._length = 0
         self._clause_chars = self._first_chars
         self._at_line_start = True
+        self._waited_for = True
 
     def feed(self, text: str) -> list[str]:
         """The phrases that ``text`` completes, in order; often none."""
@@ -96,6 +103,8 @@ class PhraseSplitter:
                 done.append(self._cut(len(self._text)))
             self._text += char
             self._length += _width(char)
+            if self._waited_for and char in ",!?" and self._ends_at_once(char):
+                done.append(self._cut(len(self._text)))
             while self._length > self._max_chars and len(self._text) > 1:
                 done.append(self._cut(self._long_cut()))
         return done
@@ -111,6 +120,7 @@ class PhraseSplitter:
         self._length = sum(map(_width, self._text))
         if _has_words(phrase):
             self._clause_chars = min(self._clause_chars * _GROWTH, self._max_chars)
+            self._waited_for = False
         self._at_line_start = not _NEWLINES.isdisjoint(phrase[len(phrase.rstrip()) :])
         return phrase
 
@@ -132,6 +142,11 @@ class PhraseSplitter:
         while cut > 1 and _joins(text[cut]):
             cut -= 1
         return cut
+
+    def _ends_at_once(self, mark: str) -> bool:
+        """Is the first phrase complete with this mark, whatever comes next?"""
+        long_enough = mark != "," or self._length + 1 >= self._clause_chars
+        return long_enough and bool(_PLAIN_END.search(self._text)) and not _QUOTED.search(self._text)
 
     def _ends_before(self, char: str) -> bool:
         """Is what was gathered so far a phrase, now that ``char`` is known to come next?"""
@@ -242,7 +257,8 @@ def speakable(phrase: str) -> str:
     """
     ordinary = _ORDINARY.fullmatch(phrase) and "www." not in phrase.lower()  # As most are.
     text = phrase if ordinary else _without_marks(phrase)
-    text = " ".join(text.split()).strip(" ,")
+    # A phrase may have ended at the first of two marks ("Really?!"): the other one is not spoken.
+    text = " ".join(text.split()).lstrip(" ,!?").rstrip(" ,")
     return text if _has_words(text) else ""
 
 

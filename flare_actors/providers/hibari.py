@@ -48,7 +48,7 @@ class HibariSettings:
     """1 is the voice's own pace."""
     pause_s: float = attrs.field(default=0.3, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
     """Silence left after a sentence; half of it after a phrase that ends inside one."""
-    onset_s: float = attrs.field(default=0.02, validator=[attrs.validators.ge(0), attrs.validators.le(0.3)])
+    onset_s: float = attrs.field(default=0.005, validator=[attrs.validators.ge(0), attrs.validators.le(0.3)])
     """Silence left before the first sound."""
     threads: int = attrs.field(default=2, validator=[attrs.validators.ge(1), attrs.validators.le(64)])
     """Sentences that are synthesized at a time, by all sessions together."""

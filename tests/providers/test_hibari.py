@@ -60,7 +60,7 @@ async def test_a_phrase_comes_in_pieces_of_a_fifth_of_a_second(engine):
     pieces = await speak(HibariSynthesizer(), "One.")
 
     assert [count for _, count in pieces[:-1]] == [4_800] * (len(pieces) - 1)
-    assert sum(count for _, count in pieces) / 24_000 == pytest.approx(0.02 + 1 + 0.3, abs=0.001)
+    assert sum(count for _, count in pieces) / 24_000 == pytest.approx(0.005 + 1 + 0.3, abs=0.001)
 
 
 async def test_the_settings_say_how_much_silence_is_left(engine):
