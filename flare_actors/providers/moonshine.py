@@ -34,6 +34,9 @@ LOCALES: Final = ("en",)
 class MoonshineSettings(Redecoding):
     """How eagerly Moonshine decodes."""
 
+    early_decode_s: float = attrs.field(default=0.03, validator=attrs.validators.ge(0))
+    """Silence after which an utterance is decoded ahead of its endpoint; 0: never. The default is one chunk of the voice
+    detector's: most of the decode has been done when the pause is told of."""
     handles: int = attrs.field(default=2, validator=[attrs.validators.ge(1), attrs.validators.le(64)])
     """Decodes that run at a time, each with about 100 MB of memory; more than there are cores gains nothing."""
 

@@ -84,6 +84,26 @@ class Pausing(Spoken):
         return HeardAudio(pcm=bytes(3_200), silence_s=self._silence_s)
 
 
+class Stuttering:
+    """A second of speech, a stop within a word, as long as one chunk of an ear's; half a second of speech, and a pause."""
+
+    CHUNK_S = 0.032
+
+    def __init__(self):
+        pause = [(self.CHUNK_S, count * self.CHUNK_S) for count in range(1, 6)]
+        self._pieces = iter([(1.0, 0.0), (self.CHUNK_S, self.CHUNK_S), (0.5, 0.0), *pause])
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        seconds, silence_s = next(self._pieces, (None, None))
+        if seconds is None:
+            raise StopAsyncIteration
+        await trio.sleep(seconds)
+        return HeardAudio(pcm=bytes(2 * round(16_000 * seconds)), silence_s=silence_s)
+
+
 async def understand(recognizer, *, mode=SttMode.STREAMING, pieces=30):
     async with recognizer.transcribe(Pausing(pieces=pieces), locale="en", mode=mode) as transcripts:
         return [each async for each in transcripts]
@@ -114,6 +134,21 @@ async def test_a_partial_that_began_with_the_silence_is_not_decoded_again(autoju
     assert batch.asked_s == [1.1], "ten pieces, one of them silent, and what is missing to a silence"
     assert partial[-1] == Transcript(text="word", complete=True)
     assert last.text == "word"
+
+
+async def test_a_stop_within_a_word_is_decoded_ahead_too_but_told_of_as_an_end_only_when_it_lasts(autojump_clock):
+    batch = Batch(cost=0.001)
+    eager = Redecoding(early_decode_s=0.03, partial_after_s=9.0)
+    recognizer = with_partials(batch, eager)
+    async with recognizer.transcribe(Stuttering(), locale="en", mode=SttMode.STREAMING) as transcripts:
+        told = [(round(trio.current_time(), 3), each.text, each.complete) async for each in transcripts]
+    assert told == [
+        (1.033, "word", False),
+        (1.566, "word word", False),
+        (1.596, "word word", True),
+        (1.692, "word word", True),
+    ]
+    assert len(batch.asked_s) == 2
 
 
 async def test_a_partial_that_ended_in_speech_is_no_end(autojump_clock):

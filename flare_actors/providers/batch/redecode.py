@@ -29,6 +29,8 @@ TOLERANCE_S: Final = 0.016
 # A model that hears less silence than this behind the last word takes the sentence for unfinished: of 66 utterances of
 # `benchmarks.corpus` Moonshine ended 18 otherwise with 0.064 s than with 0.48 s, and 2 with as little but padded to 0.2 s.
 PADDED_S: Final = 0.2
+# A shorter silence is heard out before its transcript is called complete: it stands within a word more often than not.
+COMPLETE_S: Final = 0.06
 # A shorter silence may stand within a word, where no utterance is to be cut.
 CUT_PAUSE_S: Final = 0.19
 
@@ -129,9 +131,10 @@ async def redecode(
         ahead = ahead or (latest is not None and utterance.pauses and utterance.is_all_taken)
         if latest is not None and latest.job.done:
             text = utterance.account(latest, await latest.job.result())
-            if partials and text and (text != told or (ahead and not told_complete)):
-                told, told_complete = text, ahead
-                await relay.give(Transcript(text=text, complete=ahead))
+            complete = ahead and utterance.rests
+            if partials and text and (text != told or (complete and not told_complete)):
+                told, told_complete = text, complete
+                await relay.give(Transcript(text=text, complete=complete))
         if cut is not None and cut.job.done:
             utterance.cut(cut, await cut.job.result())
             cut = None
@@ -242,6 +245,11 @@ class _Utterance:
         early_s = self._settings.early_decode_s
         long_enough = self._silence_s > 0 and self._silence_s >= early_s - TOLERANCE_S
         return early_s > 0 and self._heard and long_enough
+
+    @property
+    def rests(self) -> bool:
+        """The silence is no stop within a word."""
+        return self._silence_s >= COMPLETE_S - TOLERANCE_S
 
     @property
     def wants_partial(self) -> bool:
