@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 import trio
@@ -68,6 +69,42 @@ async def test_leaving_an_answer_ends_it_on_the_server():
         while (now := await llama.statistics()).answering:
             pass  # the server notices between two tokens; without us it would write on to 500
         assert now.tokens_written < 100
+
+
+class Chat:
+    """Writes a word a second, and remembers when it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.started = trio.current_time()
+
+    @asynccontextmanager
+    async def generate(self, *_: object, **__: object) -> AsyncGenerator[AsyncGenerator[TextDelta]]:
+        self.asked.append(trio.current_time() - self.started)
+        async with aclosing(self._words()) as words:
+            yield words
+
+    async def _words(self) -> AsyncGenerator[TextDelta]:
+        for _ in range(3):
+            await trio.sleep(1)
+            yield TextDelta(text="word")
+
+
+async def test_who_changes_a_question_at_once_is_answered_from_what_is_computed_of_it(autojump_clock):
+    """The server needs a moment to let go of the answer that nobody wants any more."""
+    chat = Chat()
+    model = LlamaLocal(chat, str, SETTINGS)
+    other = [Message(role="system", content="Be long."), HELLO[1]]
+
+    for messages in (HELLO, [HELLO[0], Message(role="user", content="Hello!")], other):
+        with trio.move_on_after(1.5):
+            async with model.generate(messages, locale="en") as outputs:
+                [_ async for _ in outputs]
+    await trio.sleep(0.02)
+    async with model.generate(other, locale="en") as outputs:
+        assert len([each async for each in outputs]) == 3
+
+    assert [round(at, 2) for at in chat.asked] == [0.0, 1.55, 3.0, 4.55]
 
 
 @pytest.mark.needs("weights")
