@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.needs("weights"), pytest.mark.no_cover]  # see conftes
 RATE = 16_000
 FRAME = RATE // 50
 AGAIN = 15  # frames: 0.3 s, the shortest wait for the end of what is said
+RECORDED_S = 20.8  # of the recording: ten of its phrases, and half of the pause after them
 PATIENCE_S = 60.0  # for a language model on two busy cores
 
 
@@ -106,7 +107,8 @@ async def test_a_recording_of_a_human_is_understood_and_answered_and_noise_is_no
     from flare_actors.providers.local import open_local
 
     instructions = "Answer in one short sentence."
-    human = bytes(np.clip(recording("two_cities.wav") * 32767, -32768, 32767).astype("<i2").tobytes())
+    samples = recording("two_cities.wav")[: round(RECORDED_S * RATE)]
+    human = bytes(np.clip(samples * 32767, -32768, 32767).astype("<i2").tobytes())
     async with open_local(instructions=instructions) as engines, trio.open_nursery() as nursery:
         agent = Agent(
             instructions=instructions,
@@ -143,7 +145,8 @@ async def test_a_recording_of_a_human_is_understood_and_answered_and_noise_is_no
 
     assert caller.errors == []
     assert len(caller.transcripts) >= 3
-    assert word_error_rate(REFERENCES["two_cities.wav"], " ".join(caller.transcripts)) <= 0.10, caller.transcripts
+    said, *_ = REFERENCES["two_cities.wav"].partition(", we had")
+    assert word_error_rate(said, " ".join(caller.transcripts)) <= 0.10, caller.transcripts
     for heard in caller.answers.values():
         assert not math.isclose(level_db(bytes(heard)), -120.0)
         assert max(level_db(bytes(heard[at : at + 640])) for at in range(0, len(heard), 640)) > -40
