@@ -31,15 +31,19 @@ from flare_actors.journal import conversation_from_json, conversation_to_json, e
 from flare_actors.testing import strategies
 from flare_actors.testing.faults import Act, At, Fault
 from flare_actors.testing.invariants import ConversationChecker, check_value
+from flare_actors.testing.scenes import Scene, scenes
 from flare_actors.testing.simulation import CHANGES, MOVES, Move, Script, play
 
 __all__ = ["ConversationMachine", "SessionMachine"]
+
+_LONG = 40
+"""So much happens before a session is ended: nothing more can happen to it then."""
 
 
 class ConversationMachine(RuleBasedStateMachine):
     """Whatever happens, in any order: ``step`` keeps every promise.
 
-    Subclass it for settings (``choose``) and rules of your own; ``happens`` and ``passes`` are there for the latter.
+    Subclass it for settings (``choose``) and rules of your own; ``happens``, ``passes`` and ``took`` are there for the latter.
     """
 
     def __init__(self) -> None:
@@ -61,7 +65,11 @@ class ConversationMachine(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, joined: bool) -> None:  # noqa: FBT001 - Hypothesis passes it by name
         """A session, which mostly somebody has joined and started."""
         self._settings = data.draw(self.choose())
-        self.conversation = Conversation(settings=self._settings)
+        self._begin(joined=joined)
+
+    def _begin(self, *, joined: bool) -> None:
+        self.conversation, self.now, self.journal = Conversation(settings=self._settings), 0.0, []
+        self._checker = ConversationChecker()
         if joined:
             for event in (
                 ev.ClientAttached(),
@@ -76,17 +84,63 @@ class ConversationMachine(RuleBasedStateMachine):
         """To the point, late, early, twice or nonsense."""
         self.happens(move.resolve(self.conversation))
 
+    @rule(scene=scenes("answers"))
+    def the_agent_answers(self, scene: Scene) -> None:
+        """To the end, or it is asked for another answer, or told what was heard of it."""
+        self.play(scene)
+
+    @rule(scene=scenes("tools"))
+    def tools_are_called(self, scene: Scene) -> None:
+        """The agent's or the client's, in a turn or in the background, in time or late."""
+        self.play(scene)
+
+    @rule(scene=scenes("hearing"))
+    def the_user_speaks(self, scene: Scene) -> None:
+        """Into a silence or over the agent, to be understood or not."""
+        self.play(scene)
+
+    @rule(scene=scenes("failures"))
+    def something_fails(self, scene: Scene) -> None:
+        """Or does not come."""
+        self.play(scene)
+
+    @rule(scene=scenes("changes"))
+    def something_changes(self, scene: Scene) -> None:
+        """The client comes and goes, the conversation is another one, settings change."""
+        self.play(scene)
+
+    @precondition(lambda self: len(self.journal) > _LONG and self.conversation.state is not State.ENDED)
+    @rule(scene=scenes("endings"))
+    def it_comes_to_an_end(self, scene: Scene) -> None:
+        """As sessions do; not before something has happened in it."""
+        self.play(scene)
+
+    @precondition(lambda self: self.conversation.state is State.ENDED)
+    @rule()
+    def another_session_begins(self) -> None:
+        """With the same settings."""
+        self.teardown()
+        self._begin(joined=True)
+
     @rule(seconds=st.sampled_from((0.1, 0.3, 1.0, 10.0, 60.0, 400.0)))
     def time_passes(self, seconds: float) -> None:
         """And with it the deadlines."""
         self.passes(seconds)
+
+    def play(self, scene: Scene) -> None:
+        """Let all of a scene happen."""
+        for each in scene:
+            if isinstance(each, float):
+                self.passes(each)
+            else:
+                self.happens(strategies.Move(each).resolve(self.conversation))
 
     def happens(self, event: ev.Event) -> tuple[Command, ...]:
         """Let an event happen now; gives what is to be done."""
         stamped = attrs.evolve(event, at=self.now)
         before = self.conversation
         self.conversation, commands = step(before, stamped)
-        self._took(before, stamped, commands)
+        self.took(before, stamped, commands)
         return commands
 
     def passes(self, seconds: float) -> None:
@@ -94,9 +148,10 @@ class ConversationMachine(RuleBasedStateMachine):
         self.now += seconds
         for each in strategies.pass_time(self.conversation, until=self.now):
             self.conversation = each.after
-            self._took(each.before, each.event, each.commands)
+            self.took(each.before, each.event, each.commands)
 
-    def _took(self, before: Conversation, event: ev.Event, commands: tuple[Command, ...]) -> None:
+    def took(self, before: Conversation, event: ev.Event, commands: tuple[Command, ...]) -> None:
+        """After each step, with what it led from; ``conversation`` is what it led to. Extend it to see every one."""
         self.journal.append(event)
         self._checker.check(before, event, self.conversation, commands)
 
@@ -105,26 +160,21 @@ class ConversationMachine(RuleBasedStateMachine):
         """The value itself is consistent."""
         check_value(self.conversation)
 
-    @invariant()
-    def it_round_trips_through_json(self) -> None:
-        """A conversation is the same after a journey through JSON."""
+    def teardown(self) -> None:
+        """Wherever it was left: its events alone, through JSON, give it again, and left alone it comes to rest."""
         assert conversation_from_json(conversation_to_json(self.conversation)) == self.conversation
+        events = [event_from_json(event_to_json(event)) for event in self.journal]
+        assert fold(Conversation(settings=self._settings), events) == self.conversation
+        self._comes_to_rest()
 
-    @precondition(lambda self: self.conversation.state is not State.ENDED)
-    @rule()
-    def left_alone_it_comes_to_rest(self) -> None:
+    def _comes_to_rest(self) -> None:
         """With nobody doing anything, deadlines alone lead to rest: nobody is waited for without end."""
-        conversation, at = self.conversation, self.now
-        for each in strategies.pass_time(conversation, until=at + 3_000.0):
+        conversation = self.conversation
+        for each in strategies.pass_time(conversation, until=self.now + 3_000.0):
             conversation = each.after
         resting = {State.LISTENING, State.IDLE, State.ENDED}
         initializing = conversation.state is State.INITIALIZING and not conversation.attached
         assert conversation.state in resting or initializing, f"stuck in {conversation.state}"
-
-    def teardown(self) -> None:
-        """Its events alone, through JSON, give the conversation again."""
-        events = [event_from_json(event_to_json(event)) for event in self.journal]
-        assert fold(Conversation(settings=self._settings), events) == self.conversation
 
 
 _STREAM_FAULTS = st.builds(

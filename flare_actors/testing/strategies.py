@@ -25,6 +25,7 @@ from flare_actors.conversation.items import AgentSaid, HistoryItem, Instructed, 
 from flare_actors.conversation.model import Conversation, Turn
 from flare_actors.conversation.states import Floor, Output, Wait
 from flare_actors.conversation.step import step
+from flare_actors.conversation.values import evolve
 from flare_actors.testing.choices import changes, settings
 from flare_actors.testing.values import events
 
@@ -51,7 +52,7 @@ class Move:
             return event
         match event:
             case ev.TranscriptFinished():
-                return attrs.evolve(event, utterance=_due_transcript(conversation) + event.utterance)
+                return evolve(event, utterance=_due_transcript(conversation) + event.utterance)
             case (
                 ev.SpeechStarted()
                 | ev.SpeechConfirmed()
@@ -61,13 +62,13 @@ class Move:
                 | ev.SpeechStopped()
                 | ev.TranscriptUpdated()
             ):
-                return attrs.evolve(event, utterance=conversation.utterance + event.utterance)
+                return evolve(event, utterance=conversation.utterance + event.utterance)
             case ev.PhraseReady():
                 latest = _latest(conversation)
                 index = len(latest.phrases) if latest is not None else 0
-                return attrs.evolve(event, turn=_turn(conversation) + event.turn, index=index + event.index)
+                return evolve(event, turn=_turn(conversation) + event.turn, index=index + event.index)
             case ev.ToolFinished(call="due"):
-                return attrs.evolve(event, turn=_turn(conversation) + event.turn, call=_pending(conversation))
+                return evolve(event, turn=_turn(conversation) + event.turn, call=_pending(conversation))
             case (
                 ev.PhraseSpoken()
                 | ev.WordsSpoken()
@@ -81,15 +82,15 @@ class Move:
                 | ev.PlaybackFinished()
                 | ev.PlaybackStopped()
             ):
-                return attrs.evolve(event, turn=_turn(conversation) + event.turn)
+                return evolve(event, turn=_turn(conversation) + event.turn)
             case ev.ToolResultReceived(call="due"):
-                return attrs.evolve(event, call=_pending(conversation))
+                return evolve(event, call=_pending(conversation))
             case ev.PlaybackProgressed(turn=turn) | ev.PlaybackCompleted(turn=turn) if turn is not None:
-                return attrs.evolve(event, turn=_turn(conversation) + turn)
+                return evolve(event, turn=_turn(conversation) + turn)
             case ev.ItemDeleteRequested() | ev.ItemTruncateRequested() | ev.ItemReadRequested():
-                return attrs.evolve(event, item_id=_item(conversation, event.item_id))
+                return evolve(event, item_id=_item(conversation, event.item_id))
             case ev.ItemInsertRequested(after=str() as known):
-                return attrs.evolve(event, after=_item(conversation, known))
+                return evolve(event, after=_item(conversation, known))
             case _:
                 return event
 
@@ -237,9 +238,15 @@ _RARE: Final[tuple[ev.Event, ...]] = (
 )
 
 
-@functools.cache
-def moves() -> st.SearchStrategy[Move]:
+@st.composite
+def moves(draw: st.DrawFn) -> Move:
     """What can happen next: mostly to the point, now and then late, early, twice or nonsense."""
+    # A composite is printed by its name: Hypothesis prints what a rule draws from, again and again, and this is long.
+    return draw(_moves())
+
+
+@functools.cache
+def _moves() -> st.SearchStrategy[Move]:
     off, played = st.sampled_from(_OFF), st.sampled_from(_PLAYED)
     relative: list[st.SearchStrategy[ev.Event]] = [
         *[st.sampled_from(_PLAIN)] * 3,
@@ -354,7 +361,7 @@ def play(conversation: Conversation, script: Iterable[tuple[float, Move]], *, at
         for passed in pass_time(conversation, until=at):
             yield passed
             conversation = passed.after
-        event = attrs.evolve(move.resolve(conversation), at=at)
+        event = evolve(move.resolve(conversation), at=at)
         after, commands = step(conversation, event)
         yield Step(before=conversation, event=event, after=after, commands=commands)
         conversation = after
