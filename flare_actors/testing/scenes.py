@@ -34,7 +34,7 @@ _ASK: Final = (*_JOIN, ev.TextReceived(text="and now?"), _ON)
 """A turn is live, or waits for the word on the one before, which comes."""
 _HEARD: Final = (*_ASK, *[_ON] * 3, ev.AudioStarted(turn=0))
 """... and the agent is heard."""
-_SAID: Final = (*_HEARD, *[_ON] * 4)
+_SAID: Final = (*_HEARD, _ON, ev.PlaybackFinished(turn=0, played_s=1.0))
 """... and has come to its end."""
 _SPEAK: Final = (
     *_JOIN,
