@@ -28,7 +28,7 @@ MOST = {"nightly": 100_000, "ci": 500}.get(PROFILE, 200)
 """Normal forms of one world, after which the walk ends although there are more; none has nearly as many as nightly takes."""
 EVERY = 1 if PROFILE == "nightly" else 3
 """Of so many normal forms one is also ended, started again, and typed to."""
-STROLLS = {"nightly": 2_000, "ci": 10}.get(PROFILE, 0)
+STROLLS = {"nightly": 500, "ci": 10}.get(PROFILE, 0)
 """Real runs through a world that was explored to its end, of so many moves each:"""
 MOVES = 60
 

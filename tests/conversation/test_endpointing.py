@@ -104,6 +104,14 @@ def test_what_may_be_echo_is_no_voice() -> None:
     assert [ear.feed(VOICE, credible=False) for _ in range(15)][-1] == (Heard.STOPPED,)
 
 
+def test_the_pause_before_an_utterance_is_all_of_the_silence_since_the_one_before() -> None:
+    ear = detector(endpoint_s=10 * CHUNK_S)
+    hears(ear, *[VOICE] * 20, *[QUIET] * 10)
+    assert not ear.speaking
+    hears(ear, *[QUIET] * 5, *[VOICE] * 10)
+    assert ear.pause_s == pytest.approx(15 * CHUNK_S)
+
+
 def test_stopping_is_harmless_when_nobody_speaks() -> None:
     ear = detector()
     assert ear.stop() == ()

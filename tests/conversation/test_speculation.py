@@ -309,3 +309,16 @@ def test_what_was_heard_before_it_is_final_once_it_is_let_out() -> None:
     before, stale = core.history, core.c.stale
     core.happens(ev.PlaybackProgressed(turn=turn, played_s=0.2))
     assert (core.history, core.c.stale) == (before, stale + 1)
+
+
+def test_a_turn_of_which_nothing_was_heard_has_no_place_any_more_once_it_is_let_out() -> None:
+    core = Core().starts()
+    core.says("a story")
+    turn = core.is_answering("Once upon a time. ")
+    utterance = core.speaks()
+    core.stopped_at(turn, 0.0)
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="stop"), ev.SpeechPaused(utterance=utterance))
+    core.pauses()
+    core.is_understood("stop")
+    assert core.did(ReleaseReply)
+    assert [item.text for item in core.c.history] == ["a story", "stop"]

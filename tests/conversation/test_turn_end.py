@@ -260,3 +260,14 @@ def test_an_estimate_for_a_pause_that_is_over_is_late() -> None:
     core.happens(ev.TurnEndEstimated(utterance=core.c.utterance, probability=0.1))
     assert core.c.stale == stale + 1
     assert core.c.turn_end is None
+
+
+def test_an_estimate_for_one_utterance_says_nothing_of_the_next() -> None:
+    core = Core(endpoint_s=0.5).starts()
+    core.happens(ev.ListenerOpened(estimates=True))
+    pausing("What time is it?", core=core)
+    core.happens(ev.TurnEndEstimated(utterance=core.c.utterance, probability=0.1))
+    core.pauses()
+    core.is_understood("")
+    pausing("What time is it?", core=core)
+    assert told(core)[-1] == (1, 0.3, False)
