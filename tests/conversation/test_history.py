@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flare_actors.conversation.calls import ToolUse
 from flare_actors.conversation.history import (
     AgentSaid,
     HistoryItem,
@@ -19,7 +20,9 @@ from flare_actors.conversation.history import (
     is_echo,
     may_be_echo,
     remember,
+    write_calls,
 )
+from flare_actors.conversation.items import ToolCalled, ToolReturned
 
 WORDS = st.lists(st.sampled_from(["tea", "is", "ready", "now,", "oh", "naturally"]), min_size=1, max_size=6)
 
@@ -283,3 +286,10 @@ def test_any_piece_of_three_words_or_more_is_echo(words: list[str], data: st.Dat
 def test_strangers_words_are_no_echo_of_others(one: str, other: str) -> None:
     if not set(one.casefold().split()) & set(other.casefold().split()):
         is_echo(one, other)  # Whatever the script: it does not raise.
+
+
+def test_the_calls_of_a_turn_stand_before_what_was_said_in_it_and_not_in_another() -> None:
+    said = (AgentSaid(turn=1, text="Hello."), AgentSaid(turn=2, text="It is green."))
+    use = ToolUse(call="t0002c001", name="look", arguments="{}", output="green")
+    items = write_calls(said, 2, [use], 10, interrupted=False)
+    assert [type(item) for item in items] == [AgentSaid, ToolCalled, ToolReturned, AgentSaid]

@@ -322,3 +322,15 @@ def test_a_turn_of_which_nothing_was_heard_has_no_place_any_more_once_it_is_let_
     core.is_understood("stop")
     assert core.did(ReleaseReply)
     assert [item.text for item in core.c.history] == ["a story", "stop"]
+
+
+def test_words_of_who_goes_on_are_not_answered_before_the_next_pause() -> None:
+    core = pausing("tea")
+    utterance = core.c.utterance
+    core.happens(
+        ev.SpeechResumed(utterance=utterance, pause_s=0.3),
+        ev.TranscriptUpdated(utterance=utterance, text="tea and milk"),
+    )
+    assert len(core.did(StartReply)) == 1
+    core.happens(ev.SpeechPaused(utterance=utterance))
+    assert len(core.did(StartReply)) == 2
