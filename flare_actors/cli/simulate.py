@@ -59,8 +59,8 @@ def simulate(
 ) -> None:
     """Simulate whole sessions on virtual time: the real session, a made-up client, engines that fail.
 
-    The same seed gives the same traces, on every machine. Exit code 1: a promise was broken; the session is saved, and
-    the command that plays it again is printed.
+    The same seed gives the same traces, on every machine. Exit code 1: a promise was broken; each such
+    session is saved, and the command that plays it again is printed.
     """
     try:
         from flare_actors.testing import simulation
@@ -85,11 +85,9 @@ def simulate(
             jobs=min(sessions, jobs or os.cpu_count() or 1),
         )
     click.echo(json.dumps(report.as_json()) if as_json else _text(report))
+    for number, (script, outcome) in enumerate(report.failed):
+        _save(*(simulation.shrink(script) if shrink and number == 0 else (script, outcome)), save)
     if report.failed:
-        script, outcome = report.failed[0]
-        if shrink:
-            script, outcome = simulation.shrink(script)
-        _save(script, outcome, save)
         raise SystemExit(1)
 
 

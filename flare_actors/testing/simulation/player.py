@@ -198,6 +198,7 @@ class Player:
         self._engines.heal()
         await self.client.reconnect(0.05)
         await self.client.send(ev.MuteRequested(muted=False))
+        await trio.sleep(0.01)  # Whatever has waited for a client begins now, and is no answer to what comes below.
         with trio.move_on_after(REST_S) as scope:
             while self._session.ended is None:
                 c = self._session.conversation

@@ -109,6 +109,7 @@ class Script:
 
 
 _JSON: Final = cattrs.Converter(forbid_extra_keys=True)
+_JSON.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)  # Fault.item
 
 
 def make_script(seed: int, number: int, *, seconds: float, faults: tuple[str, ...]) -> Script:
