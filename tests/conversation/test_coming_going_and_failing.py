@@ -142,6 +142,13 @@ def test_a_session_without_grace_ends_with_its_link() -> None:
     assert core.c.ended is Reason.CLIENT_DISCONNECTED
 
 
+def test_a_session_whose_link_broke_ends_with_nobody_there() -> None:
+    core = Core().starts()
+    core.happens(ev.TransportFailed())
+    assert core.c.ended is Reason.TRANSPORT_ERROR
+    assert not core.c.attached
+
+
 def test_an_idle_session_ends_too_when_its_client_does_not_come_back() -> None:
     core = Core()
     core.happens(ev.ClientAttached(), ev.ClientDetached())

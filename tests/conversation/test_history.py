@@ -20,6 +20,8 @@ from flare_actors.conversation.history import (
     is_echo,
     may_be_echo,
     remember,
+    report,
+    without_unheard,
     write_calls,
 )
 from flare_actors.conversation.items import ToolCalled, ToolReturned
@@ -96,6 +98,13 @@ def test_what_a_synthesizer_tells_of_its_words_counts_more_than_their_length(
     played_s: float, heard: str, end_s: float | None
 ) -> None:
     assert heard_text((by_the_word(1.0, 3.0, 3.2, 3.9, end_s=end_s),), played_s) == heard
+
+
+@pytest.mark.parametrize(("share", "at_s"), [(0.4, 2.0), (0.6, 0.5)], ids=["back in the text", "back in time"])
+def test_a_word_that_does_not_follow_on_the_one_before_is_not_believed(share: float, at_s: float) -> None:
+    first = SpokenWord(share=0.5, at_s=1.0)
+    phrase = SpokenPhrase(text="This will please you. ").timed([first, SpokenWord(share=share, at_s=at_s)])
+    assert phrase.words == (first,)
 
 
 def test_behind_the_last_word_that_was_told_of_the_rest_is_spread_evenly() -> None:
@@ -204,6 +213,18 @@ def test_the_model_is_shown_turns_of_one_side_and_the_other_and_the_user_last(it
     assert " ".join(message.content for message in messages if message.role == "user") == " ".join(said)
 
 
+def test_a_result_without_a_word_is_remembered_where_an_answer_without_one_is_not() -> None:
+    kept = (ToolCalled(turn=1, call="c1", name="f", text="{}"), ToolReturned(turn=1, call="c1", text=""))
+    assert without_unheard((*kept, AgentSaid(turn=1, text="")), set()) == kept
+
+
+def test_the_result_of_one_tool_in_the_background_leaves_those_of_others_where_they_are() -> None:
+    other = (ToolCalled(turn=1, call="c1", name="f", text="{}"), ToolReturned(turn=1, call="c1", text="sunny"))
+    history = (*other, AgentSaid(turn=1, text="It is nice."))
+    use = ToolUse(call="c2", name="g", arguments="{}", output="done")
+    assert report(history, 2, use, 10)[:3] == history
+
+
 # --- Echo -------------------------------------------------------------------------------------------------------------------
 
 ANSWER = "Well, the capital of France is Paris, and the one of Turkey is Ankara; it lies in the middle of the country."
@@ -269,6 +290,10 @@ def test_common_words_scattered_over_a_long_answer_are_no_echo() -> None:
         "What I like is tea. " + "Indeed, naturally. " * 20 + "So the time we had, it passed. " + "Oh. " * 20 + "Is it?"
     )
     assert not is_echo("what is the time it is", long)
+
+
+def test_a_word_that_the_agent_did_not_say_is_none_of_its_words() -> None:
+    assert not is_echo("oh tea is ready naturally", "Tea? Your tea is ready here.")
 
 
 def test_a_misheard_word_that_comes_late_in_the_answer_does_not_hide_the_echo() -> None:

@@ -8,7 +8,7 @@ from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import StartReply
 from flare_actors.conversation.items import AgentSaid, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.notices import ErrorRaised, ItemDeleted, ItemInserted, ItemShown, ItemTruncated
-from flare_actors.conversation.states import Wait
+from flare_actors.conversation.states import Output, Wait
 
 
 def insert(text: str, *, id: str = "", after: str | None = None) -> ev.ItemInsertRequested:  # noqa: A002
@@ -141,6 +141,30 @@ def test_cutting_what_is_being_said_stops_it_there() -> None:
     assert core.c.history[-1].text == ""
     core.happens(ev.ItemReadRequested(item_id="turn_1"))
     assert told(core, ItemShown)[-1].item.text == ""
+
+
+def test_what_was_only_written_has_no_seconds_to_be_cut_at() -> None:
+    core = Core(output=Output.TEXT).starts()
+    core.says("what time is it")
+    core.writes("It is late.")
+    core.is_generated(0.0)
+    core.happens(ev.ItemTruncateRequested(item_id="turn_1", end_s=0.5))
+    assert core.errors == ["audio_too_short"]
+    assert core.history[-1] == "agent: It is late."
+    core.happens(ev.ItemTruncateRequested(item_id="turn_1", end_s=0.0))
+    assert core.c.history[-1].text == ""
+
+
+def test_an_older_answer_is_cut_by_itself_while_the_latest_one_settles() -> None:
+    core = answered()
+    core.says("and now")
+    core.is_answering("Later still. ")
+    core.happens(ev.InterruptRequested(), ev.ItemTruncateRequested(item_id="turn_1", end_s=5.0))
+    assert core.errors == ["audio_too_short"]
+    core.happens(ev.ItemTruncateRequested(item_id="turn_2", end_s=1.0))
+    assert core.errors == ["audio_too_short"], "of what is being settled the client knows best"
+    core.stopped_at(2, 1.4)
+    assert core.history[-1] == "agent: Later still."
 
 
 def test_items_of_the_client_are_part_of_what_the_model_is_asked() -> None:

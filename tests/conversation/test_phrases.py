@@ -308,6 +308,10 @@ def test_marks_without_a_word_do_not_make_the_next_phrase_longer() -> None:
     assert phrases("— — 1, -", first_chars=2, max_chars=6) == ["— — ", "1, ", "-"]
 
 
+def test_a_full_stop_before_which_there_is_no_word_ends_nothing() -> None:
+    assert phrases("。你好。好") == ["。你好。", "好"]
+
+
 class _LetterByLetter(PhraseSplitter):
     """The rules without the short way for plain words."""
 

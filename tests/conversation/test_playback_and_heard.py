@@ -108,6 +108,14 @@ def test_a_client_whose_sound_was_paused_gets_the_time_for_the_rest() -> None:
     assert core.told(TurnEnded)[0].reason is None
 
 
+def test_the_time_for_the_rest_is_that_of_the_rest() -> None:
+    core = answering(generated=True, reports=True)
+    core.is_played()
+    core.passes(1.9)
+    core.happens(ev.PlaybackProgressed(turn=1, played_s=1.5), after=0)
+    assert core.due(Wait.PLAYBACK) == pytest.approx(0.5 + core.c.settings.timeouts.playback_report_s)
+
+
 def test_a_completion_without_an_amount_is_believed_once_all_is_generated() -> None:
     core = answering(reports=True)
     core.happens(ev.PlaybackCompleted(turn=1))
@@ -198,6 +206,13 @@ def test_the_clients_word_on_what_was_heard_beats_the_clock() -> None:
     assert core.heard(1) == "It is"
 
 
+def test_a_client_that_has_stopped_already_has_not_played_on_since_its_report() -> None:
+    core = answering()
+    core.happens(ev.InterruptRequested(), ev.PlaybackProgressed(turn=1, played_s=1.0))
+    core.stopped_at(1, 2.0)
+    assert core.heard(1) == "It is late."
+
+
 def test_a_later_report_amends_what_was_heard_until_the_next_request() -> None:
     core = answering()
     core.happens(ev.InterruptRequested())
@@ -263,6 +278,7 @@ def test_an_answer_without_a_word_ends_its_turn() -> None:
     assert core.state is S.LISTENING
     assert core.history == ["user: hello"]
     assert core.told(TurnEnded) == [TurnEnded(turn=1, reason=None, heard="")]
+    assert core.errors == ["empty_answer"]
 
 
 def test_all_that_was_delivered_as_text_counts_as_heard() -> None:
@@ -403,3 +419,13 @@ def test_each_turns_latency_is_told_with_its_first_audio() -> None:
     assert metrics.first_audio_s == pytest.approx(0.1)
     assert metrics.total_s == pytest.approx(0.48 + 0.1 + 0.1 + 0.1)
     assert core.happens(ev.AudioStarted(turn=1)) == []  # First is first.
+
+
+def test_latency_is_that_of_the_first_phrase_however_many_are_written_before_it_sounds() -> None:
+    core = Core().starts()
+    core.says("what time is it")
+    core.writes("It is late. ", "Very late indeed. ")
+    core.happens(ev.AudioStarted(turn=1))
+    (metrics,) = core.told(TurnMetrics)
+    shares = (metrics.first_token_s, metrics.first_phrase_s, metrics.first_audio_s)
+    assert shares == pytest.approx((0.0, 0.1, 0.2))

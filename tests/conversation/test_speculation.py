@@ -7,10 +7,11 @@ from core_driver import Core
 
 from flare_actors.conversation import State
 from flare_actors.conversation import events as ev
+from flare_actors.conversation.changes import Change
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.notices import TurnEnded, TurnMetrics, TurnStarted
 from flare_actors.conversation.speculation import MOST
-from flare_actors.conversation.states import Output, Reason
+from flare_actors.conversation.states import Output, Reason, TurnKind
 
 S = State
 
@@ -115,6 +116,7 @@ def test_a_text_that_was_all_written_ahead_is_delivered_at_once() -> None:
     core.is_understood("tea")
     assert core.state is S.LISTENING
     assert core.history == ["user: tea", "agent: Yes."]
+    assert [notice.output for notice in core.told(TurnStarted)] == [Output.TEXT]
 
 
 def test_another_transcript_withdraws_it_and_asks_anew() -> None:
@@ -334,3 +336,22 @@ def test_words_of_who_goes_on_are_not_answered_before_the_next_pause() -> None:
     assert len(core.did(StartReply)) == 1
     core.happens(ev.SpeechPaused(utterance=utterance))
     assert len(core.did(StartReply)) == 2
+
+
+def test_what_waited_for_the_floor_is_said_in_place_of_an_answer_to_a_cough() -> None:
+    core = pausing("tea")
+    core.happens(ev.SayRequested(text="Your tea is ready."))
+    core.pauses(too_short=True)
+    assert core.did(CancelReply) == [CancelReply(turn=1, reason=Reason.BARGE_IN)]
+    assert [notice.kind for notice in core.told(TurnStarted)] == [TurnKind.SAY]
+
+
+def test_a_held_answer_that_is_not_to_be_given_by_itself_any_more_is_not_let_out_for_something_else() -> None:
+    core = pausing("tea")
+    core.happens(
+        ev.SayRequested(text="One moment."), ev.SettingsChanged(changes=(Change(name="auto_answer", value=False),))
+    )
+    core.pauses()
+    core.is_understood("tea")
+    assert core.did(ReleaseReply) == []
+    assert core.spoken == ["One moment."]

@@ -10,7 +10,7 @@ from flare_actors import journal
 from flare_actors.conversation import Limits, Output, State, Timeouts
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.calls import CUT_OFF, IN_BACKGROUND, ToolSpec
-from flare_actors.conversation.commands import ReturnToolResult, StartReply
+from flare_actors.conversation.commands import ReleaseReply, ReturnToolResult, StartReply
 from flare_actors.conversation.history import build_messages
 from flare_actors.conversation.items import AgentSaid, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.notices import ToolCallRequested
@@ -209,6 +209,20 @@ def test_an_announced_result_makes_the_agent_speak_when_the_floor_is_free():
     assert shown(core)[-2:] == ["assistant: I have begun. [c1]", "tool: done <c1>"]
     core.answers("It is done. ")
     assert core.state is State.LISTENING
+
+
+def test_an_answer_begun_ahead_with_an_announced_result_announces_it():
+    core = asked()
+    starts(core, detached=True, announced=True)
+    core.answers("I have begun. ")
+    utterance = core.speaks()
+    ends(core, turn=1, output="done")
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text="and now?"), ev.SpeechPaused(utterance=utterance))
+    core.pauses()
+    core.is_understood("and now?")
+    assert core.did(ReleaseReply)
+    core.answers("It is done. ")
+    assert core.state is State.LISTENING, "nothing is left to be told of"
 
 
 def test_a_result_that_comes_while_the_agent_speaks_is_announced_after_it():

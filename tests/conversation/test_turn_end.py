@@ -39,6 +39,7 @@ ADAPTIVE = Settings(endpoint_min_s=0.3, endpoint_s=0.5, endpoint_max_s=1.1)
         ("what time is it", Ending.UNKNOWN),
         ("No, not now,", Ending.OPEN),
         ("Well...", Ending.OPEN),
+        ("...", Ending.OPEN),
         ("I would like to book a table, um.", Ending.HESITATING),
         ("What time does? Ah?", Ending.HESITATING),
         ("I think we should, you know.", Ending.HESITATING),
@@ -63,6 +64,7 @@ def test_a_transcript_tells_by_its_end_whether_more_is_to_come(text: str, ending
 def test_words_of_one_language_mean_nothing_in_another() -> None:
     assert ends_mid_phrase("nach den", "de-DE") is False
     assert ends_in_filler("das ist äh", "de-DE")
+    assert ends_in_filler("das ist äh", "de_DE")
     assert not ends_in_filler("das ist äh", "en-US")
     assert read_ending("Please send it to.", "tr_TR") is Ending.FINISHED
 
@@ -75,6 +77,8 @@ def test_the_single_rules_look_at_the_end_alone() -> None:
     assert not ends_in_comma("one, two")
     assert ends_in_number("room 12")
     assert not ends_in_number("12 rooms")
+    assert ends_in_filler("well, um")
+    assert not ends_in_filler("um, well")
 
 
 @pytest.mark.parametrize(

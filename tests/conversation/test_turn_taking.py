@@ -168,6 +168,17 @@ def test_eight_interruptions_before_any_account_comes_are_all_accounted_for() ->
     assert core.c.settling == ()
 
 
+def test_of_more_interruptions_than_are_kept_open_the_oldest_is_closed_with_its_own_report() -> None:
+    core = Core().starts()
+    for n in range(9):
+        core.happens(ev.SayRequested(text=f"number {n}"))
+        core.is_answering(f"number {n}")
+        if n == 0:
+            core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0))
+        core.happens(ev.InterruptRequested())
+    assert core.heard(1) == "number 0"
+
+
 # --- Barge-in off -----------------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +392,17 @@ def test_transcripts_come_in_order_so_an_earlier_one_is_no_longer_awaited() -> N
 # --- Hearing ----------------------------------------------------------------------------------------------------------------
 
 
+def test_of_more_than_eight_utterances_that_nobody_has_understood_the_oldest_is_given_up() -> None:
+    core = Core().starts()
+    for _ in range(9):
+        core.speaks()
+        core.pauses()
+    core.is_understood("what time is it", utterance=1)
+    assert core.c.stale == 1
+    core.is_understood("in Ankara", utterance=2)
+    assert core.history == ["user: in Ankara"]
+
+
 def test_the_client_is_told_when_the_user_begins_and_ends() -> None:
     core = Core().starts()
     core.speaks()
@@ -484,6 +506,18 @@ def test_words_long_after_the_agents_are_the_users_even_if_they_repeat_them() ->
     core.passes(2)
     core.says("it is very late indeed")
     assert core.history[-1] == "user: it is very late indeed"
+
+
+def test_what_the_agent_said_in_an_earlier_conversation_has_no_echo_in_the_next() -> None:
+    core = Core().starts()
+    core.says("count")
+    core.answers("One two three four. ")
+    core.happens(ev.ConversationEndRequested())
+    core.starts()
+    core.happens(ev.SayRequested(text="Hello again."))
+    core.is_answering("Hello again.")
+    core.says("one two three four", confirmed=False)
+    assert core.history[-1] == "user: one two three four"
 
 
 def test_without_the_guard_echo_is_taken_for_words() -> None:

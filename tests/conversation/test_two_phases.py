@@ -270,6 +270,17 @@ def test_yes_over_the_last_words_of_a_question_is_the_answer_to_it() -> None:
     assert core.requests[-1][-2:] == ["assistant: It is late. Very late indeed.", "user: yes"]
 
 
+def test_a_yes_that_is_understood_over_the_last_words_is_the_answer_though_the_agent_had_gone_on_before() -> None:
+    core = answering()
+    core.is_generated(2.0)
+    hears_so_far(core, "yes")
+    core.passes(0.8)
+    core.is_understood("yes")
+    core.passes(0.4)
+    core.is_played()
+    assert core.state is S.PROCESSING_SPEECH
+
+
 def test_yes_after_the_agents_last_word_is_an_answer() -> None:
     core = answering()
     core.is_generated(2.0)
@@ -330,6 +341,21 @@ def test_without_the_guard_they_do() -> None:
     core = answering(barge_in=BargeIn.FULL)
     core.speaks()
     core.happens(ev.TranscriptUpdated(utterance=2, text="late"))
+    assert core.state is S.LISTENING
+
+
+def test_an_um_takes_no_answer_back_that_is_not_heard_yet() -> None:
+    core = Core().starts(partials=True)
+    core.says("what time is it")
+    core.speaks(confirmed=False)
+    core.happens(ev.TranscriptUpdated(utterance=2, text="um"))
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_who_says_um_for_long_enough_interrupts_by_the_length() -> None:
+    core = answering()
+    core.speaks(confirmed=False)
+    core.happens(ev.TranscriptUpdated(utterance=2, text="um"), ev.SpeechConfirmed(utterance=2, overdue=True))
     assert core.state is S.LISTENING
 
 
@@ -402,8 +428,8 @@ def test_heard_is_what_was_played_up_to_the_pause() -> None:
     core.speaks(confirmed=False)
     core.passes(0.7)
     core.happens(ev.TranscriptUpdated(utterance=2, text="stop"))
-    # The client's last report was 0.1 s old when it stood still: it has not played on since.
-    core.stopped_at(1, 1.1)
+    # The client's last report was 0.1 s old when it stood still: it has not played on since, whatever the clock says.
+    core.stopped_at(1, 1.6)
     assert core.heard(1) == "It is late."
     assert core.told(TurnEnded)[-1].turn == 1
 
