@@ -22,13 +22,14 @@ from flare_actors.testing.simulation import (
     simulate,
 )
 
-pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
+no_cover = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
 TURNS = 2_000
 SESSIONS = 1_000
 """A bug that lets nobody have a turn is not searched for for ever."""
 
 
+@no_cover
 def test_sessions_with_every_fault_break_no_promise() -> None:
     report = simulate(sessions=15, virtual_hours=1.0, seed=2)
     assert [outcome.violation for _, outcome in report.failed] == []
@@ -38,6 +39,7 @@ def test_sessions_with_every_fault_break_no_promise() -> None:
     assert report.barge_ins > 10
 
 
+@no_cover
 def test_the_same_seed_gives_the_same_trace_in_another_process_and_another_seed_another_one() -> None:
     code = "from flare_actors.testing.simulation import *; print(simulate(sessions=2, virtual_hours=.05, seed={}).trace_sha256)"
     first, again, other = (
@@ -59,6 +61,7 @@ def test_without_faults_none_is_noticed() -> None:
     assert report.faults == report.violations == 0
 
 
+@no_cover
 @pytest.mark.parametrize("plant", planted_bugs.PLANTS, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_found(plant: planted_bugs.Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
@@ -76,6 +79,7 @@ def test_a_planted_bug_is_found(plant: planted_bugs.Plant, monkeypatch: pytest.M
     pytest.fail(f"{plant.__doc__} Not found in {turns} turns.")
 
 
+@no_cover
 def test_a_failing_session_is_saved_shrunk_and_played_again(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     planted_bugs.double_end(monkeypatch)
     script = next(
