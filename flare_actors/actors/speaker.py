@@ -31,9 +31,7 @@ class Speaker:
 
     LEAD_S: Final = 0.2  # Rides out the jitter of a home network (tens of ms) and Trio's own; a barge-in discards it.
     FRAME_S: Final = 0.06  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
-    ROUNDS: Final = (
-        10  # Of Trio's scheduler, 10 us each: what wakes whom until the first audio, and a few notices before it.
-    )
+    ROUNDS: Final = 10  # Of Trio's scheduler, 10 us each: enough for a few notices that wait before the first audio.
     AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
 
     def __init__(self, clock: Clock, inbox: Inbox, outbox: Outbox) -> None:

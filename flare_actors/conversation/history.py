@@ -9,7 +9,7 @@ of a phrase whose audio is not known to its end the last word never counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -292,7 +292,7 @@ def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tu
         text = item.text.strip()
         if not text:
             continue
-        role = _ROLES[type(item)]
+        role = _role(item)
         if role != speaker:
             close_message()
             speaker = role
@@ -322,11 +322,14 @@ def _show_call(messages: list[ChatMessage], called: ToolCalled, result: ToolRetu
         messages += [ChatMessage(role="assistant", calls=(call,)), told]
 
 
-_ROLES: Final[Mapping[type[HistoryItem], Literal["system", "user", "assistant"]]] = {
-    UserSaid: "user",
-    AgentSaid: "assistant",
-    Instructed: "system",
-}
+def _role(item: UserSaid | AgentSaid | Instructed) -> Literal["system", "user", "assistant"]:
+    match item:
+        case UserSaid():
+            return "user"
+        case AgentSaid():
+            return "assistant"
+        case Instructed():
+            return "system"
 
 
 def is_echo(transcript: str, spoken: str) -> bool:

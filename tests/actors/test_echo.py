@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flare_actors.actors.echo import PIECE_S, EchoGuard, PlayedLevels
-from flare_actors.audio import SILENCE_DB
+from flare_actors.audio import SILENCE_DB, level_db, levels_db, split_frames
 from flare_actors.providers.scripted import tone
 
 RATE = 16_000
@@ -16,6 +16,12 @@ CHUNK_S = 0.032
 
 def sound(level: float, seconds: float = CHUNK_S) -> bytes:
     return tone(seconds, RATE, hz=1000, level_db=level) if level > SILENCE_DB else bytes(round(seconds * RATE) * 2)
+
+
+@given(pcm=st.binary(max_size=4_000).map(lambda data: data[: len(data) // 2 * 2]), samples=st.integers(1, 700))
+def test_the_levels_of_many_pieces_are_the_level_of_each(pcm: bytes, samples: int) -> None:
+    each = [level_db(piece) for piece in split_frames(pcm, 2 * samples)]
+    assert levels_db(pcm, 2 * samples) == pytest.approx(each, abs=0.001)
 
 
 # --- What was played ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from flare_actors.actors.channels import Clock, Inbox, Outbox
 from flare_actors.actors.speaker import Speaker
 from flare_actors.conversation.events import AudioStarted, Event, PlaybackFinished, PlaybackStopped
+from flare_actors.conversation.notices import HearingReady
 from flare_actors.ports import AudioOut
 
 RATE = 8_000
@@ -70,6 +71,27 @@ async def test_audio_leaves_in_the_very_call_that_brings_it(autojump_clock: Mock
     await bench.speaker.play(1, bytes(100))
     assert bench.outbox.get_nowait() == AudioOut(1, bytes(100))
     assert bench.events() == [AudioStarted(turn=1)]
+
+
+async def test_who_brings_the_first_audio_goes_on_when_it_has_left_or_cannot_leave_at_once() -> None:
+    bench = Bench()
+    bench.speaker.open(1)
+    await bench.speaker.play(1, bytes(100))  # Nobody takes it: it returns all the same.
+    for _ in range(3):
+        bench.outbox.put(HearingReady())
+    bench.speaker.open(2)
+    sent: list[object] = []
+
+    async def write() -> None:
+        while True:
+            sent.append(await bench.outbox.get(bench.connection))
+            await trio.lowlevel.checkpoint()  # as a link has it
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        await bench.speaker.play(2, bytes(100))
+        assert sent[-1] == AudioOut(2, bytes(100)), "three notices were before it"
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_plays_what_nobody_hears_lets_the_others_go_on() -> None:

@@ -33,6 +33,15 @@ def test_a_field_that_does_not_exist_is_refused_by_name() -> None:
         values.evolve(Deadlines(), lunch=1.0)
 
 
+def test_a_copy_of_ones_own_is_changed_in_place_and_what_it_was_copied_from_is_not() -> None:
+    before = Conversation()
+    own = values.evolve(before, stale=1)
+    values.change_own(own, stale=2, prompts=3)
+    assert (own.stale, own.prompts, before.stale, before.prompts) == (2, 3, 0, 0)
+    with pytest.raises(TypeError, match="Conversation has no field lunch"):
+        values.change_own(own, lunch=1.0)
+
+
 def test_values_that_check_their_fields_are_still_checked() -> None:
     with pytest.raises(ValueError, match="endpoint_s"):
         values.evolve(Settings(), endpoint_s=-1.0)
