@@ -8,11 +8,13 @@
 
 A mutant is one small change of one module of ``flare_actors/conversation``: a comparison turned or moved by one, a guard
 dropped, a statement (a command, a notice) left out, an early return forgotten, a field of an update left out, a constant,
-an enumeration's member or a table's cell changed, plus for minus. It has to be noticed by ``tests/conversation``.
+an enumeration's member or a table's cell changed, plus for minus. It has to be noticed by ``tests/conversation``, or else by
+the tests of whole sessions, of actors, of the wire and of the journal, all of which play real conversations.
 
-Every mutant runs in a fork, against a copy of the checkout made at the start. A fork of a process that has collected the
-tests only gets other code for the functions that differ; where more than functions differ (a table, a default, a class), and
-for what survives that, the core is imported anew. Hypothesis draws the same examples every time and remembers none.
+Every mutant runs in a fork, against a copy of the checkout made at the start. A fork of a process that has collected
+``tests/conversation`` only gets other code for the functions that differ; where more than functions differ (a table, a
+default, a class), and for what survives that, the core is imported anew, and the wider tests run after its own. Hypothesis
+draws the same examples every time and remembers none.
 
 Results are appended to ``--results`` as they come, and a run that was interrupted goes on where it was: a mutant whose module
 has not changed is not tried again. A run over everything, or over a sample, is written to ``.ci/mutants.json``, which is kept
@@ -46,6 +48,7 @@ import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from types import CodeType
@@ -61,19 +64,24 @@ KNOWN = Path(__file__).with_name("mutants.toml")
 TABLE = Path(__file__).with_name("mutants.json")
 GOAL = 0.95
 
-TESTS = Path("tests/conversation")
+TESTS = ("tests/conversation",)
+WIDER = ("tests/session", "tests/actors", "tests/wire", "tests/test_journal.py")
+"""What plays whole conversations: a mutant that the core's own tests let through has to pass these, too."""
 LATE = ("test_core_properties", "test_core_exploration", "test_core_details", "test_values")
 """What takes longest comes last, in the other order: most mutants die before."""
 CPU_S = 150
-"""Several times what the whole suite takes. What takes more hangs, which is noticed: that is killed, too."""
-WALL_S = 600.0
+WIDER_CPU_S = 500
+"""Several times what the suite takes. What takes more hangs, which is noticed: that is killed, too."""
+WALL_S = 1200.0
 PACKAGE = CORE.as_posix().replace("/", ".")
 
 
 # --- Forks --------------------------------------------------------------------------------------------------------------------
 
 
-def in_forks(tasks: Iterable[Any], work: Callable[[Any], int], jobs: int) -> Iterator[tuple[Any, str, float]]:
+def in_forks(
+    tasks: Iterable[Any], work: Callable[[Any], int], jobs: int, cpu_s: int
+) -> Iterator[tuple[Any, str, float]]:
     """Do ``work`` for each task in a process of its own; gives the task, ``passed``, ``failed`` or ``timeout``, and seconds."""
     waiting = iter(tasks)
     running: dict[int, tuple[Any, float]] = {}
@@ -85,7 +93,7 @@ def in_forks(tasks: Iterable[Any], work: Callable[[Any], int], jobs: int) -> Ite
             except StopIteration:
                 more = False
                 break
-            running[_fork(lambda task=task: work(task))] = (task, time.monotonic())
+            running[_fork(lambda task=task: work(task), cpu_s)] = (task, time.monotonic())
         if not running:
             return
         done, status = os.waitpid(-1, os.WNOHANG)
@@ -102,14 +110,14 @@ def in_forks(tasks: Iterable[Any], work: Callable[[Any], int], jobs: int) -> Ite
         time.sleep(0.01)
 
 
-def _fork(work: Callable[[], int]) -> int:
+def _fork(work: Callable[[], int], cpu_s: int) -> int:
     child = os.fork()
     if child:
         return child
     status = 99
     try:
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
         status = work()
     except BaseException:  # noqa: BLE001 - a fork must not return into its parent's code
         traceback.print_exc()
@@ -168,11 +176,11 @@ class _SameExamples:
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: item.path.stem in LATE)
+        items.sort(key=lambda item: (item.path.parent.name != "conversation", item.path.stem in LATE))
 
 
-def run_suite(copied: Path, plugin: object) -> int:
-    """Run it in this process; gives pytest's exit status."""
+def run_suite(copied: Path, plugin: object, *tests: str) -> int:
+    """Run ``tests`` in this process; gives pytest's exit status."""
     import pytest
 
     os.chdir(copied)
@@ -185,7 +193,7 @@ def run_suite(copied: Path, plugin: object) -> int:
         "-W",
         "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
     ]
-    return int(pytest.main([*options, str(TESTS)], plugins=[plugin]))
+    return int(pytest.main([*options, *tests], plugins=[plugin]))
 
 
 def import_anew(copied: Path, core: Core, mutant: Mutant | None) -> int:
@@ -197,7 +205,7 @@ def import_anew(copied: Path, core: Core, mutant: Mutant | None) -> int:
         except (SyntaxError, ValueError):
             return 1  # The compiler notices.
         sys.meta_path.insert(0, _Finder(f"{PACKAGE}.{mutant.module}", code))
-    return run_suite(copied, _SameExamples())
+    return run_suite(copied, _SameExamples(), *TESTS, *WIDER)
 
 
 # --- The suite, collected once ------------------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ class _ManyRuns(_SameExamples):
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         with self._results.open("a", encoding="utf-8") as results:
-            for mutant, outcome, seconds in in_forks(self._mutants, lambda m: self._run(session, m), self._jobs):
+            for mutant, outcome, seconds in in_forks(self._mutants, lambda m: self._run(session, m), self._jobs, CPU_S):
                 # What survived is imported anew afterwards: the old code may live on in what was made at the import.
                 if outcome != "passed":
                     _write(results, mutant, outcome, seconds)
@@ -313,13 +321,14 @@ def try_all(copied: Path, core: Core, mutants: Sequence[Mutant], options: argpar
         child = os.fork()
         if child == 0:
             _quiet(copied / "collected.txt")
-            os._exit(run_suite(copied, plugin))
+            os._exit(run_suite(copied, plugin, *TESTS))
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
             print((copied / "collected.txt").read_text(encoding="utf-8")[-2000:])
     anew = left()
     print(f"{len(anew)} are imported anew", flush=True)
     with options.results.open("a", encoding="utf-8") as results:
-        for mutant, outcome, seconds in in_forks(anew, lambda m: import_anew(copied, core, m), options.jobs):
+        work = partial(import_anew, copied, core)
+        for mutant, outcome, seconds in in_forks(anew, work, options.jobs, WIDER_CPU_S):
             _write(results, mutant, outcome, seconds)
             if outcome == "passed":
                 print(f"survived: {mutant.name}", flush=True)
@@ -398,7 +407,7 @@ def main() -> int:
         # What every fork would import first; none of it is ours.
         for library in ("attrs", "cattrs", "hypothesis", "hypothesis.stateful", "numpy", "pytest", "structlog", "trio"):
             __import__(library)
-        ((_, whole, seconds),) = in_forks([None], lambda _: import_anew(copied, core, None), 1)
+        ((_, whole, seconds),) = in_forks([None], partial(import_anew, copied, core), 1, WIDER_CPU_S)
         if whole != "passed":
             (log,) = copied.glob("anew-*.txt")
             print(log.read_text(encoding="utf-8")[-3000:])
