@@ -26,7 +26,7 @@ from flare_actors.conversation.commands import (
     StartReply,
     StartStt,
 )
-from flare_actors.conversation.items import AgentSaid, turn_id
+from flare_actors.conversation.items import AgentSaid, HistoryItem, turn_id
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import (
     PlaybackCleared,
@@ -56,8 +56,6 @@ class _Turn:
     written: list[str] = attrs.Factory(list)
     starts: dict[int, float] = attrs.Factory(dict)
     clock_s: float | None = None
-    generating: bool = False
-    """Its StartReply went out, and neither its cancellation nor its end."""
     canceled: bool = False
     ahead: bool = False
     """It was begun ahead."""
@@ -77,6 +75,10 @@ class ConversationChecker(Observer):
     steps: int = 0
     """Steps checked."""
     _turns: dict[int, _Turn] = attrs.Factory(dict)
+    _generating: set[int] = attrs.Factory(set)
+    """Turns whose StartReply went out, and neither their cancellation nor their end."""
+    _history: tuple[HistoryItem, ...] = ()
+    """As it was when its words were last held against what was heard."""
     _listening: bool = False
     _paused: set[int] = attrs.Factory(set)
     """Turns that the speaker was told to pause, and not yet to go on with, or to flush."""
@@ -141,31 +143,35 @@ class ConversationChecker(Observer):
                     if ahead:
                         assert number not in self._turns, f"turn {number} starts twice"
                         self._turns[number] = _Turn(held=True, ahead=True)
-                    assert not any(turn.generating for turn in self._turns.values()), "two replies at a time"
+                    assert not self._generating, "two replies at a time"
                     assert ahead == self._turns[number].held, f"turn {number} is answered before it has begun"
                     assert ahead or after.turn is None or after.turn.number == number, (
                         f"a reply for turn {number}, not the live one"
                     )
-                    self._turns[number].generating = True
+                    self._generating.add(number)
                     self._turns[number].delivered |= command.output is Output.TEXT
                     self._check_request(command, after)
                 case CancelReply(turn=number):
                     assert FlushPlayback(turn=number) in commands, f"turn {number} is cancelled and not flushed"
-                    self._turns[number].generating, self._turns[number].canceled = False, True
+                    self._generating.discard(number)
+                    self._turns[number].canceled = True
                 case _:
                     pass
         held = after.speculation.turn if after.speculation is not None else None
         live = {turn.number for turn in (after.turn, held) if turn is not None}
-        stray = [number for number, turn in self._turns.items() if turn.generating and number not in live]
-        assert not stray, f"turns {stray} are neither live nor cancelled"
-        self._check_heard(after)
+        stray = self._generating - live
+        assert not stray, f"turns {sorted(stray)} are neither live nor cancelled"
+        if after.history is not self._history or isinstance(event, ev.PlaybackStopped):
+            self._history = after.history
+            self._check_heard(after)
 
     def _check_end(self, end: TurnEnded, after: Conversation) -> None:
         """What the client is told to have been heard is what is remembered."""
         turn = self._turns[end.turn]
         assert not turn.held, f"turn {end.turn} was never released"
         assert not turn.ended, f"turn {end.turn} ends twice"
-        turn.ended, turn.generating = True, False
+        turn.ended = True
+        self._generating.discard(end.turn)
         assert "".join(turn.written).strip().startswith(end.heard), f"turn {end.turn}: heard what was not written"
         said = next((item for item in _own(after) if item.turn == end.turn), None)
         if said is not None:
@@ -175,15 +181,17 @@ class ConversationChecker(Observer):
             assert remembered, f"turn {end.turn}: {end.heard!r} was heard, and is not remembered"
 
     def _note_facts(self, event: ev.Event) -> None:
-        turn = self._turns.get(getattr(event, "turn", None) or 0)
+        number = getattr(event, "turn", None) or 0
+        turn = self._turns.get(number)
         if turn is None:
             return
+        generating = number in self._generating
         match event:
-            case ev.PhraseReady() if turn.generating or (turn.canceled and not turn.ended):
+            case ev.PhraseReady() if generating or (turn.canceled and not turn.ended):
                 turn.written.append(event.text)
-            case ev.PhraseSpoken() if turn.generating:
+            case ev.PhraseSpoken() if generating:
                 turn.starts[event.index] = event.start_s
-            case ev.SynthesizerFailed() if turn.generating:
+            case ev.SynthesizerFailed() if generating:
                 turn.delivered = True
             case ev.PlaybackStopped() if turn.clock_s is None and turn.canceled and not turn.ended:
                 turn.clock_s = event.played_s
