@@ -190,20 +190,24 @@ class Guarded(Generic[T]):
 class Patience:
     """One cancel scope around a provider's stream; running out of it is that stage's ``ProviderTimeout``.
 
-        with Patience("llm") as patience:
-            patience.until(5.0, "connect")
+        with Patience("llm", 5.0, "connect") as patience:
             ...
 
     Moving the deadline costs little, but do it for results, not for every token (``extend``).
+
+    Args:
+        stage: whose stream it is.
+        seconds: how long it is waited for the first thing.
+        what: the first thing.
     """
 
-    def __init__(self, stage: Part) -> None:
+    def __init__(self, stage: Part, seconds: float, what: str) -> None:
         self._stage: Part = stage
-        self._scope = trio.CancelScope()
-        self._what = ""
-        self._seconds = math.inf
+        self._seconds = seconds
+        self._what = what
 
     def __enter__(self) -> Self:
+        self._scope = trio.CancelScope(deadline=trio.current_time() + self._seconds)
         self._scope.__enter__()
         return self
 

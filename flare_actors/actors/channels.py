@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import trio
 
@@ -13,7 +15,7 @@ from flare_actors.conversation.notices import ErrorRaised, Notice, ResponseTextD
 from flare_actors.conversation.values import evolve
 from flare_actors.ports import AudioOut, ServerMessage
 
-__all__ = ["Clock", "Inbox", "Outbox"]
+__all__ = ["Alarm", "Clock", "Inbox", "Outbox"]
 
 
 class Clock:
@@ -29,6 +31,41 @@ class Clock:
     def trio_time(self, at: float) -> float:
         """The same moment on Trio's clock."""
         return at + self._zero
+
+    def has_come(self, at: float) -> bool:
+        """Whether an alarm set to that moment has rung, however the sums are rounded."""
+        return trio.current_time() >= self.trio_time(at)
+
+
+class Alarm:
+    """Ends the waits of a task that waits again and again: one cancel scope until it rings, where one a wait costs more.
+
+        while True:
+            with Alarm() as alarm:
+                while True:
+                    alarm.set(due)
+                    await something()
+
+    It may ring late, for a deadline that was moved meanwhile: whoever is woken looks whether anything is due.
+    """
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._deadline = math.inf
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return self._scope.__exit__(kind, exc, traceback)
+
+    def set(self, deadline: float) -> None:
+        """Ring then, on Trio's clock; inf: not at all."""
+        if deadline != self._deadline:
+            self._deadline = self._scope.deadline = deadline
 
 
 class Inbox:

@@ -124,8 +124,7 @@ class _Request:
         reply.limited = False
         text: list[str] = []
         calls: list[ToolCall] = []
-        with Patience("llm") as patience:
-            patience.until(timeouts.connect_s, "connect")
+        with Patience("llm", timeouts.connect_s, "connect") as patience:
             async with Guarded(
                 "llm", self._ask, gives=(TextDelta, ToolCallDelta, ToolCall, Usage, LimitReached)
             ) as outputs:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-import trio
-
-from flare_actors.actors.channels import Clock, Inbox
+from flare_actors.actors.channels import Alarm, Clock, Inbox
 from flare_actors.conversation.commands import Command
 from flare_actors.conversation.events import DeadlinePassed, Event
 from flare_actors.conversation.model import Conversation
@@ -45,27 +44,26 @@ class Orchestrator:
 
     async def run(self) -> Reason:
         """Run until the session has ended; gives the reason."""
-        pending: Event | None = None
         while (ended := self.conversation.ended) is None:
+            with Alarm() as alarm:
+                await self._follow(alarm)
+        return ended
+
+    async def _follow(self, alarm: Alarm) -> None:
+        """Step by step, until the session has ended, or the alarm has rung."""
+        pending: Event | None = None
+        while self.conversation.ended is None:
             pending = pending or self._inbox.get_nowait()
             due = self.conversation.deadlines.earliest()
-            if pending is None:
-                pending = await self._wait(due[0] if due is not None else None)
+            if pending is None and not (due is not None and self._clock.has_come(due[0])):
+                alarm.set(math.inf if due is None else self._clock.trio_time(due[0]))
+                pending = await self._inbox.get()  # The one await: if the alarm rings, nothing is pending.
             if due is not None and (pending is None or due[0] <= pending.at):
                 # A deadline passes before any event that is later than it, and never because we looked late.
                 self._step(DeadlinePassed(at=due[0], wait=due[1]))
             elif pending is not None:
                 event, pending = pending, None
                 self._step(event)
-        return ended
-
-    async def _wait(self, until: float | None) -> Event | None:
-        """The one await: the next event, or None once the deadline has come."""
-        if until is None:
-            return await self._inbox.get()
-        with trio.move_on_at(self._clock.trio_time(until)):
-            return await self._inbox.get()
-        return None
 
     def _step(self, event: Event) -> None:
         before = self.conversation

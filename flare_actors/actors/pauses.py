@@ -123,10 +123,8 @@ class Pauses:
             pause, patience_s = self._asked
             probability = self.NO_IDEA
             try:
-                with Patience("vad") as patience:
-                    patience.until(patience_s, "turn-end estimate")
-                    with port_guard("vad"):
-                        probability = float(await self.estimator.estimate_turn_end(b"".join(self._latest)))
+                with Patience("vad", patience_s, "turn-end estimate"), port_guard("vad"):
+                    probability = float(await self.estimator.estimate_turn_end(b"".join(self._latest)))
             except ProviderError as error:
                 self._on_fault(error)
             if self._lasts(pause):

@@ -149,8 +149,7 @@ class RecognizerActor:
         opened = trio.current_time()
         with port_guard("stt"):  # An engine that was never opened may not even know its rate.
             source.sample_rate = self._recognizer.sample_rate
-        with Patience("stt") as patience:
-            patience.until(self._timeouts.connect_s, "connect")
+        with Patience("stt", self._timeouts.connect_s, "connect") as patience:
             async with Guarded(
                 "stt",
                 lambda: self._recognizer.transcribe(source, locale=command.locale, mode=command.mode),
@@ -176,7 +175,8 @@ class RecognizerActor:
                         await self._inbox.relieve()
                         continue
                     # Some providers have their own idea of an endpoint; ours is the ear's.
-                    await source.feed.wait_closed()
+                    if not source.feed.closed:
+                        await source.feed.wait_closed()
                     if stream is self._stream:
                         self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
                         self._stream = None

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from flare_actors.actors.channels import Clock, Inbox, Outbox
+from flare_actors.actors.channels import Alarm, Clock, Inbox, Outbox
 from flare_actors.actors.echo import PlayedLevels
 from flare_actors.audio import bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.events import AudioStarted, PlaybackFinished, PlaybackStopped
@@ -243,12 +243,11 @@ class Speaker:
     async def run(self) -> None:
         """Pace the open turn's audio out, for as long as the session lives."""
         while True:
-            self._work = trio.Event()
-            self._looks_at = self._advance()
-            if self._looks_at == math.inf:
-                await self._work.wait()
-            else:
-                with trio.move_on_at(self._clock.trio_time(self._looks_at)):
+            with Alarm() as alarm:
+                while True:
+                    self._work = trio.Event()
+                    self._looks_at = self._advance()
+                    alarm.set(self._clock.trio_time(self._looks_at))
                     await self._work.wait()
 
     def _advance(self) -> float:

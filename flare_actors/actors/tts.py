@@ -44,8 +44,8 @@ class _Voice:
     def __init__(self, reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> None:
         self._reply = reply
         self._phrases = phrases
-        self._patience = Patience("tts")
         self._timeouts = reply.settings.timeouts
+        self._patience = Patience("tts", self._timeouts.connect_s, "connect")
         self._spoken_until_s = 0.0
         self._current: int | None = None
         """The phrase whose audio is coming in."""
@@ -87,7 +87,6 @@ class _Voice:
             rate = synthesizer.sample_rate
             self._resampler = Resampler(rate, reply.speaker.sample_rate)
         enough = seconds_to_bytes(self.GATHERED_S, rate)
-        self._patience.until(self._timeouts.connect_s, "connect")
         async with Guarded(
             "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
         ) as chunks:
@@ -173,7 +172,7 @@ class _Voice:
             if text.strip():
                 self._given = phrase.index
                 self._chars[phrase.index] = len(text)
-                self._expect(self._timeouts.tts_first_s, "first audio of a phrase")
+                self._expect(self._timeouts.tts_first_s, "first audio")
                 return Phrase(index=phrase.index, text=text)
 
     async def _next_phrase(self) -> Phrase:

@@ -110,10 +110,8 @@ async def _examine(
     works = False
     try:
         async with _opened(stage, choice, times, patience_s) as engine:
-            with Patience(stage) as patience:
-                patience.until(patience_s, "an answer")
-                with port_guard(stage):
-                    message = await _ASK[stage](engine, config.conversation.locale, voice, times)
+            with Patience(stage, patience_s, "an answer"), port_guard(stage):
+                message = await _ASK[stage](engine, config.conversation.locale, voice, times)
         works = True
         fix = _slow(stage, choice, times, config.conversation.timeouts)
     except ConfigError as error:
@@ -136,8 +134,7 @@ async def _opened(stage: Stage, choice: ProviderChoice, times: _Times, patience_
     refused: ConfigError | None = None
     async with AsyncExitStack() as stack:
         started = trio.current_time()
-        with Patience(stage) as patience:
-            patience.until(patience_s, "opening")
+        with Patience(stage, patience_s, "opening") as patience:
             with port_guard(stage):
                 try:
                     engine = await stack.enter_async_context(registry.open_provider(stage, choice.use, choice.settings))

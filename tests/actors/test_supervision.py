@@ -279,8 +279,7 @@ async def test_a_suppressed_bug_is_not_suppressed() -> None:
 
 async def test_running_out_of_patience_is_a_timeout_that_says_what_was_waited_for(autojump_clock: MockClock) -> None:
     async def wait() -> None:
-        with Patience("llm") as patience:
-            patience.until(2.5, "first token")
+        with Patience("llm", 2.5, "first token"):
             await trio.sleep_forever()
 
     started = trio.current_time()
@@ -290,8 +289,7 @@ async def test_running_out_of_patience_is_a_timeout_that_says_what_was_waited_fo
 
 
 async def test_resting_patience_never_ends(autojump_clock: MockClock) -> None:
-    with Patience("llm") as patience:
-        patience.until(1, "a")
+    with Patience("llm", 1, "a") as patience:
         patience.rest()
         await trio.sleep(1000)
 
@@ -304,8 +302,7 @@ async def test_patience_is_extended_by_whatever_comes_and_by_nothing_else(
 
     async def read() -> None:
         nonlocal last
-        with Patience("llm") as patience:
-            patience.until(1.0, "next")
+        with Patience("llm", 1.0, "next") as patience:
             for _ in range(50):
                 patience.extend()
                 await trio.sleep(gap * 7 / 8)
@@ -320,16 +317,14 @@ async def test_patience_is_extended_by_whatever_comes_and_by_nothing_else(
 
 
 async def test_a_cancellation_from_outside_is_no_timeout(autojump_clock: MockClock) -> None:
-    with trio.move_on_after(1) as scope, Patience("llm") as patience:
-        patience.until(1, "at the very same moment")
+    with trio.move_on_after(1) as scope, Patience("llm", 1, "at the very same moment"):
         await trio.sleep_forever()
     assert scope.cancelled_caught
 
 
 async def test_an_exception_at_the_last_moment_is_that_exception(autojump_clock: MockClock) -> None:
     async def wait() -> None:
-        with Patience("llm") as patience:
-            patience.until(1, "x")
+        with Patience("llm", 1, "x"):
             try:
                 await trio.sleep_forever()
             finally:

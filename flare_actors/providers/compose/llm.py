@@ -135,8 +135,7 @@ class _Race:
     @asynccontextmanager
     async def _asked(self, candidate: Candidate[LanguageModel]) -> AsyncGenerator[AsyncIterator[ModelOutput]]:
         model, attempts = candidate.provider, candidate.attempts
-        with Patience("llm") as patience:
-            patience.until(attempts.connect_s, "connect")
+        with Patience("llm", attempts.connect_s, "connect") as patience:
             async with Guarded[ModelOutput]("llm", lambda: self._ask(model), gives=get_args(ModelOutput)) as outputs:
                 yield _Timely(outputs, patience, attempts.first_s, attempts.gap_s)
                 patience.until(attempts.connect_s, "close")

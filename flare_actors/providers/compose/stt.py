@@ -129,8 +129,7 @@ class _Utterance:
         self, candidate: Candidate[Recognizer], log: Log[HeardAudio]
     ) -> AsyncGenerator[AsyncIterator[Transcript]]:
         recognizer, attempts = candidate.provider, candidate.attempts
-        with Patience("stt") as patience:
-            patience.until(attempts.connect_s, "connect")
+        with Patience("stt", attempts.connect_s, "connect") as patience:
             heard = _Heard(log, self._rate, recognizer.sample_rate)
             async with Guarded[Transcript](
                 "stt",

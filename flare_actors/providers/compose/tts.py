@@ -147,8 +147,7 @@ class _Turn:
         self, candidate: Candidate[Synthesizer], phrases: _Phrases
     ) -> AsyncGenerator[AsyncIterator[SpeechAudio]]:
         synthesizer, attempts = candidate.provider, candidate.attempts
-        with Patience("tts") as patience:
-            patience.until(attempts.connect_s, "connect")
+        with Patience("tts", attempts.connect_s, "connect") as patience:
             async with Guarded[SpeechAudio](
                 "tts", lambda: synthesizer.synthesize(phrases, locale=self._locale), gives=(SpeechAudio,)
             ) as chunks:
