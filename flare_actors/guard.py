@@ -207,7 +207,9 @@ class Patience:
         self._what = what
 
     def __enter__(self) -> Self:
-        self._scope = trio.CancelScope(deadline=trio.current_time() + self._seconds)
+        self._now = trio.lowlevel.current_clock().current_time  # For every token: ``trio.current_time`` looks it up.
+        self._deadline = self._now() + self._seconds
+        self._scope = trio.CancelScope(deadline=self._deadline)
         self._scope.__enter__()
         return self
 
@@ -224,21 +226,21 @@ class Patience:
     def until(self, seconds: float, what: str) -> None:
         """From now on, wait ``seconds`` at most for ``what``."""
         self._seconds, self._what = seconds, what
-        self._scope.deadline = trio.current_time() + seconds
+        self._deadline = self._scope.deadline = self._now() + seconds
 
     def extend(self) -> None:
         """Something came: count anew. Coarse on purpose, since moving a deadline re-sorts Trio's heap."""
-        deadline = trio.current_time() + self._seconds
-        if deadline - self._scope.deadline > self._seconds / 8:
-            self._scope.deadline = deadline
+        deadline = self._now() + self._seconds
+        if deadline - self._deadline > self._seconds / 8:
+            self._deadline = self._scope.deadline = deadline
 
     def renew(self, seconds: float, what: str) -> None:
         """``extend`` while the same is waited for, ``until`` where it was something else, or nothing."""
-        if what == self._what and seconds == self._seconds and self._scope.deadline < math.inf:
+        if what == self._what and seconds == self._seconds and self._deadline < math.inf:
             self.extend()
         else:
             self.until(seconds, what)
 
     def rest(self) -> None:
         """Nothing is waited for from the provider."""
-        self._scope.deadline = math.inf
+        self._deadline = self._scope.deadline = math.inf

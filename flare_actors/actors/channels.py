@@ -22,11 +22,12 @@ class Clock:
     """Seconds since the session's start. Trio's own clock has a random offset in every run."""
 
     def __init__(self, started_s: float = 0.0) -> None:
-        self._zero = trio.current_time() - started_s
+        self._trio_now = trio.lowlevel.current_clock().current_time  # ``trio.current_time`` looks it up every time.
+        self._zero = self._trio_now() - started_s
 
     def now(self) -> float:
         """Seconds since the session's start."""
-        return trio.current_time() - self._zero
+        return self._trio_now() - self._zero
 
     def trio_time(self, at: float) -> float:
         """The same moment on Trio's clock."""
@@ -34,7 +35,7 @@ class Clock:
 
     def has_come(self, at: float) -> bool:
         """Whether an alarm set to that moment has rung, however the sums are rounded."""
-        return trio.current_time() >= self.trio_time(at)
+        return self._trio_now() >= self.trio_time(at)
 
 
 class Alarm:
@@ -121,18 +122,14 @@ class Inbox:
         return self._receive.statistics().current_buffer_used
 
 
-def _merged(last: ServerMessage, notice: Notice) -> Notice | None:
-    """One notice that says what both say, where there is one: the client was going to get them together anyway."""
-    if isinstance(notice, ResponseTextDelta) and isinstance(last, ResponseTextDelta) and last.turn == notice.turn:
-        return ResponseTextDelta(turn=notice.turn, text=last.text + notice.text)
-    if (
-        isinstance(notice, TranscriptReceived)
-        and isinstance(last, TranscriptReceived)
-        and last.utterance == notice.utterance
-        and not last.final
-    ):
-        return notice
-    return None
+class _Text:
+    """Text of an answer that waits to be written: it grows meanwhile, since the client was going to get it together anyway."""
+
+    __slots__ = ("pieces", "turn")
+
+    def __init__(self, turn: int, text: str) -> None:
+        self.turn = turn
+        self.pieces = [text]
 
 
 class Outbox:
@@ -155,7 +152,7 @@ class Outbox:
         self._on_overload = on_overload
         self.on_audio_left: Callable[[int], None] = lambda _bytes: None
         """Called as audio of the open turn is handed to the link: the speaker's clock goes by it."""
-        self._queue: deque[ServerMessage] = deque()
+        self._queue: deque[ServerMessage | _Text] = deque()
         self._notices = 0
         self._audio_bytes = 0
         self._audio_limit = 0
@@ -185,15 +182,28 @@ class Outbox:
         self._wanted.set()
 
     def put(self, notice: Notice) -> None:
-        """Enqueue a notice; pieces of text that follow each other become one, a newer partial transcript replaces one."""
+        """Enqueue a notice; a newer partial transcript replaces one that waits."""
         if not self._connected or self._closed:
             return
-        merged = _merged(self._queue[-1], notice) if self._queue else None
-        if merged is not None:
-            self._queue[-1] = merged
+        if isinstance(notice, TranscriptReceived) and self._queue:
+            last = self._queue[-1]
+            if isinstance(last, TranscriptReceived) and last.utterance == notice.utterance and not last.final:
+                self._queue[-1] = notice
+                return
+        self._enqueue(notice, self.NOTICES + (self.LAST_WORDS if isinstance(notice, ErrorRaised | SessionEnded) else 0))
+
+    def put_text(self, turn: int, text: str) -> None:
+        """An answer's text goes on: a ``ResponseTextDelta``, together with what of it still waits."""
+        if not self._connected or self._closed:
             return
-        final = isinstance(notice, ErrorRaised | SessionEnded)
-        if self._notices >= self.NOTICES + (self.LAST_WORDS if final else 0):
+        last = self._queue[-1] if self._queue else None
+        if type(last) is _Text and last.turn == turn:
+            last.pieces.append(text)
+        else:
+            self._enqueue(_Text(turn, text), self.NOTICES)
+
+    def _enqueue(self, notice: Notice | _Text, most: int) -> None:
+        if self._notices >= most:
             if not self._overloaded:
                 self._overloaded = True
                 self._on_overload("outbox")
@@ -249,7 +259,7 @@ class Outbox:
         if self._open_turn == turn:
             self._open_turn = None
             self._take_back_paused()
-        kept: deque[ServerMessage] = deque()
+        kept: deque[ServerMessage | _Text] = deque()
         for message in self._queue:
             if isinstance(message, AudioOut) and message.turn == turn:
                 self._audio_bytes -= len(message.pcm)
@@ -266,8 +276,10 @@ class Outbox:
                 if message.turn != self._open_turn:
                     continue
                 self.on_audio_left(len(message.pcm))
-            else:
-                self._notices -= 1
+                return message
+            self._notices -= 1
+            if isinstance(message, _Text):
+                return ResponseTextDelta(turn=message.turn, text="".join(message.pieces))
             return message
         return None
 

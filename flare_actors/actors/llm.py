@@ -147,9 +147,10 @@ class _Request:
                         patience.extend()
                     match output:
                         case TextDelta():
-                            expect("llm", isinstance(output.text, str), "a piece of text that is no str")
-                            text.append(output.text)
-                            if not await reply.add_text(output.text):
+                            if not isinstance(piece := output.text, str):
+                                raise ProviderError("llm", "llm provider gave a piece of text that is no str")
+                            text.append(piece)
+                            if not await reply.add_text(piece):
                                 return "".join(text), []
                         case ToolCall() if self._choice != "none" and self._tools:
                             expect("llm", _is_call(output), "a tool call whose fields are no str")

@@ -19,7 +19,7 @@ from flare_actors.agent import Agent
 from flare_actors.conversation.calls import AnswerRest
 from flare_actors.conversation.commands import ReturnToolResult, StartReply
 from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady
-from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
+from flare_actors.conversation.notices import ResponseTextDone
 from flare_actors.conversation.phrases import PhraseSplitter
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output, Reason
@@ -108,7 +108,7 @@ class Reply:
         self._released.set()
         if self._text:
             text = "".join(self._text)
-            self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
+            self._outbox.put_text(self.turn, text)
             if self._finished:
                 self._outbox.put(ResponseTextDone(turn=self.turn, text=text))
 
@@ -217,7 +217,7 @@ class Reply:
             self._chars += len(text)
             self._text.append(text)
             if not self._held:
-                self._outbox.put(ResponseTextDelta(turn=self.turn, text=text))
+                self._outbox.put_text(self.turn, text)
             self._split.extend(self._splitter.feed(text))
             while self._split:
                 self._add_phrase(self._split.popleft())

@@ -6,7 +6,9 @@ whose turn it is: that is ``moves``, which stands on it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+import attrs
 
 from flare_actors.conversation.commands import Command, Notify, StartStt
 from flare_actors.conversation.history import (
@@ -24,9 +26,11 @@ from flare_actors.conversation.model import Conversation, Hearing, Marks, Settli
 from flare_actors.conversation.notices import ErrorRaised, Notice, StateChanged, TurnEnded
 from flare_actors.conversation.states import Floor, Input, Output, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import check_transition
-from flare_actors.conversation.values import change_own, evolve
+from flare_actors.conversation.values import change_own, check_fields, evolve
 
 __all__ = ["SAME_S", "BareDraft"]
+
+_FIELDS: Final = len(attrs.fields(Conversation))
 
 SAME_S = 0.001
 """Times of one turn's audio that differ by less are the same: clients and clocks count samples at different rates."""
@@ -49,8 +53,11 @@ class BareDraft:
         """Change fields of the conversation."""
         if self.c is self._before:
             self.c = evolve(self.c, **changes)
-        else:
-            change_own(self.c, **changes)
+            return
+        fields = self.c.__dict__
+        fields.update(changes)
+        if len(fields) != _FIELDS:
+            check_fields(self.c)
 
     def wait(self, **deadlines: float | None) -> None:
         """Set (seconds since the session's start) or clear (None) deadlines."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias, assert_never
 
 import attrs
 
@@ -256,7 +256,10 @@ def cut(item: AgentSaid, played_s: float) -> AgentSaid:
 
 def without_unheard(history: tuple[HistoryItem, ...], open_turns: Container[int]) -> tuple[HistoryItem, ...]:
     """Give up the places of turns of which nothing was heard; ``open_turns`` may still turn out to have been."""
-    return tuple(item for item in history if not isinstance(item, AgentSaid) or item.text or item.turn in open_turns)
+    return tuple([item for item in history if item.text or not isinstance(item, AgentSaid) or item.turn in open_turns])
+
+
+_Speaker: TypeAlias = Literal["system", "user", "assistant"]
 
 
 def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tuple[ChatMessage, ...]:
@@ -267,37 +270,58 @@ def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tu
     new: then an empty word stands for the user's.
     """
     items = tuple(history)
-    results = {item.call: item for item in reversed(items) if isinstance(item, ToolReturned)}
+    results: dict[str, ToolReturned] | None = None
     messages: list[ChatMessage] = []
     said: list[str] = []
-    speaker: Literal["system", "user", "assistant"] = "user"
+    role: _Speaker
+    speaker: _Speaker = "user"
     together = False
 
-    def close_message() -> None:
-        if said:
-            messages.append(ChatMessage(role=speaker, content=" ".join(said)))
-            said.clear()
-
     for item in items:
-        if isinstance(item, ToolReturned):
-            together = False
-            continue
-        if isinstance(item, ToolCalled):
-            if (result := results.pop(item.call, None)) is not None:
-                close_message()
-                _show_call(messages, item, result, together=together)
-                together = True
-            continue
+        match item:
+            case UserSaid():
+                role = "user"
+            case AgentSaid():
+                role = "assistant"
+            case Instructed():
+                role = "system"
+            case ToolReturned():
+                together = False
+                continue
+            case ToolCalled():
+                if results is None:
+                    results = _results(items)
+                if (result := results.pop(item.call, None)) is not None:
+                    _close_message(messages, speaker, said)
+                    _show_call(messages, item, result, together=together)
+                    together = True
+                continue
+            case _:
+                assert_never(item)
         together = False
         text = item.text.strip()
         if not text:
             continue
-        role = _role(item)
         if role != speaker:
-            close_message()
+            _close_message(messages, speaker, said)
             speaker = role
         said.append(text)
-    close_message()
+    _close_message(messages, speaker, said)
+    return _ended_by_user(messages, go_on=go_on)
+
+
+def _close_message(messages: list[ChatMessage], speaker: _Speaker, said: list[str]) -> None:
+    if said:
+        messages.append(ChatMessage(role=speaker, content=" ".join(said)))
+        said.clear()
+
+
+def _results(items: tuple[HistoryItem, ...]) -> dict[str, ToolReturned]:
+    """By call; of several the first counts."""
+    return {item.call: item for item in reversed(items) if isinstance(item, ToolReturned)}
+
+
+def _ended_by_user(messages: list[ChatMessage], *, go_on: bool) -> tuple[ChatMessage, ...]:
     if go_on and (not messages or messages[-1].role == "assistant"):
         messages.append(ChatMessage(role="user", content=_NO_WORDS))
     if messages and messages[-1].role == "assistant":
@@ -320,16 +344,6 @@ def _show_call(messages: list[ChatMessage], called: ToolCalled, result: ToolRetu
         messages.append(told)
     else:
         messages += [ChatMessage(role="assistant", calls=(call,)), told]
-
-
-def _role(item: UserSaid | AgentSaid | Instructed) -> Literal["system", "user", "assistant"]:
-    match item:
-        case UserSaid():
-            return "user"
-        case AgentSaid():
-            return "assistant"
-        case Instructed():
-            return "system"
 
 
 def is_echo(transcript: str, spoken: str) -> bool:

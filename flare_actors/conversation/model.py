@@ -5,7 +5,9 @@ Waiting is data here: each thing waited for is a deadline, and a conversation th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from operator import attrgetter
 
 import attrs
 
@@ -66,14 +68,14 @@ class Deadlines:
     def earliest(self) -> tuple[float, Wait] | None:
         """The next deadline and what it stands for; of equal ones the first in ``Wait``'s order."""
         best: tuple[float, Wait] | None = None
-        for wait, name in _WAIT_FIELDS:
-            at: float | None = getattr(self, name)
+        for wait, at in zip(_WAITS, _in_order(self), strict=True):
             if at is not None and (best is None or at < best[0]):
                 best = (at, wait)
         return best
 
 
-_WAIT_FIELDS = tuple((wait, wait.value) for wait in Wait)
+_WAITS = tuple(Wait)
+_in_order: Callable[[Deadlines], tuple[float | None, ...]] = attrgetter(*(wait.value for wait in _WAITS))
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-__all__ = ["change_own", "evolve"]
+__all__ = ["change_own", "check_fields", "evolve"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -49,5 +49,15 @@ def change_own(value: attrs.AttrsInstance, **changes: Any) -> None:  # noqa: ANN
     known = len(fields)
     fields.update(changes)
     if len(fields) != known:
-        names = {field.name for field in attrs.fields(type(value))}
-        raise TypeError(f"{type(value).__name__} has no field {', '.join(changes.keys() - names)}")
+        check_fields(value)
+
+
+def check_fields(value: attrs.AttrsInstance) -> None:
+    """Something was changed in place.
+
+    Raises:
+        TypeError: a field that there is not.
+    """
+    strangers = value.__dict__.keys() - {field.name for field in attrs.fields(type(value))}
+    if strangers:
+        raise TypeError(f"{type(value).__name__} has no field {', '.join(sorted(strangers))}")

@@ -95,11 +95,16 @@ def test_only_the_open_turn_can_be_paused() -> None:
 def test_pieces_of_text_that_follow_each_other_become_one_and_others_do_not() -> None:
     outbox, _, _ = connected()
     for text in ("One ", "two ", "three"):
-        outbox.put(ResponseTextDelta(turn=1, text=text))
-    outbox.put(ResponseTextDelta(turn=2, text="other"))
+        outbox.put_text(1, text)
+    outbox.put_text(2, "other")
     outbox.put(ResponseTextDone(turn=2, text="other"))
-    outbox.put(ResponseTextDelta(turn=2, text="late"))
-    assert [getattr(m, "text", None) for m in drained(outbox)] == ["One two three", "other", "other", "late"]
+    outbox.put_text(2, "late")
+    assert drained(outbox) == [
+        ResponseTextDelta(turn=1, text="One two three"),
+        ResponseTextDelta(turn=2, text="other"),
+        ResponseTextDone(turn=2, text="other"),
+        ResponseTextDelta(turn=2, text="late"),
+    ]
 
 
 def test_a_newer_partial_transcript_replaces_one_that_has_not_left() -> None:

@@ -175,10 +175,9 @@ async def test_no_character_beyond_the_limit_is_written_or_spoken(autojump_clock
 
 async def test_the_whole_text_is_told_once_even_if_nothing_can_be_spoken(autojump_clock: MockClock) -> None:
     bench = Bench(scripted_agent(answers=["…"]))
-    left = []
-    put = bench.outbox.put
-    bench.outbox.put = lambda notice: (left.append(notice), put(notice))  # type: ignore[method-assign,func-returns-value]
+    bench.outbox.connect(32_000)
     await bench.run()
+    left = [bench.outbox.get_nowait() for _ in range(len(bench.outbox))]
     assert left == [ResponseTextDelta(turn=1, text="…"), ResponseTextDone(turn=1, text="…")]
 
 
