@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 import trio
 
-from flare_actors.actors.channels import Inbox
+from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.echo import EchoGuard
 from flare_actors.actors.microphone import Microphone
 from flare_actors.actors.pauses import Pause, Pauses
@@ -46,7 +46,8 @@ class Ear:
         voice_activity: makes the detector.
         inbox: where facts go.
         begin: takes each utterance that is worth a recogniser, as soon as it is.
-        played: how loud the agent was around each of so many delays (``PlayedLevels.recent``), in dBFS.
+        clock: the session's.
+        played: how loud the agent was, at a time, around each of so many delays (``PlayedLevels.recent``), in dBFS.
         on_fault: told of what a provider raised.
         paused: whether the agent stands still amid what it says.
     """
@@ -58,12 +59,14 @@ class Ear:
         voice_activity: VoiceActivity,
         inbox: Inbox,
         begin: Callable[[UtteranceFeed], bool],
-        played: Callable[[int], Sequence[float]],
+        played: Callable[[float, int], Sequence[float]],
         on_fault: Callable[[ProviderError], None],
         *,
+        clock: Clock,
         paused: Callable[[], bool],
     ) -> None:
         self._voice_activity = voice_activity
+        self._clock = clock
         self._inbox = inbox
         self._begin = begin
         self._played = played
@@ -319,8 +322,11 @@ class Ear:
         self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._microphone.chunk_s)))
         echo = (settings.barge_in, settings.echo_guard_db, settings.echo_tail_s)
         if known is None or echo != (known.barge_in, known.echo_guard_db, known.echo_tail_s):
-            guarded = settings.barge_in.guards
-            self._guard = EchoGuard(guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s) if guarded else None
+            self._guard = None
+            if settings.barge_in.guards:
+                self._guard = EchoGuard(
+                    guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s, played=self._played
+                )
 
     def _hear_chunk(self) -> None:
         assert self._detector is not None
@@ -335,11 +341,11 @@ class Ear:
             self._inbox.put(ListenerFailed(message=error.message, critical=error.critical))
             return
         was_speaking = self._endpointing.speaking
+        credible = True
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
-        guard = self._guard if self._microphone.realtime else None
-        credible = guard is None or guard.credible(
-            chunk, self._played(guard.delays), speaking=was_speaking, paused=self._agent_paused()
-        )
+        if self._guard is not None and self._microphone.realtime:
+            self._guard.hear(chunk, self._clock.now(), speaking=was_speaking, paused=self._agent_paused())
+            credible = probability < self._endpointing.threshold or self._guard.credible
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:

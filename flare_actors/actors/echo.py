@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import add
-from typing import Final
+from typing import Final, NamedTuple
 
 from flare_actors.audio import SILENCE_DB, level_db, levels_db, seconds_to_bytes
 
@@ -46,6 +46,7 @@ class PlayedLevels:
     RELEASE_DB: Final = (
         1.0  # Per piece. A very live room lets go of 60 dB in 1.2 s; a dryer one only gets a looser bound.
     )
+    MUCH: Final = 8  # Messages of speech: half a second that nobody has asked about.
 
     def __init__(self) -> None:
         self._first = 0
@@ -55,26 +56,26 @@ class PlayedLevels:
         """For each piece the loudest of it and the ``WIDTH`` - 1 before it."""
         self._paused: list[float] | None = None
         """What the agent, which stands still, is going to play then."""
-        self._newest: tuple[float, bytes, int] | None = None
-        """What was added last. It is measured when somebody asks, or more comes: whoever brings it is in a hurry."""
+        self._newest: list[tuple[float, bytes, int]] = []
+        """What was added last. It is measured when somebody asks, or much has come: whoever brings it is in a hurry."""
 
     def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
         """PCM16 that begins to be played at ``at``."""
-        self._measure()
-        self._newest = (at, pcm, sample_rate)
+        self._newest.append((at, pcm, sample_rate))
+        if len(self._newest) > self.MUCH:
+            self._measure()
 
     def _measure(self) -> None:
-        if self._newest is None:
-            return
-        (at, pcm, sample_rate), self._newest = self._newest, None
-        for level in levels_db(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
-            self._put(int(at / PIECE_S), level)
-            at += PIECE_S
+        for at, pcm, sample_rate in self._newest:
+            for level in levels_db(pcm, seconds_to_bytes(PIECE_S, sample_rate)):
+                self._put(int(at / PIECE_S), level)
+                at += PIECE_S
+        self._newest.clear()
 
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
-        if self._newest is not None and self._newest[0] >= at + PIECE_S:
-            self._newest = None  # Nothing of it is.
+        while self._newest and self._newest[-1][0] >= at + PIECE_S:
+            self._newest.pop()  # Nothing of it is.
         self._measure()
         self._paused = None
         self._take_from(at)
@@ -92,9 +93,9 @@ class PlayedLevels:
             self._put(number, level)
 
     def recent(self, now: float, delays: int) -> Sequence[float]:
-        """How loud the agent was around each of so many delays before now, in dBFS; empty if it was not heard then.
+        """How loud the agent was around each of so many delays before ``now``, in dBFS; empty if it was not heard then.
 
-        The first is that of what is played now, each next one is of ``STEP`` pieces earlier.
+        The first is that of what is played ``now`` (or was: it may be a while ago), each next one of ``STEP`` pieces earlier.
         """
         self._measure()
         windows = self._windows
@@ -147,8 +148,17 @@ class PlayedLevels:
         return taken
 
 
+class _Chunk(NamedTuple):
+    pcm: bytes
+    at: float
+    speaking: bool
+    paused: bool
+
+
 class EchoGuard:
-    """Judges one chunk of a conversation's input after the other.
+    """Hears one chunk of a conversation's input after the other, and judges those that somebody asks about.
+
+    What is heard is looked at some chunks later, or when somebody asks: done together it takes a quarter of the time.
 
     The figures are from simulations with speech and echoes of -20 to -40 dB at 50 to 300 ms, dry and reverberant: no answer
     interrupts itself, and who is 10 dB louder than the echo is heard.
@@ -156,40 +166,66 @@ class EchoGuard:
     Args:
         guard_db: input quieter than the recent output by more than this is echo, as long as nothing better is known.
         tail_s: the longest delay of an echo.
+        played: the output's levels, at a time, at so many delays (``PlayedLevels.recent``); empty: it was not heard.
     """
+
+    TOGETHER: Final = 6  # Chunks: 0.2 s, and 6 kB.
 
     MARGIN_DB: Final = 6.0  # A bound learned from a second of speech is exceeded by a few dB in the next.
     LEARN_CHUNKS: Final = 20  # With those held: a second of an answer at 32 ms a chunk.
     HELD_CHUNKS: Final = 10  # What turns out to be the beginning of an utterance is not learned as echo.
     RISE_DB: Final = 6.0  # At most, per chunk: one knock does not deafen the rest of an answer.
 
-    def __init__(self, *, guard_db: float, tail_s: float) -> None:
+    def __init__(self, *, guard_db: float, tail_s: float, played: Callable[[float, int], Sequence[float]]) -> None:
         self._guard_db = guard_db
-        self.delays = max(1, math.ceil(tail_s / (STEP * PIECE_S)))
-        """How many hypotheses there are: what ``credible`` wants to know of the output's recent past."""
-        self._gains = [-math.inf] * self.delays
+        self._played = played
+        self._delays = max(1, math.ceil(tail_s / (STEP * PIECE_S)))
+        """How many hypotheses there are."""
+        self._heard: list[_Chunk] = []
+        """Chunks that were not looked at yet."""
+        self._credible = True
+        self._gains = [-math.inf] * self._delays
         self._held: deque[list[float]] = deque()
         self._learned = 0
 
-    def credible(self, chunk: bytes, played: Sequence[float], *, speaking: bool, paused: bool = False) -> bool:
-        """May a chunk be the user's voice?
+    def hear(self, chunk: bytes, at: float, *, speaking: bool, paused: bool = False) -> None:
+        """One more chunk.
 
         Args:
             chunk: PCM16 of the input.
-            played: the output's levels at so many ``delays`` (``PlayedLevels.recent``); empty: it was not heard.
+            at: when it was heard, on the clock of ``played``.
             speaking: an utterance is in progress: nothing is learned from it.
             paused: the agent is quiet amid an answer: the rest of it will sound as what was heard.
         """
+        self._heard.append(_Chunk(chunk, at, speaking, paused))
+        if len(self._heard) >= self.TOGETHER:
+            self._look()
+
+    @property
+    def credible(self) -> bool:
+        """May the chunk that was heard last be the user's voice?"""
+        if self._heard:
+            self._look()
+        return self._credible
+
+    def _look(self) -> None:
+        for chunk in self._heard:
+            self._credible = self._judge(chunk)
+        self._heard.clear()
+
+    def _judge(self, chunk: _Chunk) -> bool:
+        """What the chunk is, by what was learned before it; and learn from it."""
+        played = self._played(chunk.at, self._delays)
         loudest = max(played, default=SILENCE_DB)
         if loudest <= QUIET_DB:
-            if not paused:
+            if not chunk.paused:
                 self._forget()
             return True
-        level = level_db(chunk)
+        level = level_db(chunk.pcm)
         threshold = loudest - self._guard_db
         if self._learned >= self.LEARN_CHUNKS:
             threshold = min(threshold, min(map(add, played, self._gains)) + self.MARGIN_DB)
-        if speaking:
+        if chunk.speaking:
             self._held.clear()
         else:
             self._held.append([level - output for output in played])
@@ -206,6 +242,6 @@ class EchoGuard:
     def _forget(self) -> None:
         """The agent is quiet: the next answer is learned anew."""
         if self._learned or self._held:
-            self._gains = [-math.inf] * self.delays
+            self._gains = [-math.inf] * self._delays
             self._held.clear()
             self._learned = 0

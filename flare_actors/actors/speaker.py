@@ -234,9 +234,12 @@ class Speaker:
             return self._seconds(self._left)
         return None if turn is not None and turn <= self._latest else 0.0
 
-    def recent_levels(self, delays: int) -> Sequence[float]:
-        """How loud the client was, by the pacing clock, around each of so many delays; see ``PlayedLevels.recent``."""
-        return self._levels.recent(self._clock.now(), delays)
+    def recent_levels(self, at: float, delays: int) -> Sequence[float]:
+        """How loud the client was, by the pacing clock, around each of so many delays before ``at``.
+
+        See ``PlayedLevels.recent``.
+        """
+        return self._levels.recent(at, delays)
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class Tree:
             self.recognizer.begin,
             self.speaker.recent_levels,
             self._fault,
+            clock=clock,
             paused=lambda: self.speaker.paused,
         )
         self._performer = Performer(

@@ -91,6 +91,12 @@ class UtteranceDetector:
         """The utterance has not (yet) enough voice to be worth a recogniser."""
         return self.speech_s < self.settings.min_speech_s
 
+    @property
+    def threshold(self) -> float:
+        """From this probability on, the next chunk is voice."""
+        threshold = self.settings.vad_threshold
+        return max(0.01, threshold - _HYSTERESIS) if self.speaking else threshold
+
     def feed(self, probability: float, *, credible: bool = True) -> tuple[Heard, ...]:
         """Take the next chunk's speech probability.
 
@@ -98,10 +104,7 @@ class UtteranceDetector:
             probability: 0 to 1.
             credible: False: it may well be the agent's own echo, so it does not count as voice.
         """
-        threshold = self.settings.vad_threshold
-        if self.speaking:
-            threshold = max(0.01, threshold - _HYSTERESIS)
-        voiced = credible and probability >= threshold
+        voiced = credible and probability >= self.threshold
         if not self.speaking:
             self._run = self._run + 1 if voiced else 0
             if self._since_s is not None:

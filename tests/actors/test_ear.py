@@ -63,7 +63,8 @@ class Bench:
     """An ear with nothing around it."""
 
     def __init__(self, activity: object, *, begin: Callable[[UtteranceFeed], bool] | None = None) -> None:
-        self.inbox = Inbox(Clock())
+        clock = Clock()
+        self.inbox = Inbox(clock)
         self.feeds: list[UtteranceFeed] = []
         self.faults: list[ProviderError] = []
         self.played: list[float] = []
@@ -71,8 +72,9 @@ class Bench:
             activity,
             self.inbox,
             begin or self.take,
-            lambda count: self.played[:count],
+            lambda _at, count: self.played[:count],
             self.faults.append,
+            clock=clock,
             paused=lambda: False,
         )
 

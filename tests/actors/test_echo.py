@@ -100,13 +100,22 @@ def test_what_stood_still_and_was_flushed_is_not_played() -> None:
 
 
 def test_what_was_learned_of_the_echo_outlasts_a_pause_and_no_answer() -> None:
-    guard = EchoGuard(guard_db=15, tail_s=0.5)
+    level = -20.0
+    guard = EchoGuard(guard_db=15, tail_s=0.5, played=lambda _at, delays: [level] * delays)
     for _ in range(60):
-        guard.credible(sound(-50), [-20.0] * guard.delays, speaking=False)
+        guard.hear(sound(-50), 0.0, speaking=False)
     for paused, credible in ((True, True), (False, False)):
-        guard.credible(sound(-90), [], speaking=False, paused=paused)
+        assert guard.credible in {
+            True,
+            False,
+        }  # What was heard until now is looked at now, while the agent is that loud.
+        level = SILENCE_DB
+        guard.hear(sound(-90), 0.0, speaking=False, paused=paused)
+        assert guard.credible
+        level = -20.0
         # 12 dB below the agent: above what was learned of the echo, and below what may be echo while nothing is known.
-        assert guard.credible(sound(-38), [-20.0] * guard.delays, speaking=True) is credible
+        guard.hear(sound(-38), 0.0, speaking=True)
+        assert guard.credible is credible
 
 
 def test_it_remembers_no_more_than_it_needs() -> None:
@@ -123,8 +132,8 @@ class Play:
     """An agent whose loudness alternates every 0.2 s, and a microphone."""
 
     def __init__(self, *, echo_db: float, delay_s: float = 0.1) -> None:
-        self.guard = EchoGuard(guard_db=15, tail_s=0.5)
         self.played = PlayedLevels()
+        self.guard = EchoGuard(guard_db=15, tail_s=0.5, played=self.played.recent)
         self.echo_db = echo_db
         self.delay_s = delay_s
         self.now = 0.0
@@ -140,9 +149,8 @@ class Play:
             self.played.add(self._until, sound(self.agent_level(self._until), 0.02), RATE)
             self._until += 0.02
         echo = self.agent_level(self.now - self.delay_s) + self.echo_db
-        return self.guard.credible(
-            sound(max(echo, user)), self.played.recent(self.now, self.guard.delays), speaking=speaking
-        )
+        self.guard.hear(sound(max(echo, user)), self.now, speaking=speaking)
+        return self.guard.credible
 
 
 @pytest.mark.parametrize("echo_db", [-18, -30, -45])
@@ -190,16 +198,42 @@ def test_the_next_answer_is_learned_anew() -> None:
     play = Play(echo_db=-45)
     for _ in range(100):
         play.chunk()
-    assert play.guard.credible(sound(-30), [], speaking=False)  # The agent is quiet: everything is credible.
+    play.now += 10.0
+    play._until = play.now
+    play.guard.hear(sound(-30), play.now, speaking=False)
+    assert play.guard.credible, "the agent is quiet: everything is credible"
     play.echo_db = -20  # A headset was unplugged meanwhile.
     assert not any(play.chunk() for _ in range(200))
 
 
 def test_a_quiet_agent_makes_no_echo() -> None:
-    guard = EchoGuard(guard_db=15, tail_s=0.5)
-    assert guard.credible(sound(-80), [-65.0] * guard.delays, speaking=False)
+    guard = EchoGuard(guard_db=15, tail_s=0.5, played=lambda _at, delays: [-65.0] * delays)
+    guard.hear(sound(-80), 0.0, speaking=False)
+    assert guard.credible
 
 
 def test_no_tail_at_all_is_allowed() -> None:
-    guard = EchoGuard(guard_db=15, tail_s=0.0)
-    assert not guard.credible(sound(-50), [-20.0] * guard.delays, speaking=False)
+    guard = EchoGuard(guard_db=15, tail_s=0.0, played=lambda _at, delays: [-20.0] * delays)
+    guard.hear(sound(-50), 0.0, speaking=False)
+    assert not guard.credible
+
+
+@given(
+    heard=st.lists(st.tuples(st.integers(-60, -10), st.booleans(), st.booleans()), max_size=60),
+    asked=st.lists(st.booleans(), min_size=60, max_size=60),
+)
+def test_what_is_looked_at_together_is_judged_as_each_would_be_by_itself(
+    heard: list[tuple[int, bool, bool]], asked: list[bool]
+) -> None:
+    played = PlayedLevels()
+    now = 0.0
+    at_once, later = (EchoGuard(guard_db=15, tail_s=0.5, played=played.recent) for _ in range(2))
+    for (level, speaks, speaking), asks in zip(heard, asked, strict=False):
+        if speaks:
+            played.add(now, sound(level + 20, 0.04), RATE)
+        for guard in (at_once, later):
+            guard.hear(sound(level), now, speaking=speaking)
+        credible = at_once.credible
+        if asks:
+            assert later.credible is credible
+        now += CHUNK_S
