@@ -1,14 +1,15 @@
 """How long from the decision that the user interrupts until the output is silent, and until the engines' streams are closed?
 
 ``voice``: from the detector's answer about the chunk that decides it; ``request``: from the client's message, on its way to the
-reader. The output is silent when what has not left is purged and no more can leave; ``client_told`` is when that reaches the
-link, for the client to drop what it has in hand.
+reader; ``call``: from ``Session.interrupt``, as an embedder has it, and as the peers are asked. The output is silent when what
+has not left is purged and no more can leave; ``client_told`` is when that reaches the link, for the client to drop what it has
+in hand.
 """
 
 from __future__ import annotations
 
 import statistics
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from benchmarks import floors
 from benchmarks.kit import LOUD, World, now_ms, world
@@ -17,13 +18,15 @@ from flare_actors.conversation.events import InterruptRequested
 from flare_actors.conversation.notices import PlaybackCleared
 from flare_actors.ports import AudioIn, AudioOut
 
-__all__ = ["interruptions", "measure"]
+__all__ = ["WAYS", "How", "interruptions", "measure"]
 
 
 NAMES: Final = ("output_silent", "client_told", "llm_closed", "tts_closed")
+How: TypeAlias = Literal["voice", "request", "call"]
+WAYS: Final[tuple[How, ...]] = get_args(How)
 
 
-async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
+async def _one(talk: World, how: How) -> tuple[float, ...]:
     """Milliseconds from the decision, in the order of ``NAMES``."""
     await talk.ask()
     await talk.until(AudioOut)
@@ -31,14 +34,17 @@ async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
     times = talk.times
     times.at.pop(PlaybackCleared.__name__, None)
     cleared = PlaybackCleared.__name__
-    if by_voice:
+    if how == "voice":
         while cleared not in times.at:
             talk.link.inbound.send_nowait(AudioIn(LOUD))
             await talk.pause(0.02)
         decided = times.at["heard_chunk"]
     else:
         decided = now_ms()
-        talk.link.inbound.send_nowait(InterruptRequested())
+        if how == "call":
+            talk.session.interrupt()
+        else:
+            talk.link.inbound.send_nowait(InterruptRequested())
         await times.wait(cleared)
     await times.wait("tts_closed")
     await times.wait("llm_closed")
@@ -47,18 +53,18 @@ async def _one(talk: World, *, by_voice: bool) -> tuple[float, ...]:
     return result
 
 
-async def interruptions(count: int, *, by_voice: bool, rests: bool = False) -> list[tuple[float, ...]]:
+async def interruptions(count: int, how: How, *, rests: bool = False) -> list[tuple[float, ...]]:
     """So many interruptions of one session."""
     async with world(forever=True, rests=rests) as talk:
-        return [await _one(talk, by_voice=by_voice) for _ in range(count + 5)][5:]
+        return [await _one(talk, how) for _ in range(count + 5)][5:]
 
 
 async def measure(options: Options) -> dict[str, Metric]:
-    """By voice, and by request."""
+    """Each way of interrupting."""
     hop = statistics.median(await floors.channel_hop()) / 1000
     metrics = {}
-    for how, by_voice, count in (("voice", True, 100), ("request", False, 400)):
-        found = await interruptions(reps(options, count), by_voice=by_voice)
+    for how in WAYS:
+        found = await interruptions(reps(options, 100 if how == "voice" else 400), how)
         for name, values in zip(NAMES, zip(*found, strict=True), strict=True):
             metrics[f"{how}.{name}"] = summary(values, "ms", floor=hop)
     return metrics

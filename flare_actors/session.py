@@ -144,6 +144,16 @@ class Session:
         self._ask(ev.ResponseRequested(instructions=instructions, replace=replace, output=output, ticket=ticket))
         return speech
 
+    def interrupt(self) -> None:
+        """Have the agent fall silent, as the client's stop button does; what was heard of its turn is remembered.
+
+        Does nothing while it neither speaks nor is about to.
+
+        Raises:
+            SessionClosed: the session has ended.
+        """
+        self._ask(ev.InterruptRequested())
+
     def update(self, **values: object) -> Settings:
         """Change settings from now on; what is under way already (an utterance, an answer) goes on as it began.
 

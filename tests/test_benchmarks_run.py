@@ -23,8 +23,8 @@ def test_every_benchmark_asks_a_question(name: str) -> None:
 async def test_first_audio_and_interruptions_are_timed(autojump_clock: MockClock) -> None:
     (marks,) = await first_audio.turns(1, rests=True)  # virtual time does not pass while the processor is busy
     assert {"transcript", "asked", "phrase", "AudioOut"} <= marks.keys()
-    for by_voice in (False, True):
-        (found,) = await barge_in.interruptions(1, by_voice=by_voice, rests=True)
+    for how in barge_in.WAYS:
+        (found,) = await barge_in.interruptions(1, how, rests=True)
         assert len(found) == len(barge_in.NAMES)
 
 

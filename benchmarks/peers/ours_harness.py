@@ -17,7 +17,7 @@ from flare_actors.providers.silero import SileroVoiceActivity
 async def first_audio(count: int) -> dict[str, list[float]]:
     """A question, and an interruption."""
     found = first.between(await first.turns(count), "transcript", AudioOut.__name__)
-    stopped = await barge_in.interruptions(count, by_voice=False)
+    stopped = await barge_in.interruptions(count, "call")
     return {
         "first_audio_ms": found,
         "output_silent_ms": [silent for silent, *_ in stopped],

@@ -81,6 +81,7 @@ class Inbox:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._send, self._receive = trio.open_memory_channel[Event](self.SIZE)
+        self._count = 0
         self._overloaded: str | None = None
         """The queue that was full, until that is told."""
 
@@ -88,6 +89,7 @@ class Inbox:
         """Stamp and enqueue."""
         try:
             self._send.send_nowait(evolve(event, at=self._clock.now()))
+            self._count += 1
         except trio.WouldBlock:
             self._overloaded = self._overloaded or "inbox"
 
@@ -96,7 +98,7 @@ class Inbox:
 
         For whoever may put in many events without waiting for anything in between: a burst is no overload.
         """
-        if len(self) >= self.MUCH:
+        if self._count >= self.MUCH:
             await trio.lowlevel.checkpoint()
 
     def overload(self, queue: str) -> None:
@@ -109,17 +111,20 @@ class Inbox:
         if self._overloaded is not None:
             queue, self._overloaded = self._overloaded, None
             return SessionOverloaded(at=self._clock.now(), queue=queue)
-        try:
-            return self._receive.receive_nowait()
-        except trio.WouldBlock:
+        if not self._count:
             return None
+        event = self._receive.receive_nowait()
+        self._count -= 1
+        return event
 
     async def get(self) -> Event:
         """Wait for the next event."""
-        return await self._receive.receive()
+        event = await self._receive.receive()
+        self._count -= 1
+        return event
 
     def __len__(self) -> int:
-        return self._receive.statistics().current_buffer_used
+        return self._count
 
 
 class _Text:

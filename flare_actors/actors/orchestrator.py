@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import trio
+
 from flare_actors.actors.channels import Alarm, Clock, Inbox
-from flare_actors.conversation.commands import Command
+from flare_actors.conversation.commands import CancelReply, Command
 from flare_actors.conversation.events import DeadlinePassed, Event
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.states import Reason
@@ -63,12 +65,15 @@ class Orchestrator:
                 self._step(DeadlinePassed(at=due[0], wait=due[1]))
             elif pending is not None:
                 event, pending = pending, None
-                self._step(event)
+                if self._step(event):
+                    await trio.lowlevel.checkpoint()
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: Event) -> bool:
+        """Gives whether something was cancelled, which is to end before anything else is done."""
         before = self.conversation
         self.conversation, commands = step(before, event)
         for command in commands:
             self._perform(command)
         for observer in self._observers:
             observer.on_step(self._session_id, before, event, self.conversation, commands)
+        return any(isinstance(command, CancelReply) for command in commands)

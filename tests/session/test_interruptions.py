@@ -31,6 +31,7 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.settings import Limits, Settings
 from flare_actors.conversation.states import BargeIn, Output, Reason, State, TurnKind
+from flare_actors.errors import SessionClosed
 from flare_actors.ports import AudioOut
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer, tone
 from flare_actors.testing import scripted_agent
@@ -401,3 +402,19 @@ async def test_a_text_only_answer_that_is_interrupted_is_remembered_to_the_last_
     shown = "".join(delta.text for delta in talk.client.all(ResponseTextDelta))
     assert shown.strip().endswith("five")
     assert talk.heard() == [shown.strip()]
+
+
+async def test_the_embedder_may_press_stop(autojump_clock: MockClock) -> None:
+    async with listening(scripted_agent(transcripts=["first"], answers=[LONG])) as talk:
+        talk.session.interrupt()  # Nobody speaks: nothing happens.
+        await talk.ask()
+        await talk.wait_audio(1, 1.0)
+        talk.session.interrupt()
+        ended = await talk.client.wait_for(TurnEnded)
+        assert ended.reason is Reason.BARGE_IN
+        assert LONG.startswith(ended.heard)
+        assert 0 < len(ended.heard) < len(LONG)
+        assert nothing_after_clear(talk, 1)
+        assert talk.session.conversation.state is S.LISTENING
+    with pytest.raises(SessionClosed):
+        talk.session.interrupt()
