@@ -43,7 +43,7 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
     if d.c.state is not State.IDLE:
         d.complain("already_started", "a conversation is going on already; end it before starting another")
         return
-    d.set(history=(), prompts=0, last_spoken="", says=(), answer_due=False, unanswered=False, apology_due=False)
+    d.set(history=(), last_spoken="")
     if d.c.attached:
         d.wait(session_idle=None)
     elif d.c.deadlines.grace is None:

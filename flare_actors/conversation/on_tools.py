@@ -15,7 +15,6 @@ from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import ToolCallRequested
 from flare_actors.conversation.on_client import takes_instructions, takes_tools
 from flare_actors.conversation.on_reply import is_held, live, progress
-from flare_actors.conversation.table import ACTIVE
 from flare_actors.conversation.values import evolve
 
 
@@ -84,8 +83,7 @@ def _report(d: Draft, done: ToolUse) -> None:
     )
     if d.c.turn is None:
         d.record_reports()
-    if d.c.state in ACTIVE:
-        d.use_floor()
+    d.use_floor()
 
 
 def on_tool_result(d: Draft, e: ToolResultReceived) -> None:

@@ -17,16 +17,16 @@ def waterfall(turn: int, marks: Marks, waste: Waste | None = None) -> TurnMetric
     """
     shares: list[float | None] = []
     previous: float | None = marks.speech_ended
-    started = previous
-    for mark in (marks.endpoint, marks.asked, marks.first_token, marks.first_phrase, marks.first_audio):
+    stages = (marks.endpoint, marks.asked, marks.first_token, marks.first_phrase, marks.first_audio)
+    for mark in stages:
         if mark is None or previous is None:
             shares.append(None)
         else:
             shares.append(max(0.0, mark - previous))
         if mark is not None:
             previous = mark if previous is None else max(previous, mark)
-            started = mark if started is None else started
-    total = None if started is None or previous is None or marks.first_audio is None else previous - started
+    reached = [mark for mark in (marks.speech_ended, *stages) if mark is not None]
+    total = None if marks.first_audio is None else max(reached) - reached[0]
     return TurnMetrics(
         turn=turn,
         endpoint_wait_s=shares[0],

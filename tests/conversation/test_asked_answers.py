@@ -32,6 +32,14 @@ def talked(**choices: object) -> Core:
     return core
 
 
+@pytest.mark.parametrize("request_", [ev.ResponseRequested(ticket=7), ev.SayRequested(text="Tea.", ticket=7)])
+def test_whoever_asked_for_a_turn_knows_it_by_the_ticket(request_: ev.Event) -> None:
+    core = Core().starts()
+    core.happens(request_)
+    assert core.c.turn is not None
+    assert core.c.turn.ticket == 7
+
+
 # --- How it is asked for --------------------------------------------------------------------------------------------------
 
 

@@ -246,6 +246,7 @@ def test_a_client_that_does_not_come_back_ends_the_conversation_then_the_session
     assert core.state in ACTIVE
     core.passes(0.2)
     assert core.states[-2:] == [S.IDLE, S.ENDED]
+    assert {notice.reason for notice in core.told(StateChanged)[-2:]} == {Reason.CLIENT_DISCONNECTED}
     assert core.c.ended is Reason.CLIENT_DISCONNECTED
     assert core.did(CloseSession) == [CloseSession(reason=Reason.CLIENT_DISCONNECTED)]
 

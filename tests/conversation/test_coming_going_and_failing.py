@@ -539,6 +539,18 @@ def test_an_answer_that_nobody_heard_does_not_prove_the_model() -> None:
     assert core.c.failures.llm == 1
 
 
+def test_an_answer_that_nobody_heard_does_not_prove_the_voice() -> None:
+    core = Core(limits=Limits(same_failures=2)).starts()
+    core.says("hello")
+    core.writes("Hello. ")
+    core.happens(ev.SynthesizerFailed(turn=1))
+    core.is_generated(0.0)
+    core.says("hello")
+    core.writes("Hello. ")
+    core.happens(ev.InterruptRequested())
+    assert core.c.failures.tts == 1
+
+
 def test_speech_over_an_error_ends_with_its_link() -> None:
     core = Core().starts()
     core.happens(ev.RecognizerFailed())

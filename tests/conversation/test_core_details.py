@@ -28,7 +28,14 @@ from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.commands import StartStt
 from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.model import Hearing
-from flare_actors.conversation.notices import ErrorRaised, HearingReady, NothingHeard, StateChanged, TurnEnded
+from flare_actors.conversation.notices import (
+    ErrorRaised,
+    HearingReady,
+    NothingHeard,
+    StateChanged,
+    TranscriptReceived,
+    TurnEnded,
+)
 from flare_actors.conversation.states import BargeIn, Floor, Reason, Wait
 
 S = State
@@ -84,6 +91,15 @@ def test_a_deadline_that_was_moved_has_not_passed(reached: list[Conversation]) -
             assert (after, done) == (attrs.evolve(conversation, stale=conversation.stale + 1), ())
 
 
+def test_a_session_begins_with_nothing_said_and_nothing_due() -> None:
+    new = attrs.asdict(
+        Conversation(), filter=lambda field, _: field.name not in {"settings", "deadlines", "tool_choice"}
+    )
+    counted = [new.pop(name) for name in ("wasted", "waste", "asked", "failures")]
+    assert (new.pop("state"), new.pop("floor"), new.pop("hearing")) == (S.IDLE, Floor.SILENT, Hearing.STOPPED)
+    assert [name for name, value in [*new.items(), *(each for one in counted for each in one.items())] if value] == []
+
+
 def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> None:
     for conversation in reached:
         if conversation.state in {S.IDLE, S.ENDED}:
@@ -92,7 +108,7 @@ def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> N
             after, _ = step(conversation, event)
             assert after.turn is after.speculation is None
             assert (after.says, after.awaited, after.partial) == ((), (), "")
-            flags = (after.answer_due, after.apology_due, after.listener_open)
+            flags = (after.answer_due, after.unanswered, after.apology_due, after.listener_open)
             assert not any((*flags, after.confirmed, after.overheard, after.unheard, after.paused))
             assert (after.floor, after.hearing) == (Floor.SILENT, Hearing.STOPPED)
             if after.state is S.IDLE:
@@ -482,6 +498,16 @@ def test_a_recogniser_that_was_ready_stays_so_over_an_error_of_something_else() 
     core.happens(ev.FailureRaised())
     core.passes(1.5)
     assert (core.state, core.c.hearing) == (S.LISTENING, Hearing.READY)
+
+
+def test_words_of_an_utterance_that_is_over_are_not_those_of_the_next() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.pauses()
+    core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=1, text="and then"))
+    assert core.told(TranscriptReceived)[-1].utterance == 1
+    assert core.c.partial == ""
 
 
 def test_words_so_far_hold_nothing_up_where_there_is_nothing_to_interrupt() -> None:

@@ -100,6 +100,11 @@ def test_what_a_synthesizer_tells_of_its_words_counts_more_than_their_length(
     assert heard_text((by_the_word(1.0, 3.0, 3.2, 3.9, end_s=end_s),), played_s) == heard
 
 
+def test_a_first_word_may_be_over_at_once() -> None:
+    first = SpokenWord(share=0.2, at_s=0.1)
+    assert SpokenPhrase(text="This will please you. ").timed([first]).words == (first,)
+
+
 @pytest.mark.parametrize(("share", "at_s"), [(0.4, 2.0), (0.6, 0.5)], ids=["back in the text", "back in time"])
 def test_a_word_that_does_not_follow_on_the_one_before_is_not_believed(share: float, at_s: float) -> None:
     first = SpokenWord(share=0.5, at_s=1.0)
@@ -283,6 +288,10 @@ def test_two_characters_count_as_a_word_where_nothing_stands_between_words(heard
 )
 def test_few_characters_may_be_echo_where_the_agent_said_them_side_by_side(partial: str, may: bool) -> None:
     assert may_be_echo(partial, CHINESE) is may
+
+
+def test_a_misheard_word_does_not_hide_that_a_longer_partial_may_be_echo() -> None:
+    assert may_be_echo("country the capital of France is Paris", ANSWER)
 
 
 def test_common_words_scattered_over_a_long_answer_are_no_echo() -> None:

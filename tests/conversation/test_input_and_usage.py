@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from core_driver import Core
 
 from flare_actors.conversation import Floor, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import ClearInput
 from flare_actors.conversation.notices import ErrorRaised, InputCleared, TranscriptReceived, TurnStarted, TurnUsage
+from flare_actors.conversation.states import Wait
 
 
 def told(core: Core, kind: type) -> list:
@@ -33,6 +35,14 @@ def test_what_was_said_and_is_not_understood_yet_is_forgotten_too() -> None:
     core.is_understood("never mind")
     assert not told(core, TranscriptReceived)
     assert core.c.state is State.LISTENING
+
+
+def test_who_has_input_forgotten_was_silent_all_the_same() -> None:
+    core = Core(idle_prompts=("Hello?",), idle_prompt_s=10.0).starts()
+    core.passes(4.0)
+    silent_for = 10.0 - (core.due(Wait.IDLE) or 0.0)
+    core.happens(ev.InputClearRequested())
+    assert core.due(Wait.IDLE) == pytest.approx(10.0 - silent_for - 0.1)
 
 
 def test_without_a_conversation_there_is_no_input_to_forget() -> None:

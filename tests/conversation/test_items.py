@@ -110,7 +110,16 @@ def test_what_is_being_said_cannot_be_deleted() -> None:
     core = Core().starts()
     core.says("tell me")
     core.happens(ev.ItemDeleteRequested(item_id="turn_1"))
-    assert told(core, ErrorRaised)[-1].code == "item_in_progress"
+    error = told(core, ErrorRaised)[-1]
+    assert (error.code, error.field) == ("item_in_progress", "item_id")
+
+
+def test_what_was_said_before_can_be_deleted_while_the_agent_speaks() -> None:
+    core = Core().starts()
+    core.says("tell me")
+    core.happens(ev.ItemDeleteRequested(item_id="utterance_1"))
+    assert told(core, ItemDeleted) == [ItemDeleted(item_id="utterance_1")]
+    assert ids(core) == []
 
 
 def test_reading_gives_what_was_heard() -> None:
@@ -182,6 +191,17 @@ def test_items_of_the_client_are_part_of_what_the_model_is_asked() -> None:
         ("assistant", "Aye, Ada."),
         ("user", "who am I"),
     ]
+
+
+def test_what_the_client_puts_in_is_of_no_turn() -> None:
+    core = Core().starts()
+    called = (
+        ToolCalled(call="x1", name="tea", text="{}"),
+        ToolReturned(call="x1", text="green"),
+        AgentSaid(text="Tea."),
+    )
+    core.happens(*(ev.ItemInsertRequested(item=item) for item in called))
+    assert [(type(item), item.turn) for item in core.c.history] == [(type(item), 0) for item in called]
 
 
 def test_an_item_put_in_while_the_agent_speaks_comes_after_what_it_says() -> None:

@@ -249,6 +249,7 @@ def test_plain_words_are_spoken_as_they_are(word: str) -> None:
         ("He said so... And left. ", ["He said so... ", "And left. "]),
         ("So. Really?! Yes. ", ["So. ", "Really?! ", "Yes. "]),
         ("1. One thing. ", ["1. One thing. "]),
+        ("So it is . Yes.", ["So it is . ", "Yes."]),
     ],
 )
 def test_a_dot_ends_a_sentence_or_a_word_and_what_follows_tells(text: str, expected: list[str]) -> None:

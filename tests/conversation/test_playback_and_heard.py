@@ -8,6 +8,7 @@ from core_driver import Core
 from flare_actors.conversation import Reason, State
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import FlushPlayback
+from flare_actors.conversation.draft import SAME_S
 from flare_actors.conversation.notices import PlaybackCleared, TurnEnded, TurnMetrics
 from flare_actors.conversation.states import Output, TurnDetection, Wait
 
@@ -144,6 +145,18 @@ def test_the_first_report_tells_that_a_client_reports() -> None:
     assert core.state is S.LISTENING
 
 
+def test_what_lacks_a_thousandth_of_a_second_was_played_to_its_end() -> None:
+    core = Core().starts()
+    core.happens(ev.ClientAttached(reports_playback=True))
+    core.says("what time is it")
+    core.is_answering("It is late. ")
+    core.is_generated(1.0)
+    core.happens(ev.PlaybackFinished(turn=1, played_s=1.0 - SAME_S))
+    core.passes(10)
+    assert core.history[-1] == "agent: It is late."
+    assert core.told(TurnEnded)[-1].reason is None
+
+
 def test_a_speaker_that_never_tells_the_end_does_not_hold_the_turn() -> None:
     core = answering(generated=True)
     assert core.due(Wait.PLAYBACK) == pytest.approx(4.0)
@@ -276,7 +289,7 @@ def test_an_answer_without_a_word_ends_its_turn() -> None:
     core.says("hello")
     core.is_generated(0.0)
     assert core.state is S.LISTENING
-    assert core.history == ["user: hello"]
+    assert [item.text for item in core.c.history] == ["hello"]
     assert core.told(TurnEnded) == [TurnEnded(turn=1, reason=None, heard="")]
     assert core.errors == ["empty_answer"]
 
@@ -405,6 +418,16 @@ def test_where_silence_ends_an_utterance_the_silence_before_a_commit_is_waiting(
     core.happens(ev.AudioStarted(turn=1))
     (metrics,) = core.told(TurnMetrics)
     assert metrics.endpoint_wait_s == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("request_", [ev.TextReceived(text="tea"), ev.ResponseRequested()], ids=["typed", "asked for"])
+def test_who_types_or_asks_waits_from_that_moment_on(request_: ev.Event) -> None:
+    core = Core().starts()
+    core.happens(request_)
+    core.passes(0.5)
+    core.is_answering("Tea. ")
+    (metrics,) = core.told(TurnMetrics)
+    assert metrics.total_s == pytest.approx(0.7)
 
 
 def test_each_turns_latency_is_told_with_its_first_audio() -> None:

@@ -11,7 +11,7 @@ from flare_actors.conversation.changes import Change
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
 from flare_actors.conversation.notices import TurnEnded, TurnMetrics, TurnStarted
 from flare_actors.conversation.speculation import MOST
-from flare_actors.conversation.states import Output, Reason, TurnKind
+from flare_actors.conversation.states import Output, Reason, TurnDetection, TurnKind
 
 S = State
 
@@ -239,6 +239,11 @@ def test_the_words_before_a_pause_are_not_all_that_there_are_in_the_next() -> No
 @pytest.mark.parametrize("text", ["", "  "])
 def test_without_words_there_is_nothing_to_answer(text: str) -> None:
     assert pausing(text).did(StartReply) == []
+
+
+@pytest.mark.parametrize("choices", [{"auto_answer": False}, {"turn_detection": TurnDetection.MANUAL}], ids=str)
+def test_what_is_not_answered_by_itself_is_not_answered_ahead(choices: dict[str, object]) -> None:
+    assert pausing(**choices).did(StartReply) == []
 
 
 def test_the_setting_turns_it_off() -> None:

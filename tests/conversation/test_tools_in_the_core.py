@@ -9,7 +9,7 @@ from core_driver import Core, kinds
 from flare_actors import journal
 from flare_actors.conversation import Limits, Output, State, Timeouts
 from flare_actors.conversation import events as ev
-from flare_actors.conversation.calls import CUT_OFF, IN_BACKGROUND, ToolSpec
+from flare_actors.conversation.calls import CUT_OFF, IN_BACKGROUND, AnswerRest, ToolSpec
 from flare_actors.conversation.commands import ReleaseReply, ReturnToolResult, StartReply
 from flare_actors.conversation.history import build_messages
 from flare_actors.conversation.items import AgentSaid, ToolCalled, ToolReturned, UserSaid
@@ -153,6 +153,18 @@ def test_the_client_is_asked_and_its_result_goes_to_the_reply_once():
     ends(core)
     assert kinds(core.happens(result)) == []
     assert core.c.stale == 1
+
+
+def test_what_is_to_be_different_after_a_result_goes_to_the_reply_with_it():
+    core = asked()
+    starts(core, client=True)
+    rest = AnswerRest(instructions="be brief", max_tokens=7)
+    core.happens(ev.ToolResultReceived(call="c1", output="sunny", rest=rest))
+    assert core.did(ReturnToolResult)[-1].rest == rest
+
+
+def test_whether_an_offered_tool_is_called_is_up_to_the_model_unless_the_client_says_so():
+    assert ev.ToolsOffered(tools=()).tool_choice == asked().c.tool_choice == "auto"
 
 
 def test_tools_that_a_client_offers_go_with_the_next_request():

@@ -43,6 +43,8 @@ ADAPTIVE = Settings(endpoint_min_s=0.3, endpoint_s=0.5, endpoint_max_s=1.1)
         ("I would like to book a table, um.", Ending.HESITATING),
         ("What time does? Ah?", Ending.HESITATING),
         ("I think we should, you know.", Ending.HESITATING),
+        ("It was Tuesday, I mean.", Ending.HESITATING),
+        ("A table for four, let me see.", Ending.HESITATING),
         ("You know?", Ending.FINISHED),
         ("Please send the invoice to.", Ending.HESITATING),
         ("My name is Anna and", Ending.HESITATING),
@@ -67,6 +69,28 @@ def test_words_of_one_language_mean_nothing_in_another() -> None:
     assert ends_in_filler("das ist äh", "de_DE")
     assert not ends_in_filler("das ist äh", "en-US")
     assert read_ending("Please send it to.", "tr_TR") is Ending.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("text", "locale"), [("das ist ähm", "de"), ("c'est euh", "fr"), ("quiero este", "es"), ("bu şey", "tr")]
+)
+def test_each_language_hesitates_in_its_own_way(text: str, locale: str) -> None:
+    assert ends_in_filler(text, locale)
+    assert not ends_in_filler(text, "en")
+
+
+@pytest.mark.parametrize("mark", [".", "?", "!", "\u3002", "\uff1f", "\uff01", "\u061f"])
+def test_each_script_has_its_own_marks_that_end_a_sentence(mark: str) -> None:
+    assert ends_sentence(f"so{mark}")
+    assert not ends_in_comma(f"so{mark}")
+
+
+@pytest.mark.parametrize(
+    "mark", [",", ";", ":", "\uff0c", "\u3001", "\u060c", "...", "\u2026", "-", "\u2013", "\u2014"]
+)
+def test_each_script_has_its_own_marks_after_which_more_is_to_come(mark: str) -> None:
+    assert ends_in_comma(f"so{mark}")
+    assert not ends_sentence(f"so{mark}")
 
 
 def test_the_single_rules_look_at_the_end_alone() -> None:

@@ -13,6 +13,7 @@ from flare_actors.conversation.commands import (
     FlushPlayback,
     SetMute,
     StartReply,
+    StartStt,
 )
 from flare_actors.conversation.notices import (
     NothingHeard,
@@ -177,6 +178,24 @@ def test_of_more_interruptions_than_are_kept_open_the_oldest_is_closed_with_its_
             core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0))
         core.happens(ev.InterruptRequested())
     assert core.heard(1) == "number 0"
+
+
+@pytest.mark.parametrize("barge_in", list(BargeIn))
+def test_the_ways_of_barging_in_that_are_said_to_interrupt_do_so_and_no_others(barge_in: BargeIn) -> None:
+    core = answering(barge_in=barge_in)
+    core.speaks()
+    assert (core.state is S.LISTENING) == barge_in.interrupts
+
+
+def test_words_that_interrupt_once_they_are_understood_are_no_failure() -> None:
+    core = answering()
+    core.speaks(confirmed=False)
+    core.pauses()
+    commands = core.is_understood("and tomorrow")
+    assert CancelReply(turn=1, reason=Reason.BARGE_IN) in commands
+    changed = [notice for notice in core.told(StateChanged) if notice.old is S.PLAYING_RESPONSE]
+    assert [(notice.new, notice.reason) for notice in changed] == [(S.LISTENING, Reason.BARGE_IN)]
+    assert not any(command.retry for command in core.did(StartStt))
 
 
 # --- Barge-in off -----------------------------------------------------------------------------------------------------------
