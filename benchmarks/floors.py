@@ -10,12 +10,22 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketRequest, open_websocket_url, serve_websocket
 
-__all__ = ["channel_hop", "checkpoint", "echo_server", "nowait", "nursery", "websocket_cpu", "websocket_echo"]
+__all__ = [
+    "channel_hop",
+    "checkpoint",
+    "echo_server",
+    "nowait",
+    "nursery",
+    "tcp_cpu",
+    "websocket_cpu",
+    "websocket_echo",
+]
 
 FRAME: Final = bytes(640)  # 20 ms of PCM16 at 16 kHz
 
@@ -80,16 +90,21 @@ async def nursery(count: int = 2000) -> list[float]:
 
 
 @asynccontextmanager
-async def echo_server() -> AsyncIterator[str]:
-    """A server in a process of its own that sends every message back; ``cpu`` is answered with its seconds of CPU."""
+async def echo_server(kind: str = "websocket") -> AsyncIterator[int]:
+    """A server in a process of its own that sends every message back; ``cpu`` is answered with its seconds of CPU.
+
+    Args:
+        kind: ``websocket``, or ``tcp``, which sends back whatever bytes it gets.
+
+    Gives its port.
+    """
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "benchmarks.floors"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.floors", kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        port = int(await process.stdout.receive_some())
-        yield f"ws://127.0.0.1:{port}"
+        yield int(await process.stdout.receive_some())
     finally:
         with trio.CancelScope(shield=True):
             await process.stdin.aclose()
@@ -99,7 +114,7 @@ async def echo_server() -> AsyncIterator[str]:
 
 async def websocket_echo(count: int = 1000) -> list[float]:
     """Microseconds from sending a message of 640 bytes to a WebSocket server until it is back."""
-    async with echo_server() as url, open_websocket_url(url) as connection:
+    async with echo_server() as port, open_websocket_url(f"ws://127.0.0.1:{port}") as connection:
 
         async def once() -> None:
             await connection.send_message(FRAME)
@@ -110,20 +125,37 @@ async def websocket_echo(count: int = 1000) -> list[float]:
 
 async def websocket_cpu(count: int = 1000) -> float:
     """Microseconds of the server's CPU for one message in and one out."""
-    async with echo_server() as url, open_websocket_url(url) as connection:
+    async with echo_server() as port, open_websocket_url(f"ws://127.0.0.1:{port}") as connection:
 
-        async def cpu_s() -> float:
-            await connection.send_message("cpu")
-            return float(await connection.get_message())
+        async def echo(message: str | bytes) -> str | bytes:
+            await connection.send_message(message)
+            return await connection.get_message()
 
-        for _ in range(count // 10):
-            await connection.send_message(FRAME)
-            await connection.get_message()
-        before = await cpu_s()
-        for _ in range(count):
-            await connection.send_message(FRAME)
-            await connection.get_message()
-        return 1e6 * (await cpu_s() - before) / count
+        return await _server_cpu(count, lambda: echo(FRAME), lambda: echo("cpu"))
+
+
+async def tcp_cpu(count: int = 1000) -> float:
+    """The same through a bare TCP connection: what no framing can go below."""
+    async with echo_server("tcp") as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+
+        async def echo(message: bytes) -> bytes:
+            await stream.send_all(message)
+            return await stream.receive_some()
+
+        return await _server_cpu(count, lambda: echo(FRAME), lambda: echo(b"cpu"))
+
+
+async def _server_cpu(
+    count: int,
+    echo: Callable[[], Awaitable[str | bytes]],
+    cpu: Callable[[], Awaitable[str | bytes]],
+) -> float:
+    for _ in range(count // 10):
+        await echo()
+    before = float(await cpu())
+    for _ in range(count):
+        await echo()
+    return 1e6 * (float(await cpu()) - before) / count
 
 
 async def _echo(request: WebSocketRequest) -> None:
@@ -136,14 +168,23 @@ async def _echo(request: WebSocketRequest) -> None:
         pass
 
 
-async def _serve() -> None:
+async def _echo_bytes(stream: trio.SocketStream) -> None:
+    async for data in stream:
+        await stream.send_all(str(time.process_time()).encode() if data == b"cpu" else data)
+
+
+async def _serve(kind: str) -> None:
     """Until standard input is closed."""
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_websocket, _echo, "127.0.0.1", 0, None)
-        print(server.port, flush=True)
+        if kind == "tcp":
+            (listener,) = await nursery.start(partial(trio.serve_tcp, _echo_bytes, 0, host="127.0.0.1"))
+            port = listener.socket.getsockname()[1]
+        else:
+            port = (await nursery.start(serve_websocket, _echo, "127.0.0.1", 0, None)).port
+        print(port, flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    trio.run(_serve)
+    trio.run(_serve, sys.argv[1])

@@ -54,5 +54,6 @@ async def measure(options: Options) -> dict[str, Metric]:
         "trio.nursery_of_one": summary(await floors.nursery(count), "us", floor=hop),
         "trio.websocket_echo": summary(await floors.websocket_echo(reps(options, 2000)), "us", floor=hop),
         "trio.websocket_echo_server_cpu": summary([await floors.websocket_cpu(reps(options, 2000))], "us", floor=hop),
+        "trio.tcp_echo_server_cpu": summary([await floors.tcp_cpu(reps(options, 2000))], "us", floor=hop),
         "inbox": summary(await inbox_hop(count), "us", floor=hop),
     }

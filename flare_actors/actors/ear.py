@@ -91,6 +91,7 @@ class Ear:
         self._muted = False
         self._rests = False
         """Its task waits, amid no utterance, for whatever is next."""
+        self._bug: Exception | None = None
         self._commit = False
         self._answer_commit = False
         self._commit_chunks = 0
@@ -131,9 +132,13 @@ class Ear:
             return
         if self._rests and chunks == 1 and not self._wake.is_set() and microphone.due_at <= trio.current_time():
             # Nobody speaks, nothing else is to be done: the chunk is heard here, and the task is not woken for it.
-            self._hear_chunk()
-            if not self._endpointing.speaking:
-                return
+            try:
+                self._hear_chunk()
+            except Exception as bug:  # noqa: BLE001 - a bug of the ear's ends its task, and the session, not the link
+                self._bug = bug
+            else:
+                if not self._endpointing.speaking:
+                    return
         self._wake.set()
 
     async def wait_room(self) -> None:
@@ -237,6 +242,8 @@ class Ear:
 
     async def _hear(self) -> None:
         while True:
+            if self._bug is not None:
+                raise self._bug
             if self._wanted is not None and self._detector is None:
                 await self._open()
                 continue

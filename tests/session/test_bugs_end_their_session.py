@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from flare_actors.actors.tree import Tree
 from flare_actors.conversation.commands import Command, FlushPlayback, Notify, StartReply, StartStt
+from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import ConversationStartRequested, Event, InterruptRequested, TextReceived
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import ErrorRaised, HearingReady, SessionEnded
@@ -21,6 +22,7 @@ from flare_actors.conversation.states import Reason
 from flare_actors.errors import SessionClosed
 from flare_actors.observe import Observer
 from flare_actors.ports import AudioOut
+from flare_actors.providers.scripted import tone
 from flare_actors.session import Session, open_session, run_session
 from flare_actors.testing import EventLog, memory_link, scripted_agent
 
@@ -216,3 +218,43 @@ async def test_nothing_of_a_session_is_left_in_memory(autojump_clock: MockClock)
     del session
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_a_bug_of_the_ear_ends_the_session_and_is_not_the_links(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, speaks: bool
+) -> None:
+    feed = UtteranceDetector.feed
+    heard = 0
+
+    def buggy(self: UtteranceDetector, probability: float, *, credible: bool = True) -> tuple[Heard, ...]:
+        nonlocal heard
+        heard += 1
+        if heard > 30:
+            raise Bug("in the ear")
+        return feed(self, probability, credible=credible)
+
+    monkeypatch.setattr(UtteranceDetector, "feed", buggy)
+    client, link = memory_link()
+    sessions: list[Session] = []
+
+    async def hold() -> None:
+        async with open_session(scripted_agent()) as session:
+            sessions.append(session)
+            await trio.sleep_forever()
+
+    async def serve() -> None:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await hold()
+        assert isinstance(only(caught.value), Bug)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        nursery.start_soon(serve)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(sessions[0].attach, link)  # It returns: what is no fault of the link's is not raised there.
+        await client.send(ConversationStartRequested())
+        await trio.sleep(1)
+        await client.speak(tone(31 * 0.032, 16_000) if speaks else bytes(31 * 1024))
+        await client.wait_closed()
+    assert heard == 31
