@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from benchmarks.report import Options
+from benchmarks.report import Options, freeze
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     module = importlib.import_module(f"benchmarks.{arguments.name}")
     measure = module.measure_peers if arguments.name == "peers" else module.measure
+    freeze()
     found = trio.run(measure, Options(quick=arguments.quick))
     arguments.out.write_text(json.dumps(found, default=attrs.asdict), encoding="utf-8")
     sys.stdout.flush()

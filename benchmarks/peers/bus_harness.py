@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, now, session_costs, tell, used
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, freeze, now, session_costs, tell, used
 
 at: dict[str, float] = {}
 arrived = asyncio.Event()
@@ -225,4 +225,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    freeze()
     asyncio.run(main())

@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, now, session_costs, tell
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, freeze, now, session_costs, tell
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm, stt, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
@@ -278,4 +278,5 @@ class _nothing:
 
 
 if __name__ == "__main__":
+    freeze()
     asyncio.run(main())

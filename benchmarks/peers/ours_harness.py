@@ -10,6 +10,7 @@ import trio
 
 from benchmarks import audio_in, barge_in, duplex, session_cost
 from benchmarks import first_audio as first
+from benchmarks.report import freeze
 from flare_actors.ports import AudioOut
 from flare_actors.providers.silero import SileroVoiceActivity
 
@@ -73,4 +74,5 @@ _MEASURES: dict[str, Callable[[int], Awaitable[dict[str, list[float]]]]] = {
 }
 
 if __name__ == "__main__":
+    freeze()
     print(json.dumps(trio.run(_MEASURES[sys.argv[1]], int(sys.argv[2]))), flush=True)

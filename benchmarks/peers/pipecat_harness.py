@@ -14,7 +14,7 @@ import asyncio
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, now, session_costs, tell, used
+from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, freeze, now, session_costs, tell, used
 from loguru import logger
 
 logger.remove()
@@ -285,4 +285,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    freeze()
     asyncio.run(main())
