@@ -1,4 +1,7 @@
-"""The session's two queues. Both are bounded, neither ever blocks or raises in the hand of whoever puts something in."""
+"""The session's clock and its two queues.
+
+Both queues are bounded, and neither ever blocks or raises in the hand of whoever puts something in.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
+import outcome
 import trio
 
 from flare_actors.actors.channels import Clock, Inbox
@@ -91,7 +92,8 @@ class Ear:
         self._muted = False
         self._rests = False
         """Its task waits, amid no utterance, for whatever is next."""
-        self._bug: Exception | None = None
+        self._bug: outcome.Error | None = None
+        """What went wrong when a chunk was heard in ``feed``."""
         self._commit = False
         self._answer_commit = False
         self._commit_chunks = 0
@@ -125,21 +127,28 @@ class Ear:
         """Take microphone audio. Dropped while muted or closed; too much of it drops the oldest, counted."""
         if self._wanted is None or self._muted:
             return
-        microphone = self._microphone
-        microphone.put(pcm)
-        chunks = microphone.chunks
+        self._microphone.put(pcm)
+        chunks = self._microphone.chunks
         if not chunks or self._detector is None:
             return
-        if self._rests and chunks == 1 and not self._wake.is_set() and microphone.due_at <= trio.current_time():
-            # Nobody speaks, nothing else is to be done: the chunk is heard here, and the task is not woken for it.
-            try:
-                self._hear_chunk()
-            except Exception as bug:  # noqa: BLE001 - a bug of the ear's ends its task, and the session, not the link
-                self._bug = bug
-            else:
-                if not self._endpointing.speaking:
-                    return
+        if chunks == 1 and self._nothing_else():
+            # The chunk is heard here, and the task is not woken for it; a bug of the ear's is the task's all the same.
+            heard = outcome.capture(self._hear_chunk)
+            if isinstance(heard, outcome.Error):
+                self._bug = heard
+            elif not self._endpointing.speaking:
+                return
         self._wake.set()
+
+    def _nothing_else(self) -> bool:
+        """Nobody speaks, nothing is to be done before the next chunk, and it is not too soon for it."""
+        return (
+            self._rests
+            and self._microphone.realtime
+            and not self._wake.is_set()
+            and not len(self._inbox)  # What the client asked for before this chunk is not carried out yet.
+            and self._microphone.due_at <= trio.current_time()
+        )
 
     async def wait_room(self) -> None:
         """Wait until the ear has caught up: for audio that is a recording, not a person."""
@@ -243,7 +252,7 @@ class Ear:
     async def _hear(self) -> None:
         while True:
             if self._bug is not None:
-                raise self._bug
+                self._bug.unwrap()
             if self._wanted is not None and self._detector is None:
                 await self._open()
                 continue

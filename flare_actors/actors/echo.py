@@ -37,7 +37,7 @@ class PlayedLevels:
     """How loud the agent was, and when: its own speech as a room would still hold it.
 
     Times are seconds on any one clock, from 0 on; speech comes in order. What a chunk of the input is compared with is made
-    when the speech is, once a piece: a chunk is then judged by a slice.
+    once a piece of speech, when somebody asks about that time or much has come: a chunk is then judged by a slice.
     """
 
     KEPT_S: Final = (
@@ -156,9 +156,9 @@ class _Chunk(NamedTuple):
 
 
 class EchoGuard:
-    """Hears one chunk of a conversation's input after the other, and judges those that somebody asks about.
+    """Judges one chunk of a conversation's input after the other: when somebody asks, or some at a time.
 
-    What is heard is looked at some chunks later, or when somebody asks: done together it takes a quarter of the time.
+    Done together it takes a quarter of the time, and most chunks are silence, of which nobody asks.
 
     The figures are from simulations with speech and echoes of -20 to -40 dB at 50 to 300 ms, dry and reverberant: no answer
     interrupts itself, and who is 10 dB louder than the echo is heard.
@@ -197,6 +197,8 @@ class EchoGuard:
             speaking: an utterance is in progress: nothing is learned from it.
             paused: the agent is quiet amid an answer: the rest of it will sound as what was heard.
         """
+        if self._heard and at - self._heard[0].at > PlayedLevels.KEPT_S / 2:
+            self._heard.clear()  # The microphone fell silent: what was played then is not known for much longer.
         self._heard.append(_Chunk(chunk, at, speaking, paused))
         if len(self._heard) >= self.TOGETHER:
             self._look()

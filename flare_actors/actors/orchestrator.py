@@ -59,7 +59,9 @@ class Orchestrator:
             due = self.conversation.deadlines.earliest()
             if pending is None and not (due is not None and self._clock.has_come(due[0])):
                 alarm.set(math.inf if due is None else self._clock.trio_time(due[0]))
-                pending = await self._inbox.get()  # The one await: if the alarm rings, nothing is pending.
+                pending = await self._inbox.get()  # If the alarm rings, nothing is pending.
+            elif pending is None:
+                await trio.lowlevel.checkpoint()  # Deadlines that pass one after the other are not all that is done.
             if due is not None and (pending is None or due[0] <= pending.at):
                 # A deadline passes before any event that is later than it, and never because we looked late.
                 self._step(DeadlinePassed(at=due[0], wait=due[1]))

@@ -172,7 +172,7 @@ class _Voice:
             if text.strip():
                 self._given = phrase.index
                 self._chars[phrase.index] = len(text)
-                self._expect(self._timeouts.tts_first_s, "first audio")
+                self._expect(self._timeouts.tts_first_s, "first audio of a phrase")
                 return Phrase(index=phrase.index, text=text)
 
     async def _next_phrase(self) -> Phrase:

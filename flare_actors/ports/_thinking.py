@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
+from types import FunctionType, MethodType
 from typing import Literal, Protocol, TypeAlias, TypedDict, Union, runtime_checkable
 
 import attrs
@@ -134,11 +135,17 @@ def takes_max_tokens(model: LanguageModel) -> bool:
 
 def _takes(model: LanguageModel, argument: str) -> bool:
     generate = model.generate
-    return _has(getattr(generate, "__func__", generate), argument)
+    if isinstance(generate, MethodType) and isinstance(generate.__func__, FunctionType):
+        return _method_has(generate.__func__, argument)
+    return _has(generate, argument)
 
 
 @lru_cache(maxsize=64)
+def _method_has(function: FunctionType, argument: str) -> bool:
+    """Looked up once for each method of a class: a signature takes 50 us, in the way of every answer."""
+    return _has(function, argument)
+
+
 def _has(function: Callable[..., object], argument: str) -> bool:
-    """Looked up once: a signature takes 50 us, in the way of every answer."""
     parameters = inspect.signature(function).parameters
     return argument in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

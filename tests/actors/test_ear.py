@@ -20,6 +20,7 @@ from flare_actors.audio import SILENCE_DB
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
     Event,
+    InputClearRequested,
     ListenerFailed,
     ListenerOpened,
     SpeechConfirmed,
@@ -551,3 +552,50 @@ async def test_an_estimate_that_comes_when_the_user_has_gone_on_is_not_told(auto
             await trio.sleep(0.3)
             assert not any(isinstance(fact, TurnEndEstimated) for fact in bench.facts())
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+async def test_in_silence_a_chunk_is_heard_where_it_comes_in_if_nothing_is_to_be_done_before_it(
+    autojump_clock: MockClock, realtime: bool
+) -> None:
+    activity = ByList([False] * 10)
+    async with hearing(activity, realtime=realtime) as bench:
+        await trio.sleep(1)
+        bench.ear.feed(audio(1))
+        assert activity.heard == realtime, "a recording would hold up everybody else"
+        await wait_all_tasks_blocked()
+        assert activity.heard == 1
+        await trio.sleep(1)
+        bench.inbox.put(InputClearRequested())
+        bench.ear.expect_clear()
+        bench.ear.feed(audio(1))
+        assert activity.heard == 1, "what the client asked for before is not carried out yet"
+        bench.facts()
+        bench.ear.clear()
+        await wait_all_tasks_blocked()
+        assert activity.heard == 2
+
+
+async def test_who_speaks_right_behind_a_clear_loses_no_chunk(autojump_clock: MockClock) -> None:
+    for _ in range(20):  # Trio draws lots who goes first.
+        activity = ByList([True] * 60)
+        settings = Settings(barge_in=BargeIn.FULL)
+        async with hearing(activity, settings, realtime=True) as bench:
+
+            async def orchestrate() -> None:
+                while True:
+                    if isinstance(await bench.inbox.get(), InputClearRequested):
+                        bench.ear.clear()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(orchestrate)
+                await trio.sleep(1)
+                bench.ear.feed(audio(1))
+                await trio.sleep(0.1)
+                bench.ear.expect_clear()
+                bench.inbox.put(InputClearRequested())
+                await trio.lowlevel.checkpoint()
+                bench.ear.feed(audio(1))
+                await trio.sleep(0.1)
+                nursery.cancel_scope.cancel()
+            assert (bench.ear.utterances, bench.ear._endpointing.speaking) == (1, True)

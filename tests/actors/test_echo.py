@@ -143,6 +143,11 @@ class Play:
         return -20.0 if int(at / 0.2) % 2 == 0 else -32.0
 
     def chunk(self, user: float = SILENCE_DB, *, speaking: bool = False) -> bool:
+        """One more chunk of the microphone, and whether it is credible."""
+        self.chunk_unasked(user, speaking=speaking)
+        return self.guard.credible
+
+    def chunk_unasked(self, user: float = SILENCE_DB, *, speaking: bool = False) -> None:
         """One more chunk of the microphone: the echo, or somebody louder."""
         self.now += CHUNK_S
         while self._until < self.now:
@@ -150,7 +155,6 @@ class Play:
             self._until += 0.02
         echo = self.agent_level(self.now - self.delay_s) + self.echo_db
         self.guard.hear(sound(max(echo, user)), self.now, speaking=speaking)
-        return self.guard.credible
 
 
 @pytest.mark.parametrize("echo_db", [-18, -30, -45])
@@ -225,15 +229,24 @@ def test_no_tail_at_all_is_allowed() -> None:
 def test_what_is_looked_at_together_is_judged_as_each_would_be_by_itself(
     heard: list[tuple[int, bool, bool]], asked: list[bool]
 ) -> None:
-    played = PlayedLevels()
+    both = (PlayedLevels(), PlayedLevels())
     now = 0.0
-    at_once, later = (EchoGuard(guard_db=15, tail_s=0.5, played=played.recent) for _ in range(2))
+    at_once, later = (EchoGuard(guard_db=15, tail_s=0.5, played=played.recent) for played in both)
     for (level, speaks, speaking), asks in zip(heard, asked, strict=False):
-        if speaks:
-            played.add(now, sound(level + 20, 0.04), RATE)
+        for played in both:
+            if speaks:
+                played.add(now, sound(level + 20, 0.04), RATE)
         for guard in (at_once, later):
             guard.hear(sound(level), now, speaking=speaking)
         credible = at_once.credible
         if asks:
             assert later.credible is credible
         now += CHUNK_S
+
+
+def test_a_microphone_that_was_silent_for_long_amid_an_answer_makes_nothing_forgotten() -> None:
+    play = Play(echo_db=-50)
+    for _ in range(62):  # ... of which the last two were not looked at.
+        play.chunk_unasked()
+    play.now += 21.0  # The user has muted, and the answer goes on.
+    assert play.chunk(user=-45)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -13,10 +15,11 @@ from flare_actors.conversation.events import (
     ClientDetached,
     ConversationStartRequested,
     DeadlinePassed,
+    Event,
     ListenerOpened,
     SessionEndRequested,
 )
-from flare_actors.conversation.model import Conversation
+from flare_actors.conversation.model import Conversation, Deadlines
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Reason, State, Wait
 from flare_actors.testing import EventLog
@@ -124,3 +127,25 @@ async def test_events_without_end_do_not_starve_a_cancellation(autojump_clock: M
                 bench.inbox.put(ClientAttached())
                 await trio.sleep(0.1)
     assert scope.cancelled_caught
+
+
+async def test_deadlines_that_pass_without_end_hold_up_nobody(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    steps = 0
+
+    def always_due(conversation: Conversation, _event: Event) -> tuple[Conversation, tuple[Command, ...]]:
+        nonlocal steps
+        steps += 1
+        assert steps < 1000, "nobody else had a turn"
+        return conversation, ()
+
+    monkeypatch.setattr("flare_actors.actors.orchestrator.step", always_due)
+    bench.orchestrator.conversation = attrs.evolve(bench.orchestrator.conversation, deadlines=Deadlines(idle=0.0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.orchestrator.run)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert steps

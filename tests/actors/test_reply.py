@@ -19,7 +19,7 @@ from flare_actors.actors.speaker import Speaker
 from flare_actors.actors.tools import DetachedTools
 from flare_actors.agent import Agent
 from flare_actors.conversation.commands import StartReply
-from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady, PhraseSpoken
+from flare_actors.conversation.events import Event, GenerationFinished, PhraseReady, PhraseSpoken, SynthesizerFailed
 from flare_actors.conversation.notices import ResponseTextDelta, ResponseTextDone
 from flare_actors.conversation.phrases import speakable
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
@@ -388,3 +388,25 @@ async def test_one_that_never_asks_for_a_phrase_has_its_time_too(autojump_clock:
     await bench.run()
     assert [type(error) for error in bench.faults] == [ProviderTimeout]
     assert trio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_a_synthesizer_has_all_of_its_time_from_the_phrase_that_it_takes(autojump_clock: MockClock) -> None:
+    taken: list[float] = []
+
+    class TakesItsTime(Exact):
+        @asynccontextmanager
+        async def synthesize(self, phrases, *, locale):
+            async def run():
+                await trio.sleep(0.7)
+                await anext(phrases)
+                taken.append(trio.current_time())
+                await trio.sleep_forever()
+                yield
+
+            async with aclosing(run()) as chunks:
+                yield chunks
+
+    bench = Bench(scripted_agent(synthesizer=TakesItsTime(160)), text="Hello.")
+    await bench.run()
+    (failed,) = bench.all(SynthesizerFailed)
+    assert bench.clock.trio_time(failed.at) - taken[0] == pytest.approx(Settings().timeouts.tts_first_s)

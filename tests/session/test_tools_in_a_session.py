@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import threading
+import weakref
 
+import attrs
 import pytest
 import trio
 from session_kit import Talk, listening, talking
@@ -17,7 +21,7 @@ from flare_actors.conversation.items import ToolReturned, UserSaid
 from flare_actors.conversation.notices import ErrorRaised, HearingReady, ResponseTextDone, ToolCallRequested, TurnEnded
 from flare_actors.conversation.states import Reason
 from flare_actors.errors import ProviderError
-from flare_actors.ports import Message, ToolCall
+from flare_actors.ports import Message, ToolCall, takes_max_tokens, takes_tools
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer
 from flare_actors.testing import FaultyLanguageModel, scripted_agent
 
@@ -541,3 +545,28 @@ async def test_what_is_answered_in_place_of_the_history_is_bounded_as_the_histor
             await talk.client.send(ev.ResponseRequested(aside=True, items=said))
         await talk.client.wait_for(ErrorRaised, count=2)
         assert [error.code for error in talk.client.all(ErrorRaised)] == ["too_many_items", "text_too_long"]
+
+
+@attrs.define
+class _Unhashable:
+    """As attrs and dataclasses make them, unless they are told otherwise."""
+
+    def __call__(self, messages: object, *, locale: str, max_tokens: int | None = None) -> None: ...
+
+
+def test_what_a_model_takes_is_known_whatever_its_generate_is_and_keeps_no_model_alive() -> None:
+    class Model:
+        def generate(self, messages: object, *, locale: str, tools: object = ()) -> None: ...
+
+    ordinary, odd, borrowed = Model(), Model(), Model()
+    odd.generate = _Unhashable()  # type: ignore[method-assign,assignment]
+    borrowed.generate = functools.partial(ordinary.generate)  # type: ignore[method-assign]
+    assert [(takes_tools(each), takes_max_tokens(each)) for each in (ordinary, odd, borrowed)] == [  # type: ignore[arg-type]
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+    gone = weakref.ref(ordinary)
+    del ordinary, borrowed
+    gc.collect()
+    assert gone() is None
