@@ -106,10 +106,11 @@ def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> N
             continue
         for event in (ev.ConversationEndRequested(at=1e6), ev.SessionEndRequested(at=1e6)):
             after, _ = step(conversation, event)
-            assert after.turn is after.speculation is None
-            assert (after.says, after.awaited, after.partial) == ((), (), "")
-            flags = (after.answer_due, after.unanswered, after.apology_due, after.listener_open)
+            assert after.turn is after.speculation is after.wish is None
+            assert (after.says, after.awaited, after.detached, after.partial) == ((), (), (), "")
+            flags = (after.answer_due, after.unanswered, after.apology_due, after.report_due, after.listener_open)
             assert not any((*flags, after.confirmed, after.overheard, after.unheard, after.paused))
+            assert not after.committing
             assert (after.floor, after.hearing) == (Floor.SILENT, Hearing.STOPPED)
             if after.state is S.IDLE:
                 assert after.prompts == 0
