@@ -7,7 +7,6 @@ the orchestrator is told facts. Each utterance's audio goes into a feed of its o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.echo import EchoGuard
 from flare_actors.actors.microphone import Microphone
 from flare_actors.actors.pauses import Pause, Pauses
-from flare_actors.actors.utterance import UtteranceFeed
+from flare_actors.actors.utterance import UtteranceAudio, UtteranceFeed
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
     ListenerFailed,
@@ -35,7 +34,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Endpointing, TurnDetection
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
-from flare_actors.ports import HeardAudio, TurnEndEstimator, VoiceActivity, VoiceDetector
+from flare_actors.ports import TurnEndEstimator, VoiceActivity, VoiceDetector
 
 __all__ = ["Ear"]
 
@@ -69,7 +68,6 @@ class Ear:
         self._voice_activity = voice_activity
         self._clock = clock
         self._inbox = inbox
-        self._begin = begin
         self._played = played
         self._on_fault = on_fault
         self._agent_paused = paused
@@ -82,11 +80,7 @@ class Ear:
         self._settings: Settings | None = None
         self._detector: VoiceDetector | None = None
         self._endpointing = UtteranceDetector(Settings(), self._microphone.chunk_s)
-        self._preroll: deque[bytes] = deque(maxlen=1)
-        self._spoken: list[bytes] = []
-        self._feed: UtteranceFeed | None = None
-        self._taken = False
-        """A recogniser has taken the utterance in progress."""
+        self._audio = UtteranceAudio(self._rate, begin)
         self._guard: EchoGuard | None = None
         """Tells the agent's own voice from the user's; None: it is not asked."""
         self._muted = False
@@ -335,7 +329,7 @@ class Ear:
     def _adopt(self, settings: Settings) -> None:
         known, self._settings = self._settings, settings
         self._endpointing.settings = settings
-        self._preroll = deque(self._preroll, maxlen=max(1, round(settings.preroll_s / self._microphone.chunk_s)))
+        self._audio.use(round(settings.preroll_s / self._microphone.chunk_s))
         echo = (settings.barge_in, settings.echo_guard_db, settings.echo_tail_s)
         if known is None or echo != (known.barge_in, known.echo_guard_db, known.echo_tail_s):
             self._guard = None
@@ -365,18 +359,12 @@ class Ear:
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
-                self._spoken = [*self._preroll]
-                self._pauses.start(self._preroll)
-            self._hand_on(chunk)
-        self._preroll.append(chunk)
+                self._audio.start()
+                self._pauses.start(self._audio.preroll)
+            self._pauses.hear(chunk)
+            self._audio.put(chunk, self._endpointing.silence_s)
+        self._audio.remember(chunk)
         self._apply(changes)
-
-    def _hand_on(self, chunk: bytes) -> None:
-        self._pauses.hear(chunk)
-        if self._feed is None:
-            self._spoken.append(chunk)
-        else:
-            self._feed.put(HeardAudio(pcm=chunk, silence_s=self._endpointing.silence_s))
 
     def _apply(self, changes: tuple[Heard, ...]) -> None:
         for change in changes:
@@ -384,10 +372,7 @@ class Ear:
                 self.utterances += 1
                 self._inbox.put(SpeechStarted(utterance=self.utterances, pause_s=self._endpointing.pause_s))
             elif change is Heard.ENOUGH:
-                self._feed = UtteranceFeed(self.utterances, self._rate)
-                self._feed.put(HeardAudio(pcm=b"".join(self._spoken), silence_s=0.0))
-                self._spoken = []
-                self._taken = self._begin(self._feed)
+                self._audio.begin(self.utterances)
             elif change is Heard.CONFIRMED:
                 self._inbox.put(SpeechConfirmed(utterance=self.utterances))
             elif change is Heard.OVERDUE:
@@ -413,20 +398,12 @@ class Ear:
                 utterance=self.utterances,
                 speech_s=self._endpointing.speech_s,
                 silence_s=self._endpointing.silence_s,
-                taken=self._taken,
-                too_short=self._feed is None,
+                taken=self._audio.taken,
+                too_short=not self._audio.begun,
             )
         )
-        self._let_go()
+        self._audio.stop()
 
     def _forget_utterance(self) -> None:
-        self._let_go()
+        self._audio.stop()
         self._commit = False
-
-    def _let_go(self) -> None:
-        self._preroll.clear()
-        if self._feed is not None:
-            self._feed.close()
-        self._feed = None
-        self._taken = False
-        self._spoken = []
