@@ -248,6 +248,18 @@ def test_a_result_that_comes_while_the_agent_speaks_is_announced_after_it():
     assert shown(core) == ["user: weather?", "assistant: I have begun. [c1]", "tool: done <c1>"]
 
 
+def test_a_result_that_is_not_announced_does_not_silence_one_that_is():
+    core = asked()
+    starts(core, "c1", detached=True, announced=True)
+    starts(core, "c2", detached=True)
+    core.is_answering("I have begun. ")
+    ends(core, "c1", "done")
+    ends(core, "c2", "noted")
+    core.is_generated(1.0)
+    core.is_played()
+    assert core.state is State.PROCESSING_SPEECH
+
+
 def test_a_result_of_an_earlier_conversation_is_nobodys():
     core = asked()
     starts(core, detached=True, announced=True)
