@@ -32,7 +32,8 @@ async def _one(talk: World, how: How) -> tuple[float, ...]:
     await talk.until(AudioOut)
     await talk.pause(0.06)  # in the middle of a sentence, and of nothing else: the voice is as far ahead as it gets
     times = talk.times
-    times.at.pop(PlaybackCleared.__name__, None)
+    for what in ("silenced", PlaybackCleared.__name__):
+        times.at.pop(what, None)
     cleared = PlaybackCleared.__name__
     if how == "voice":
         while cleared not in times.at:

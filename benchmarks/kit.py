@@ -302,13 +302,17 @@ class World:
 @contextmanager
 def _silence_marked(times: Times) -> Iterator[None]:
     """Mark when a turn's audio can no longer leave."""
-    flush = Speaker.flush
+    flush, hush = Speaker.flush, Speaker.hush
 
-    def marking(speaker: Speaker, turn: int) -> None:
+    def flushing(speaker: Speaker, turn: int) -> None:
         flush(speaker, turn)
-        times.mark("silenced")
+        times.mark_first("silenced")
 
-    with patch.object(Speaker, "flush", marking):
+    def hushing(speaker: Speaker) -> None:
+        hush(speaker)
+        times.mark_first("silenced")
+
+    with patch.object(Speaker, "flush", flushing), patch.object(Speaker, "hush", hushing):
         yield
 
 

@@ -14,6 +14,7 @@ from flare_actors.actors.speaker import Speaker
 from flare_actors.audio import BYTES_PER_SAMPLE, split_frames
 from flare_actors.conversation.events import (
     InputClearRequested,
+    InterruptRequested,
     PlaybackCompleted,
     PlaybackProgressed,
     SettingsChanged,
@@ -111,5 +112,7 @@ async def _read(
         elif not (isinstance(message, SettingsChanged) and refused(message)):
             if isinstance(message, InputClearRequested):
                 ear.expect_clear()
+            elif isinstance(message, InterruptRequested):
+                speaker.hush()
             inbox.put(message)
         await inbox.relieve()  # A link may have many messages ready at once.

@@ -120,3 +120,13 @@ async def test_a_long_answer_is_generated_no_further_ahead_than_the_speaker_take
         await talk.client.speak(SILENCE * 2)
         await talk.wait_turns(1)
     assert talk.heard() == [("word " * 400 + ".").strip()]
+
+
+async def test_a_stop_that_finds_nothing_to_stop_keeps_back_no_answer_that_is_held(autojump_clock: MockClock) -> None:
+    async with listening(quick_thinking()) as talk:
+        talk.nursery.start_soon(talk.ask)
+        while talk.session.conversation.speculation is None:
+            await trio.sleep(0.01)
+        talk.session.interrupt()
+        await talk.wait_turns(1)
+        assert talk.client.audio(1)

@@ -418,3 +418,22 @@ async def test_the_embedder_may_press_stop(autojump_clock: MockClock) -> None:
         assert talk.session.conversation.state is S.LISTENING
     with pytest.raises(SessionClosed):
         talk.session.interrupt()
+
+
+@pytest.mark.parametrize("by", ["the client", "the embedder"])
+async def test_the_stop_button_silences_where_it_is_pressed(autojump_clock: MockClock, by: str) -> None:
+    async with listening(scripted_agent(transcripts=["first", "second"], answers=[LONG, "Yes."])) as talk:
+        await talk.ask()
+        await talk.wait_audio(1, 1.0)
+        heard = len(talk.client.audio(1))
+        if by == "the client":
+            await talk.client.send(InterruptRequested())
+        else:
+            talk.session.interrupt()
+            before = talk.session.conversation
+            assert before.turn is not None, "the core has not decided yet"
+        await talk.client.wait_for(TurnEnded)
+        assert len(talk.client.audio(1)) == heard
+        await talk.ask()
+        await talk.wait_turns(2)
+        assert talk.client.audio(2), "the next answer is heard"
