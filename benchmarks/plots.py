@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 _Fields = Mapping[str, Any]
+_WIDE = 50
+"""A curve that rises by more than this is drawn on a logarithmic axis: else its beginning is a flat line."""
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+"""Where a legend covers no line."""
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -85,24 +89,29 @@ def _draw_curves(axes: Axes, unit: str, lines: Mapping[str, list[tuple[float, _F
             axes.plot(sizes, tail, linestyle=":", color=line.get_color(), label=f"{name}, p99")
     if all(size > 0 for points in lines.values() for size, _ in points):
         axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    values = [fields[field] for points in lines.values() for _, fields in points for field in ("median", "p99")]
+    if min(values) > 0 and max(values) > _WIDE * min(values):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel("sessions")
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, **_BESIDE)
 
 
 def _draw_distributions(axes: Axes, unit: str, metrics: Mapping[str, _Fields]) -> None:
-    for metric, fields in metrics.items():
+    for number, (metric, fields) in enumerate(metrics.items()):
         quantiles = fields["quantiles"]
         share = [100 * index / (len(quantiles) - 1) for index in range(len(quantiles))]
-        axes.plot(share, quantiles, label=f"{metric} (n = {fields['n']})")
+        style = ("-", "--", ":")[number // 10 % 3]  # There are ten colours.
+        axes.plot(share, quantiles, linestyle=style, label=f"{metric} (n = {fields['n']})")
     if all(fields["quantiles"][0] > 0 for fields in metrics.values()):
         axes.set_yscale("log")
     axes.set_xlabel("% of all values are at most")
     axes.set_ylabel(unit)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, **_BESIDE)
 
 
 def _draw_stacks(axes: Axes, stacks: Mapping[str, Sequence[str]], metrics: Mapping[str, _Fields]) -> None:
