@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from flare_actors.conversation.commands import CancelReply, FlushPlayback, ReleaseReply, StartReply
-from flare_actors.conversation.history import UserSaid, build_messages, is_echo, remember, without_unheard
+from flare_actors.conversation.history import UserSaid, is_echo, remember, without_unheard
 from flare_actors.conversation.interruption import contest
+from flare_actors.conversation.messages import build_messages
 from flare_actors.conversation.model import Speculation, Turn, Wish
 from flare_actors.conversation.notices import TurnStarted, TurnUsage
 from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind

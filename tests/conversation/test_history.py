@@ -15,7 +15,6 @@ from flare_actors.conversation.history import (
     SpokenPhrase,
     SpokenWord,
     UserSaid,
-    build_messages,
     heard_text,
     is_echo,
     may_be_echo,
@@ -25,6 +24,7 @@ from flare_actors.conversation.history import (
     write_calls,
 )
 from flare_actors.conversation.items import ToolCalled, ToolReturned
+from flare_actors.conversation.messages import build_messages
 
 WORDS = st.lists(st.sampled_from(["tea", "is", "ready", "now,", "oh", "naturally"]), min_size=1, max_size=6)
 

@@ -11,8 +11,8 @@ from flare_actors.conversation import Limits, Output, State, Timeouts
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.calls import CUT_OFF, IN_BACKGROUND, AnswerRest, ToolSpec
 from flare_actors.conversation.commands import ReleaseReply, ReturnToolResult, StartReply
-from flare_actors.conversation.history import build_messages
 from flare_actors.conversation.items import AgentSaid, ToolCalled, ToolReturned, UserSaid
+from flare_actors.conversation.messages import build_messages
 from flare_actors.conversation.notices import ToolCallRequested
 from flare_actors.conversation.states import Wait
 
