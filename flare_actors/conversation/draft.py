@@ -187,8 +187,7 @@ class BareDraft:
     def settle_all(self) -> None:
         """Do without the speaker's word: what the client has reported so far must do."""
         for settling in self.c.settling:
-            if not settling.settled:
-                self.settle(settling, settling.played_s)
+            self.settle(settling, settling.played_s)
 
     def credit(self, turn: Turn) -> None:
         """What the user got of a turn proves that its stages work again."""

@@ -56,7 +56,7 @@ class UtteranceDetector:
         """Voiced time of the utterance, in seconds."""
         self.silence_s = 0.0
         """Since its last voiced chunk, in seconds."""
-        self._length_s = 0.0
+        self._length_s: float  # Of the utterance in progress, counted from its start.
         self.wait_s = settings.endpoint_s
         """Silence that ends the utterance in progress; ``endpoint_s`` again after each pause."""
         self.pauses = 0

@@ -54,7 +54,6 @@ def build_messages(history: Iterable[HistoryItem], *, go_on: bool = False) -> tu
                 continue
             case _:
                 assert_never(item)
-        together = False
         text = item.text.strip()
         if not text:
             continue

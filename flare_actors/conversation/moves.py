@@ -177,8 +177,9 @@ class Draft(BareDraft):
             played_s=turn.played_s,
             reported_at=turn.reported_at,
         )
-        if len(self.c.settling) == _MAX_SETTLING and not self.c.settling[0].settled:
-            self.settle(self.c.settling[0], self.c.settling[0].played_s)
+        if len(self.c.settling) == _MAX_SETTLING:
+            oldest = self.c.settling[0]
+            self.settle(oldest, oldest.played_s)
         self.set(turn=None, settling=(*self.c.settling, settling)[-_MAX_SETTLING:])
         if turn.playing:
             self.set(last_spoken=turn.text, spoken_at=self.at)

@@ -27,7 +27,7 @@ from flare_actors.conversation.events import (
     TransportFailed,
 )
 from flare_actors.conversation.items import HistoryItem
-from flare_actors.conversation.model import Hearing, Marks, Saying, Wish
+from flare_actors.conversation.model import Marks, Saying, Wish
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import InputCleared
 from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind
@@ -267,10 +267,7 @@ def on_detached(d: Draft, _: ClientDetached) -> None:
         return
     had_turn = d.c.turn is not None
     d.take_back(Reason.CLIENT_DISCONNECTED)
-    if d.c.hearing is Hearing.FAILED and d.c.state is State.ERROR:
-        d.forget_hearing()  # The recogniser is down already, and its back-off goes on.
-    else:
-        d.pause_stt(Reason.CLIENT_DISCONNECTED)
+    d.pause_stt(Reason.CLIENT_DISCONNECTED)
     if had_turn:
         d.go(State.LISTENING, Reason.CLIENT_DISCONNECTED)
 
@@ -350,9 +347,10 @@ def report_played(d: Draft, turn: int | None, played_s: float) -> None:
     elif d.c.turn is not None and d.c.turn.number == target:
         known = d.c.turn
         d.set(turn=evolve(known, played_s=max(known.played_s, played_s), reported_at=d.at))
-        due = d.c.deadlines.playback
-        if due is not None and known.generated_s is not None and played_s > known.played_s + SAME_S:
+        if known.generated_s is not None and played_s > known.played_s + SAME_S:
             # It plays, if late (its sound was paused, its buffer ran empty): it gets the time for the rest.
+            due = d.c.deadlines.playback
+            assert due is not None
             rest_s = max(0.0, known.generated_s - played_s)
             d.wait(playback=max(due, d.at + rest_s + d.c.settings.timeouts.playback_report_s))
         finish_if_played(d)

@@ -82,8 +82,8 @@ def _playback_over(d: Draft) -> None:
     did not take the audio, have not played all of it: then the turn is cut there, and settles.
     """
     turn = d.c.turn
-    if turn is None or turn.generated_s is None:
-        return
+    assert turn is not None
+    assert turn.generated_s is not None
     if turn.paused_at is not None:
         d.wait(playback=d.at + d.c.settings.timeouts.playback_report_s)  # It stands still, and nobody is late.
         return

@@ -109,7 +109,7 @@ def test_nothing_of_a_conversation_outlives_it(reached: list[Conversation]) -> N
             assert after.turn is after.speculation is after.wish is None
             assert (after.says, after.awaited, after.detached, after.partial) == ((), (), (), "")
             flags = (after.answer_due, after.unanswered, after.apology_due, after.report_due, after.listener_open)
-            assert not any((*flags, after.confirmed, after.overheard, after.unheard, after.paused))
+            assert not any((*flags, after.confirmed, after.worded, after.overheard, after.unheard, after.paused))
             assert not after.committing
             assert (after.floor, after.hearing) == (Floor.SILENT, Hearing.STOPPED)
             if after.state is S.IDLE:
@@ -255,6 +255,8 @@ def test_without_a_client_the_grace_time_alone_counts() -> None:
     core.happens(ev.ClientDetached())
     assert core.due(Wait.SESSION_IDLE) is None
     assert core.due(Wait.GRACE) == pytest.approx(30.0)
+    core.happens(ev.ConversationStartRequested())  # The embedder's: nobody can come for longer by it.
+    assert core.due(Wait.SESSION_IDLE) is None
 
 
 # --- Turns ----------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from flare_actors.conversation import Limits, Settings, Timeouts, states
+from flare_actors.conversation import Limits, Settings, Timeouts, backchannels, endpointing, model, states, table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 SECTIONS = {"conversation": Settings, "conversation.timeouts": Timeouts, "conversation.limits": Limits}
@@ -130,10 +130,13 @@ def test_the_core_waits_longer_than_every_stage() -> None:
 
 
 ENUMERATIONS = [
-    each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Enum) and list(each)
+    each
+    for room in (states, model, table, endpointing, backchannels)
+    for each in vars(room).values()
+    if isinstance(each, type) and issubclass(each, Enum) and list(each) and each.__module__ == room.__name__
 ]
 
 
 @pytest.mark.parametrize("enumeration", ENUMERATIONS, ids=lambda each: each.__name__)
-def test_what_is_sent_and_stored_is_the_name_in_small_letters(enumeration: type[Enum]) -> None:
-    assert {member.value for member in enumeration} == {member.name.lower() for member in enumeration}
+def test_what_is_sent_stored_and_logged_is_the_name_in_small_letters(enumeration: type[Enum]) -> None:
+    assert [member.value for member in enumeration] == [member.name.lower() for member in enumeration]

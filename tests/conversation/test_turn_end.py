@@ -132,6 +132,9 @@ def test_a_number_is_waited_for_where_it_may_be_dictated(text: str, ending: Endi
         (Ending.OPEN, 0.9, Ending.UNKNOWN),
         (Ending.OPEN, 0.1, Ending.HESITATING),
         (Ending.HESITATING, 0.9, Ending.HESITATING),
+        (Ending.HESITATING, 0.1, Ending.HESITATING),
+        (Ending.OPEN, 0.5, Ending.OPEN),
+        (Ending.FINISHED, 0.5, Ending.FINISHED),
     ],
 )
 def test_a_turn_end_model_is_a_hint_and_no_more(ending: Ending, estimate: float | None, then: Ending) -> None:
@@ -225,6 +228,14 @@ def test_a_transcript_with_something_missing_is_not_judged() -> None:
 
 def test_a_batch_recogniser_says_nothing_so_that_nothing_is_waited_for() -> None:
     assert told(pausing(stt_mode=SttMode.BATCH)) == [(1, 0.5, True)]
+
+
+def test_words_that_will_not_come_are_not_waited_for() -> None:
+    core = Core(endpoint_s=0.5).starts()
+    core.happens(ev.TextReceived(text="what time is it"))
+    utterance = core.speaks(confirmed=False)
+    core.happens(ev.RecognizerFailed(), ev.SpeechPaused(utterance=utterance))
+    assert told(core) == [(1, 0.5, True)]
 
 
 def test_a_fixed_wait_is_never_changed() -> None:

@@ -557,7 +557,15 @@ def test_words_are_read_by_what_listeners_say_in_that_language(text: str, locale
 
 
 @pytest.mark.parametrize(
-    ("partial", "may"), [("late", True), ("is late", True), ("late is", False), ("tea", False), ("it is late", True)]
+    ("partial", "may"),
+    [
+        ("late", True),
+        ("is late", True),
+        ("late is", False),
+        ("tea", False),
+        ("it is late", True),
+        ("late indeed", True),
+    ],
 )
 def test_few_words_may_be_echo_where_the_agent_said_them_side_by_side(partial: str, may: bool) -> None:
     assert may_be_echo(partial, "It is late, very late indeed.") is may
