@@ -149,10 +149,9 @@ class BareDraft:
     def watch_idle(self) -> None:
         """Wait for the user's silence to become too long, if nothing is under way; in LISTENING only."""
         settings = self.c.settings
-        quiet = self.c.floor is Floor.SILENT and not self.c.awaited
-        if not quiet or not self.c.attached:
-            self.wait(idle=None)
-        elif self.c.may_prompt:
+        if self.c.floor is Floor.SPEAKING or self.c.awaited or not self.c.attached:
+            return  # Who has begun to speak, or has gone, is not waited for already.
+        if self.c.may_prompt:
             wait_s = settings.idle_prompt_s * settings.idle_prompt_growth**self.c.prompts
             self.wait(idle=max(self.at, self.c.quiet_since + wait_s))
         else:

@@ -49,7 +49,7 @@ def may_take_floor(d: BareDraft) -> bool:
     action = ON_SPEECH[d.c.state]
     if action is OnSpeech.IGNORE:
         return False
-    if action is OnSpeech.LISTEN or d.c.turn is None:
+    if d.c.turn is None:
         return True
     if not d.c.turn.interruptible or d.c.settings.barge_in is BargeIn.LATER:
         return False
@@ -150,8 +150,8 @@ def nods(d: BareDraft) -> bool:
 def decide(d: Draft) -> None:
     """Nothing has come of it for ``false_interruption_s``: go on; but not over a user who has spoken for long."""
     turn = d.c.turn
-    if turn is None or turn.paused_at is None:
-        return
+    assert turn is not None
+    assert turn.paused_at is not None
     if d.c.floor is Floor.SPEAKING and d.c.confirmed and may_take_floor(d):
         give_way(d)
     else:

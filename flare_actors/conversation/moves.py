@@ -216,18 +216,21 @@ class Draft(BareDraft):
         """The turn was said to its end (or delivered as text): it enters the history, and the floor is the user's."""
         turn = self.c.turn
         assert turn is not None
+        assert turn.generated_s is not None
         self.credit(turn)
         self.set(turn=None, failures=evolve(self.c.failures, vad=0, unknown=0))
         if turn.playing:
             self.set(last_spoken=turn.text, spoken_at=self.at)
         self.wait(generation=None, playback=None, interruption=None)
         nod = turn.nodded
-        if nod is not None and self.at - max(nod.asked or 0.0, turn.resumed_at or 0.0) <= LAST_WORDS_S:
-            self.owe(nod)
+        if nod is not None:
+            said_at = max(at for at in (nod.asked, turn.resumed_at) if at is not None)
+            if self.at - said_at <= LAST_WORDS_S:
+                self.owe(nod)
         self.record_calls(turn, interrupted=False)
         text = turn.text.strip()
         if text and not turn.aside:
-            self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s or 0.0))
+            self.record_agent(AgentSaid(turn=turn.number, text=text, audio_s=turn.generated_s))
         self.record_reports()
         self.tell(TurnEnded(turn=turn.number, reason=None, heard=text, limited=turn.limited))
         self.listen()
@@ -260,8 +263,8 @@ class Draft(BareDraft):
             self.go(State.ERROR, Reason.ERROR_RECOVERY)
         # A longer back-off that is under way is not cut short.
         due = self.c.deadlines
-        back_off = max(self.at + after_s, due.recovery or 0.0, due.stt_retry or 0.0)
-        self.wait(recovery=back_off, stt_retry=None)
+        back_offs = (self.at + after_s, due.recovery, due.stt_retry)
+        self.wait(recovery=max(at for at in back_offs if at is not None), stt_retry=None)
 
     def recover(self) -> None:
         """Out of ERROR: open what is closed, start STT again, and listen."""

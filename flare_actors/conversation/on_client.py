@@ -201,11 +201,11 @@ def takes_tools(d: Draft, tools: tuple[ToolSpec, ...] | None) -> bool:
 def _takes_items(d: Draft, items: tuple[HistoryItem, ...] | None) -> bool:
     """What is answered in place of the history is bounded as the history is."""
     limits = d.c.settings.limits
-    longest = max((len(item.text) for item in items or ()), default=0)
+    too_long = [len(item.text) for item in items or () if len(item.text) > limits.text_chars]
     if len(items or ()) > limits.history_items:
         d.complain("too_many_items", f"{len(items or ())} items were given; at most {limits.history_items} are taken")
-    elif longest > limits.text_chars:
-        d.complain("text_too_long", f"an item has {longest} characters; at most {limits.text_chars} are taken")
+    elif too_long:
+        d.complain("text_too_long", f"an item has {max(too_long)} characters; at most {limits.text_chars} are taken")
     else:
         return True
     return False

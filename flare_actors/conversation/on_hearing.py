@@ -38,7 +38,7 @@ from flare_actors.conversation.notices import (
     UserSpeechStopped,
 )
 from flare_actors.conversation.on_client import greet
-from flare_actors.conversation.speculation import MOST, speculate, withdraw
+from flare_actors.conversation.speculation import MOST, speculate
 from flare_actors.conversation.states import BargeIn, Endpointing, Floor, Input, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.table import ACTIVE, ON_SPEECH, PLAYING, OnSpeech
 from flare_actors.conversation.turn_end import Ending, judge, note_pause
@@ -149,7 +149,6 @@ def on_speech_resumed(d: Draft, e: SpeechResumed) -> None:
     d.set(paused=False, partial="", turn_end=None)
     if e.pause_s is not None:
         d.set(pauses=note_pause(d.c.pauses, e.pause_s))
-    withdraw(d, Reason.BARGE_IN)
 
 
 def on_speech_stopped(d: Draft, e: SpeechStopped) -> None:
@@ -292,7 +291,8 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     spoken_until = None if awaited.committed else awaited.speech_ended
     marks = Marks(speech_ended=spoken_until, endpoint=awaited.endpoint, asked=e.at)
     listens = not awaited.committed and only_listens(d, text, overheard=awaited.overheard)
-    if d.c.turn is not None and listens:
+    if listens:
+        assert d.c.turn is not None
         d.record_user(text, utterance_id(e.utterance))
         d.set(prompts=0, turn=evolve(d.c.turn, nodded=marks if awaited.answer else d.c.turn.nodded))
         return

@@ -239,8 +239,7 @@ def on_tts_failed(d: Draft, e: SynthesizerFailed) -> None:
 def give_up_on_turn(d: Draft) -> None:
     """The reply itself is stuck (its own timeouts did not work): cancel it, tell the client, listen."""
     turn = d.c.turn
-    if turn is None:
-        return
+    assert turn is not None
     if turn.paused_at is not None:
         d.wait(generation=turn.generation_due(d.at, d.c.settings.timeouts))  # It stands still, and nobody is late.
         return

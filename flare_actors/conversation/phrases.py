@@ -136,7 +136,7 @@ class PhraseSplitter:
                     clause = index
         if clause > len(text) // 2:
             return clause
-        if word and _has_words(text[:word]):
+        if _has_words(text[:word]):
             return word
         cut = len(text) - 1
         while cut > 1 and _joins(text[cut]):

@@ -91,24 +91,19 @@ def _may_answer(d: Draft) -> bool:
     """Would an answer be asked for at once, if the utterance in progress ended now?"""
     c = d.c
     by_itself = c.settings.auto_answer and c.settings.turn_detection is TurnDetection.AUTOMATIC
-    free = by_itself and c.state is State.LISTENING and c.attached and not c.awaited and not c.answer_due
-    user = c.floor is Floor.SPEAKING and c.paused and not c.unheard
-    return free and user and all(settling.settled for settling in c.settling)
+    free = by_itself and c.state is State.LISTENING and not c.awaited and not c.answer_due
+    return free and c.paused and not c.unheard and all(settling.settled for settling in c.settling)
 
 
 def release(d: Draft) -> bool:
-    """Make the held reply the live turn, if it answers just what is to be answered now; else withdraw it."""
+    """Make the held reply the live turn, if it answers just what is to be answered now; else it is the caller's to withdraw."""
     held = d.c.speculation
-    if held is None:
-        return False
-    if d.c.wish is not None:
-        withdraw(d, Reason.BARGE_IN)
+    if held is None or d.c.wish is not None:
         return False
     number = held.turn.number
     history = without_unheard(d.c.history, set())
     waits = any(not settling.settled for settling in d.c.settling)
     if waits or answer_request(d, number, history, held=True) != held.request:
-        withdraw(d, Reason.BARGE_IN)
         return False
     marks = evolve(
         d.c.asked,

@@ -8,7 +8,7 @@ from flare_actors.conversation.notices import TurnMetrics
 __all__ = ["waterfall"]
 
 
-def waterfall(turn: int, marks: Marks, waste: Waste | None = None) -> TurnMetrics:
+def waterfall(turn: int, marks: Marks, waste: Waste) -> TurnMetrics:
     """The share of each stage in the time from the end of the user's speech to the first audio, in seconds.
 
     A stage that took no part (typed text, a welcome) is None and its share belongs to the next one, so that the shares
@@ -36,8 +36,8 @@ def waterfall(turn: int, marks: Marks, waste: Waste | None = None) -> TurnMetric
         first_audio_s=shares[4],
         total_s=total,
         ahead_s=_ahead(marks),
-        wasted_replies=waste.replies if waste is not None else 0,
-        wasted_s=waste.work_s if waste is not None else 0.0,
+        wasted_replies=waste.replies,
+        wasted_s=waste.work_s,
     )
 
 

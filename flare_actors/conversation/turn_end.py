@@ -269,4 +269,4 @@ def words_of(text: str) -> list[str]:
 
 def language(locale: str) -> str:
     """The language of a locale: ``en`` of ``en-US``."""
-    return locale.replace("_", "-").partition("-")[0].lower()
+    return re.split("[-_]", locale)[0].lower()

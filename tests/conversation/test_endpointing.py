@@ -186,3 +186,38 @@ def test_who_is_stopped_begins_anew() -> None:
     assert hears(ear, VOICE) == []
     assert hears(ear, VOICE)[0] == (1, Heard.STARTED)
     assert (ear.speech_s, ear.silence_s) == (0.25, 0.0)
+
+
+def test_an_ear_that_has_heard_nothing_knows_of_nothing() -> None:
+    ear = on_the_edge(endpoint_s=0.5)
+    assert (ear.speaking, ear.paused, ear.overdue, ear.too_short) == (False, False, False, True)
+    assert (ear.speech_s, ear.silence_s, ear.pauses, ear.pause_s, ear.wait_s) == (0.0, 0.0, 0, None, 0.5)
+
+
+def test_each_utterance_counts_its_own_pauses() -> None:
+    ear = on_the_edge(soft_endpoint_s=0.25, endpoint_s=1.0)
+    hears(ear, VOICE, VOICE, QUIET, QUIET, VOICE)
+    assert ear.pauses == 1
+    hears(ear, QUIET, QUIET)
+    assert ear.pauses == 2
+    assert hears(ear, *[QUIET] * 8)[-1][1] is Heard.STOPPED
+    assert not ear.overdue
+    hears(ear, VOICE, VOICE)
+    assert ear.pauses == 0
+
+
+def test_what_has_just_enough_voice_is_not_too_short() -> None:
+    ear = on_the_edge(min_speech_s=0.375)
+    hears(ear, VOICE, VOICE)
+    assert ear.too_short
+    hears(ear, VOICE)
+    assert not ear.too_short
+
+
+def test_an_ear_that_forgets_has_stopped_and_knows_of_no_pause_before() -> None:
+    ear = on_the_edge()
+    hears(ear, *[VOICE] * 4)
+    ear.forget()
+    assert not ear.speaking
+    hears(ear, *[VOICE] * 4)
+    assert ear.pause_s is None

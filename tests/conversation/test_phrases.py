@@ -186,6 +186,8 @@ def test_sizes_that_make_no_phrase_are_refused(sizes: dict[str, int]) -> None:
         ("Visit https://www.example.com/a/b?c=d#e.", "Visit example.com."),
         ("Visit www.example.com/a, please.", "Visit example.com, please."),
         ("<https://example.com:8080/a>", "example.com"),
+        ("Visit https://example.com.", "Visit example.com."),
+        ("Visit https://example.com!", "Visit example.com!"),
         ("| a | b |\n", "a, b"),
         ("|---|:-:|\n", ""),
         ("| --- | :---: |\nMenu", "Menu"),

@@ -51,6 +51,7 @@ ADAPTIVE = Settings(endpoint_min_s=0.3, endpoint_s=0.5, endpoint_max_s=1.1)
         ("My order number is.", Ending.HESITATING),
         ("Yes, it is.", Ending.FINISHED),
         ("What time does?", Ending.HESITATING),
+        ("What does?", Ending.HESITATING),
         ("Yes, I do.", Ending.FINISHED),
         ("How do I?", Ending.HESITATING),
         ("I", Ending.UNKNOWN),
@@ -115,6 +116,7 @@ def test_the_single_rules_look_at_the_end_alone() -> None:
         ("No, I meant the other one.", Ending.FINISHED),
         ("Remind me to water the plants at seven.", Ending.FINISHED),
         ("Call me before 9.", Ending.FINISHED),
+        ("At seven.", Ending.FINISHED),
     ],
 )
 def test_a_number_is_waited_for_where_it_may_be_dictated(text: str, ending: Ending) -> None:
@@ -148,6 +150,7 @@ def test_each_ending_has_its_wait() -> None:
 
 def test_a_speaker_who_pauses_longer_is_waited_for_longer_but_not_after_a_whole_sentence() -> None:
     assert own_pause_s((0.6, 0.7)) == 0.0
+    assert own_pause_s((0.6, 0.7, 0.8)) == pytest.approx(0.8 * 1.15)
     slow = own_pause_s((0.6, 0.7, 0.7))
     assert slow == pytest.approx(0.7 * 1.15)
     assert [wait_s(ADAPTIVE, ending, slow) for ending in Ending] == pytest.approx([0.5, slow, slow, 1.1])

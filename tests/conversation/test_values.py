@@ -56,3 +56,13 @@ def test_everything_that_a_step_changes_is_copied_the_quick_way() -> None:
     }
     slow = {kind.__name__ for kind in kinds if not values._lives_in_dict(kind)}
     assert slow == set(), "write @attrs.frozen(kw_only=True, slots=False): evolve is ten times as quick then"
+
+
+@pytest.mark.parametrize(
+    "field", [attrs.field(default=1, converter=int), attrs.field(default=1, validator=attrs.validators.gt(0))]
+)
+def test_a_value_with_a_single_field_that_is_converted_or_checked_goes_the_slow_way(field: Any) -> None:
+    kind = attrs.make_class("Kind", {"plain": attrs.field(default=0), "number": field}, frozen=True, slots=False)
+    assert not values._lives_in_dict(kind)
+    assert values._lives_in_dict(attrs.make_class("Kind", ["plain"], frozen=True, slots=False))
+    assert not values._lives_in_dict(attrs.make_class("Kind", ["plain"], frozen=True, slots=True))
