@@ -147,7 +147,8 @@ class Session:
     def interrupt(self) -> None:
         """Have the agent fall silent, as the client's stop button does; what was heard of its turn is remembered.
 
-        Does nothing while it neither speaks nor is about to.
+        The turn is over, whatever it was; what else waits to be said or answered comes next. Does nothing while there is no
+        turn: what the user has said and is still being understood is answered all the same.
 
         Raises:
             SessionClosed: the session has ended.

@@ -23,6 +23,7 @@ from flare_actors.agent import Agent
 from flare_actors.conversation.events import (
     ConversationEndRequested,
     ConversationStartRequested,
+    InterruptRequested,
     SessionEndRequested,
     TextReceived,
 )
@@ -104,8 +105,10 @@ async def _come_back(client: MemoryClient) -> None:
     try:
         await client.send(ConversationStartRequested())
         await client.wait_for(HearingReady)
-        await client.send(TextReceived(text="typed again"))
-        await trio.sleep(0.3)
+        for text in ("typed again", "and once more"):
+            await client.send(InterruptRequested())
+            await client.send(TextReceived(text=text))
+            await trio.sleep(0.3)
         await _say_goodbye(client)
     except LinkClosed:
         pass

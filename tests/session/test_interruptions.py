@@ -31,7 +31,6 @@ from flare_actors.conversation.notices import (
 )
 from flare_actors.conversation.settings import Limits, Settings
 from flare_actors.conversation.states import BargeIn, Output, Reason, State, TurnKind
-from flare_actors.errors import SessionClosed
 from flare_actors.ports import AudioOut
 from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer, tone
 from flare_actors.testing import scripted_agent
@@ -221,19 +220,6 @@ async def test_a_reply_cancelled_before_it_began_asks_nobody_and_tells_nothing(a
     assert {m.turn for m in talk.client.all(AudioOut)} == {2}
 
 
-async def test_the_stop_button_stops_and_listens(autojump_clock: MockClock) -> None:
-    async with listening(scripted_agent(answers=[LONG])) as talk:
-        await talk.client.send(InterruptRequested())  # Nothing to stop: harmless.
-        await talk.ask()
-        await talk.wait_audio(1, 1.0)
-        await talk.client.send(InterruptRequested())
-        await talk.client.wait_for(PlaybackCleared)
-        await talk.wait_state(S.LISTENING)
-        await trio.sleep(10)
-    assert nothing_after_clear(talk, 1)
-    assert talk.client.all(ErrorRaised) == []
-
-
 async def test_commit_ends_the_utterance_at_once(autojump_clock: MockClock) -> None:
     async with listening(scripted_agent()) as talk:
         await talk.client.speak(tone(1.0))
@@ -402,38 +388,3 @@ async def test_a_text_only_answer_that_is_interrupted_is_remembered_to_the_last_
     shown = "".join(delta.text for delta in talk.client.all(ResponseTextDelta))
     assert shown.strip().endswith("five")
     assert talk.heard() == [shown.strip()]
-
-
-async def test_the_embedder_may_press_stop(autojump_clock: MockClock) -> None:
-    async with listening(scripted_agent(transcripts=["first"], answers=[LONG])) as talk:
-        talk.session.interrupt()  # Nobody speaks: nothing happens.
-        await talk.ask()
-        await talk.wait_audio(1, 1.0)
-        talk.session.interrupt()
-        ended = await talk.client.wait_for(TurnEnded)
-        assert ended.reason is Reason.BARGE_IN
-        assert LONG.startswith(ended.heard)
-        assert 0 < len(ended.heard) < len(LONG)
-        assert nothing_after_clear(talk, 1)
-        assert talk.session.conversation.state is S.LISTENING
-    with pytest.raises(SessionClosed):
-        talk.session.interrupt()
-
-
-@pytest.mark.parametrize("by", ["the client", "the embedder"])
-async def test_the_stop_button_silences_where_it_is_pressed(autojump_clock: MockClock, by: str) -> None:
-    async with listening(scripted_agent(transcripts=["first", "second"], answers=[LONG, "Yes."])) as talk:
-        await talk.ask()
-        await talk.wait_audio(1, 1.0)
-        heard = len(talk.client.audio(1))
-        if by == "the client":
-            await talk.client.send(InterruptRequested())
-        else:
-            talk.session.interrupt()
-            before = talk.session.conversation
-            assert before.turn is not None, "the core has not decided yet"
-        await talk.client.wait_for(TurnEnded)
-        assert len(talk.client.audio(1)) == heard
-        await talk.ask()
-        await talk.wait_turns(2)
-        assert talk.client.audio(2), "the next answer is heard"

@@ -20,11 +20,12 @@ from flare_actors.actors.orchestrator import Orchestrator
 from flare_actors.actors.recognizer import RecognizerActor
 from flare_actors.actors.replies import Replies
 from flare_actors.actors.tools import DetachedTools
-from flare_actors.conversation import draft, interruption, on_hearing, on_reply, speculation
+from flare_actors.conversation import draft, interruption, moves, on_client, on_hearing, on_reply, speculation
 from flare_actors.conversation import events as ev
 from flare_actors.conversation.commands import CancelReply, Command, FlushPlayback
 from flare_actors.conversation.notices import TurnEnded
 from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.step import _HANDLERS
 from flare_actors.conversation.table import ON_SPEECH, OnSpeech
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -307,6 +308,17 @@ def heard_while_muted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ear, "mute", lambda self, muted: None)
 
 
+def polite_stop(patch: pytest.MonkeyPatch) -> None:
+    """The stop button leaves alone what the user's words may not interrupt, of which the sound has stopped already."""
+    stop = on_client.on_interrupt
+
+    def polite(d: moves.Draft, e: ev.InterruptRequested) -> None:
+        if d.c.turn is None or d.c.turn.interruptible:
+            stop(d, e)
+
+    patch.setitem(_HANDLERS, ev.InterruptRequested, polite)  # type: ignore[arg-type] # what step looks handlers up in
+
+
 PLANTS: tuple[Plant, ...] = (
     skipped_flush,
     stale_frames,
@@ -340,4 +352,5 @@ PLANTS: tuple[Plant, ...] = (
     unjournalled_change,
     ignored_commit,
     heard_while_muted,
+    polite_stop,
 )

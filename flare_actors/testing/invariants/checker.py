@@ -309,6 +309,10 @@ def _check_commands(before: Conversation, event: ev.Event, after: Conversation, 
         stopped = CancelReply(turn=turn.number, reason=Reason.BARGE_IN) in commands
         asked = isinstance(event, ev.InterruptRequested | ev.ItemTruncateRequested)
         assert asked or not stopped, "what may not be interrupted is stopped by nobody's words"
+    if turn is not None and isinstance(event, ev.InterruptRequested):
+        # Whoever passes it on has silenced the turn already.
+        assert after.turn is None or after.turn.number != turn.number, "the stop button ends whatever turn there is"
+        assert turn.waiting or FlushPlayback(turn=turn.number) in commands, "what is stopped is not heard any more"
     settings = after.settings
     for command in commands:
         if isinstance(command, StartStt):

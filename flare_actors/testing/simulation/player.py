@@ -135,6 +135,8 @@ class Player:
                 await self._ask()
             case "commit":
                 await client.push_to_talk(0.5)
+            case "interrupt" if move.amount < 0.5:
+                self._session.interrupt()  # There may be nothing to interrupt.
             case "interrupt":
                 await client.wait_until(lambda c: c.turn is not None, 2.0)
                 await client.send(ev.InterruptRequested())
