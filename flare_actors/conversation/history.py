@@ -98,7 +98,9 @@ class SpokenPhrase:
         if not self.words:
             return None
         spoken = [word for word in self.words if word.at_s <= at_s + _ROUNDING_S]
-        share, since_s = (spoken[-1].share, spoken[-1].at_s) if spoken else (0.0, 0.0)
+        if not spoken:
+            return _ROUNDING_SHARE
+        share, since_s = spoken[-1].share, spoken[-1].at_s
         if len(spoken) == len(self.words) and end_s is not None and end_s > since_s:
             share += (1 - share) * min(1.0, (at_s - since_s) / (end_s - since_s))
         return share + _ROUNDING_SHARE
@@ -283,7 +285,7 @@ def may_be_echo(partial: str, spoken: str) -> bool:
     if _length(heard) >= _ECHO_WORDS:
         return is_echo(partial, spoken)
     own, count = _words(spoken), len(heard)
-    return any(own[start : start + count] == heard for start in range(len(own) - count + 1))
+    return any(own[start : start + count] == heard for start in range(len(own)))
 
 
 def _words(text: str) -> list[str]:

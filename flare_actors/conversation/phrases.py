@@ -128,7 +128,7 @@ class PhraseSplitter:
         """Where to cut a text that has become too long: after a clause in its second half, after a word, or anywhere."""
         text = self._text
         word = clause = 0
-        for index in range(1, len(text)):
+        for index in range(2, len(text)):
             if text[index - 1].isspace() and not text[index].isspace():
                 word = index
                 before = text[:index].rstrip().rstrip(_CLOSERS)
@@ -160,7 +160,7 @@ class PhraseSplitter:
         if last.isalnum() or char in _CLOSERS or char in _FULL_STOPS:
             return False
         core = text.rstrip(_CLOSERS)
-        if not core or not _has_words(core):
+        if not _has_words(core):
             return False
         mark = core[-1]
         if mark in _FULL_STOPS or (mark in "!?" and _width(char) == 2):
@@ -172,8 +172,6 @@ class PhraseSplitter:
         if not _NEWLINES.isdisjoint(gap):
             return True  # A line, an item or a paragraph.
         core = body.rstrip(_CLOSERS)
-        if not core:
-            return False
         mark = core[-1]
         # "Really?" she asked.
         goes_on = len(core) < len(body) and char.islower()
@@ -210,12 +208,12 @@ _PLAIN: Final = re.compile(" ?[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
 
 
 def _width(char: str) -> int:
-    return 1 if char.isascii() or unicodedata.east_asian_width(char) not in "WF" else 2
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def _joins(char: str) -> bool:
     """Does this character belong to the one before it?"""
-    return unicodedata.category(char).startswith("M") or char == "\u200d" or "\U0001f3fb" <= char <= "\U0001f3ff"
+    return unicodedata.category(char).startswith("M") or char == "\u200d" or 0x1F3FB <= ord(char) <= 0x1F3FF
 
 
 def _has_words(text: str) -> bool:

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_actors.conversation.calls import ToolUse
+from flare_actors.conversation.calls import CUT_OFF, ToolUse
 from flare_actors.conversation.history import (
     AgentSaid,
     HistoryItem,
     SpokenPhrase,
     SpokenWord,
     UserSaid,
+    correct_result,
+    cut,
     heard_text,
     is_echo,
     may_be_echo,
@@ -327,3 +329,116 @@ def test_the_calls_of_a_turn_stand_before_what_was_said_in_it_and_not_in_another
     use = ToolUse(call="t0002c001", name="look", arguments="{}", output="green")
     items = write_calls(said, 2, [use], 10, interrupted=False)
     assert [type(item) for item in items] == [AgentSaid, ToolCalled, ToolReturned, AgentSaid]
+
+
+# --- What was missing when every line was broken in turn ----------------------------------------------------------------------
+
+
+def test_a_word_that_is_told_of_goes_on_from_the_one_before_up_to_the_end() -> None:
+    told = SpokenPhrase(text="one two").timed([SpokenWord(share=0.5, at_s=1.0)])
+    for share, at_s, believed in (
+        (0.5, 2.0, False),
+        (0.6, 1.0, True),
+        (1.0, 2.0, True),
+        (1.1, 2.0, False),
+        (0.6, 0.9, False),
+    ):
+        assert (len(told.timed([SpokenWord(share=share, at_s=at_s)]).words) == 2) is believed, (share, at_s)
+
+
+def test_a_phrase_has_no_more_words_than_letters() -> None:
+    words = [SpokenWord(share=share, at_s=1.0) for share in (0.2, 0.4, 0.6)]
+    assert SpokenPhrase(text="ab").timed(words).words == tuple(words[:2])
+
+
+def test_the_share_that_is_spoken_is_never_more_than_all_and_needs_no_time_behind_the_last_word() -> None:
+    phrase = SpokenPhrase(text="one two").timed([SpokenWord(share=0.5, at_s=1.0)])
+    assert phrase.share_spoken(9.0, 2.0) == pytest.approx(1.0)
+    assert phrase.share_spoken(1.0, 1.0) == pytest.approx(0.5)
+    assert phrase.share_spoken(0.5, 2.0) == pytest.approx(0.0, abs=1e-8)
+
+
+def test_a_phrase_of_which_less_than_a_sample_is_missing_was_heard() -> None:
+    phrase = SpokenPhrase(text="one two", start_s=0.0, end_s=1.0)
+    assert heard_text([phrase], 1.0 - 1e-6) == "one two"
+    assert heard_text([phrase], 1.0 - 2e-6) == "one"
+
+
+def test_a_phrase_without_length_that_is_still_to_come_was_not_heard() -> None:
+    assert heard_text([SpokenPhrase(text="one", start_s=2.0, end_s=2.0)], 1.0) == ""
+
+
+def test_a_voice_of_which_nothing_is_known_yet_speaks_fifteen_letters_a_second() -> None:
+    phrase = SpokenPhrase(text="one two three four five six", start_s=1.0)
+    assert heard_text([phrase], 1.0 + 14 / 15) == "one two three"
+    assert heard_text([phrase], 1.0 + 12 / 15) == "one two"
+
+
+def test_a_voice_is_measured_by_all_that_was_heard_of_it() -> None:
+    # 8 letters in 2 s, so 4 a second: "six" is over when 4 letters are.
+    known = [SpokenPhrase(text=text, start_s=at, end_s=at + 1.0) for text, at in (("one ", 0.0), ("two ", 1.0))]
+    assert heard_text([*known, SpokenPhrase(text="six seven", start_s=2.0)], 2.74) == "one two"
+    assert heard_text([*known, SpokenPhrase(text="six seven", start_s=2.0)], 2.76) == "one two six"
+
+
+def test_an_answer_of_half_a_second_is_cut_in_proportion() -> None:
+    said = AgentSaid(turn=1, text="one two", audio_s=0.5)
+    assert cut(said, 0.25) == AgentSaid(turn=1, text="one", audio_s=0.25, interrupted=True)
+    assert cut(said, 9.0) == AgentSaid(turn=1, text="one two", audio_s=0.5, interrupted=True)
+
+
+def test_calls_before_the_first_word_are_remembered_as_long_as_it_is() -> None:
+    call = ToolCalled(turn=1, call="c1", name="f", text="{}")
+    result = ToolReturned(turn=1, call="c1", text="sunny")
+    history = remember(remember((call, result), UserSaid(id="1", text="a"), 2), UserSaid(id="2", text="b"), 2)
+    assert history == (call, result, UserSaid(id="1", text="a"), UserSaid(id="2", text="b"))
+    assert remember(history, UserSaid(id="3", text="c"), 2) == (UserSaid(id="2", text="b"), UserSaid(id="3", text="c"))
+
+
+def test_a_result_without_its_call_is_not_remembered() -> None:
+    assert remember((), ToolReturned(call="c1", text="sunny"), 9) == ()
+
+
+def test_a_call_is_entered_with_all_that_is_known_of_it() -> None:
+    done = ToolUse(call="c1", name="f", arguments="{}", output="rain", failed=True, client=True)
+    cut_off = ToolUse(call="c2", name="g", arguments="{}", survives=True, client=True)
+    lost = ToolUse(call="c3", name="h", arguments="{}")
+    assert write_calls((), 3, [done, cut_off, lost], 9, interrupted=False) == (
+        ToolCalled(turn=3, call="c1", name="f", text="{}"),
+        ToolCalled(turn=3, call="c2", name="g", text="{}"),
+        ToolReturned(turn=3, call="c1", text="rain", failed=True, client=True),
+        ToolReturned(turn=3, call="c2", text=CUT_OFF, failed=True, client=True),
+    )
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_result_that_comes_late_stands_where_it_was_missing(failed: bool) -> None:
+    before, after = UserSaid(id="1", text="a"), UserSaid(id="2", text="b")
+    missing = ToolReturned(turn=1, call="c1", text=CUT_OFF, failed=True, client=True)
+    corrected = ToolReturned(turn=1, call="c1", text="sunny", failed=failed, client=True)
+    assert correct_result((before, missing, after), "c1", "sunny", failed=failed) == (before, corrected, after)
+    for other in (ToolReturned(call="c1", text=CUT_OFF, failed=True), ToolReturned(call="c1", text="x", client=True)):
+        assert correct_result((other,), "c1", "sunny", failed=failed) is None
+
+
+@pytest.mark.parametrize(
+    ("heard", "spoken", "echo"),
+    [
+        ("a b c d e z", "a b c d x x x x e", True),  # Six words have room for three more,
+        ("a b c d e z", "a b c d x x x x x e", False),
+        ("a b c d", "a b c x x d", True),  # ... and four for two.
+        ("a b c d", "a b c x x x d", False),
+    ],
+)
+def test_an_echo_has_half_as_much_room_again_and_two_words_at_least(heard: str, spoken: str, echo: bool) -> None:
+    assert is_echo(heard, spoken) is echo
+
+
+def test_a_call_is_shown_once_though_another_has_its_name() -> None:
+    call, result = ToolCalled(call="c1", name="f", text="{}"), ToolReturned(call="c1", text="sunny", failed=True)
+    shown = build_messages((call, result, UserSaid(text="a"), ToolCalled(call="c1", name="f", text="{}", id="2")))
+    assert [(each.role, each.call, each.failed) for each in shown] == [
+        ("assistant", None, False),
+        ("tool", "c1", True),
+        ("user", None, False),
+    ]

@@ -334,3 +334,66 @@ def test_whole_words_take_a_short_way_to_the_same_phrases(tokens: list[str], mos
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flare_actors.conversation.phrases._PLAIN", re.compile("(?!)"))
         assert [phrase for token in tokens for phrase in slow.feed(token)] + slow.flush() == phrases
+
+
+# --- What was missing when every line was broken in turn ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["Hi!", "你好。"],
+        ["今日は。", "Xです。"],
+        ["Hello. ", "**\n1. First of all"],
+        ["It opens at 9 a.m. 5 days a week. ", "Come."],
+        ["It opens at 9 a.m. ", "Come."],
+        ["Ha (. ", "b"],
+    ],
+)
+def test_phrases_end_here_and_nowhere_else(said: list[str]) -> None:
+    assert phrases("".join(said)) == said
+
+
+def cut_at(most: int, text: str) -> list[str]:
+    splitter = PhraseSplitter(first_chars=99, max_chars=most)
+    return splitter.feed(text) + splitter.flush()
+
+
+@pytest.mark.parametrize(
+    ("most", "cut"),
+    [
+        (5, ["aaaaa", "aaaaa", "aa"]),
+        (6, ["a ", "bcdefg"]),
+        (9, ["abc, de ", "fgh"]),  # A comma just before the middle is none to cut at,
+        (9, ["abcd, ", "e fgh"]),  # ... and one behind it is better than a space.
+        (5, ["e", "\u0301", "\u0301" * 5]),
+        (1, ["你", "好"]),
+        (4, ["abc", "d\u0301"]),
+        (4, ["abc", "d\u200d"]),
+        (4, ["abc", "d\U0001f3fb"]),
+        (4, ["abc", "d\U0001f3ff"]),
+        (4, ["abcd", "\U0001f400"]),
+        (4, ["abcd", "\U0001f3fa"]),
+    ],
+)
+def test_what_is_too_long_is_cut_where_it_hurts_least(most: int, cut: list[str]) -> None:
+    assert cut_at(most, "".join(cut)) == cut
+
+
+def test_a_mark_within_a_sentence_ends_the_first_phrase_from_just_its_length_on() -> None:
+    for first_chars, said in ((6, ["abcd; ", "ef"]), (7, ["abcd; ef"])):
+        splitter = PhraseSplitter(first_chars=first_chars)
+        assert splitter.feed("abcd; ef") + splitter.flush() == said
+
+
+@pytest.mark.parametrize(
+    ("phrase", "spoken"),
+    [
+        ("Visit www.example.com now.", "Visit example.com now."),
+        ("See HTTPS://EXAMPLE.X", "See EXAMPLE.X"),
+        ("Xavier", "Xavier"),
+        (", Xavier", "Xavier"),
+    ],
+)
+def test_a_voice_is_given_no_more_than_is_to_be_said(phrase: str, spoken: str) -> None:
+    assert speakable(phrase) == spoken
