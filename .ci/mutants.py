@@ -1,5 +1,9 @@
 """What a mutant is: every place of the core's modules that can be changed, and what can stand there instead.
 
+What only a type checker reads is left as it is, since nothing that runs could tell: annotations, a private alias of a type,
+a ``TypeVar``, ``if TYPE_CHECKING``, ``assert_never``. So are an ``assert``, the words of an error that is raised, and the
+``strict`` of a ``zip``, which is an assertion too: they say what holds anyway, or is our own mistake.
+
 The changes are made in the syntax tree. A mutant's name says where it is and what it changes, by the source itself and not by
 line numbers, so that it stays when the code around it moves.
 """
@@ -78,6 +82,21 @@ _NOT_RUN = (ast.Import, ast.ImportFrom, ast.Assert, ast.Raise)
 """Nothing to mutate: an assert and an error's words are not what the core decides."""
 
 
+def _is_for_checkers(s: ast.stmt) -> bool:
+    """Does nobody but a type checker read this statement?"""
+    match s:
+        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+            return True
+        case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar"))):
+            return True
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias")):
+            return name.startswith("_")  # Others are read by the codecs.
+        case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
+            return True
+        case _:
+            return False
+
+
 class Sites:
     """Every place of a module that can be mutated, in the order of the source."""
 
@@ -97,7 +116,7 @@ class Sites:
 
     def _body(self, holder: ast.AST, field: str) -> None:
         for index, statement in enumerate(getattr(holder, field)):
-            if isinstance(statement, _NOT_RUN):
+            if isinstance(statement, _NOT_RUN) or _is_for_checkers(statement):
                 continue
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue  # A docstring.
@@ -166,7 +185,7 @@ class Sites:
                     self._add(holder, field, index, fewer, context)
             case ast.Call():
                 for at, keyword in enumerate(e.keywords):
-                    if keyword.arg is not None:
+                    if keyword.arg is not None and not _is_strict_zip(e, keyword):
                         self._add(e, "keywords", at, None, context)
                 if isinstance(e.func, ast.Attribute) and e.func.attr == "emit" and len(e.args) > 1:
                     for at in range(len(e.args)):
@@ -184,7 +203,8 @@ class Sites:
                 self._expression(e, name, None, value, context)
             elif name == "keywords":
                 for keyword in value:
-                    self._expression(keyword, "value", None, keyword.value, context)
+                    if not (isinstance(e, ast.Call) and _is_strict_zip(e, keyword)):
+                        self._expression(keyword, "value", None, keyword.value, context)
             elif isinstance(value, list) and name != "generators":
                 self._list(e, name, context)
 
@@ -229,6 +249,10 @@ class Sites:
                 yield ast.Constant(f"{value}X")
             case _:
                 pass
+
+
+def _is_strict_zip(call: ast.Call, keyword: ast.keyword) -> bool:
+    return keyword.arg == "strict" and isinstance(call.func, ast.Name) and call.func.id == "zip"
 
 
 def _text(node: ast.AST) -> str:

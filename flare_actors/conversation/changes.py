@@ -72,34 +72,18 @@ def changed(settings: Settings, update: Iterable[Change]) -> Settings:
     Raises:
         WrongSetting: naming the first setting that is wrong.
     """
-    values: dict[str, object] = {}
     for change in update:
         kind = _KINDS.get(change.name)
         if kind is None:
             raise WrongSetting(change.name, "there is no such setting")
         if change.name in FIXED:
             raise WrongSetting(change.name, "cannot be changed during a session; set it before")
-        values[change.name] = _taken(change.name, kind, change.value)
-    try:
-        return _evolved(settings, values)
-    except ValueError as error:
-        raise WrongSetting(
-            _culprit(settings, values), f"out of bounds: {error.args[0] if error.args else error}"
-        ) from None
-
-
-def _evolved(settings: Settings, values: Mapping[str, object]) -> Settings:
-    return attrs.evolve(settings, **values)  # type: ignore[arg-type] # held against the fields' types before
-
-
-def _culprit(settings: Settings, values: Mapping[str, object]) -> str:
-    """The first setting that is wrong by itself; else they only do not go together."""
-    for name, value in values.items():
+        value: Any = _taken(change.name, kind, change.value)
         try:
-            _evolved(settings, {name: value})
-        except ValueError:
-            return name
-    return next(iter(values))
+            settings = attrs.evolve(settings, **{change.name: value})
+        except ValueError as error:
+            raise WrongSetting(change.name, f"out of bounds: {error.args[0] if error.args else error}") from None
+    return settings
 
 
 _KINDS: Final[Mapping[str, Any]] = get_type_hints(Settings)

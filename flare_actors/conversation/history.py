@@ -246,7 +246,7 @@ def insert(history: tuple[HistoryItem, ...], item: HistoryItem, place: int, limi
 
 def cut(item: AgentSaid, played_s: float) -> AgentSaid:
     """Only so many seconds of it were heard: whole words, in proportion to its audio."""
-    share = min(1.0, played_s / item.audio_s) if item.audio_s > 0 else 0.0
+    share = played_s / item.audio_s if item.audio_s > 0 else 0.0
     text = _words_heard(item.text, share).rstrip()
     return evolve(item, text=text, interrupted=True, audio_s=min(played_s, item.audio_s))
 

@@ -90,13 +90,14 @@ def on_tool_result(d: Draft, e: ToolResultReceived) -> None:
     turn = d.c.turn
     calls = () if turn is None else turn.calls
     most = d.c.settings.limits.tool_chars
-    if turn is None or not any(use.call == e.call and use.client and use.output is None for use in calls):
+    if not any(use.call == e.call and use.client and use.output is None for use in calls):
         corrected = correct_result(d.c.history, e.call, e.output[:most], failed=e.failed)
         if corrected is None:
             d.drop()  # Its time was up in the live turn, or it was answered already.
         else:
             d.set(history=corrected)
         return
+    assert turn is not None
     rest = e.rest
     if rest is not None and not (takes_instructions(d, rest.instructions) and takes_tools(d, rest.tools)):
         rest = None

@@ -201,8 +201,12 @@ def test_a_new_utterance_has_not_paused_and_its_words_are_not_answered_ahead() -
     core.happens(ev.SpeechPaused(utterance=utterance))
     core.pauses()
     core.is_understood("")
+    core.happens(ev.TranscriptUpdated(utterance=core.speaks(), text="what time", complete=True))
+    core.pauses()
+    core.is_understood("")
     utterance = core.speaks()
     assert not core.c.paused
+    assert core.c.partial == ""
     core.happens(ev.TranscriptUpdated(utterance=utterance, text="and", complete=True))
     assert core.c.speculation is None
 

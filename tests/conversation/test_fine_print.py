@@ -429,6 +429,56 @@ def test_work_that_was_done_in_vain_is_counted_until_it_is_withdrawn() -> None:
     assert core.c.wasted.work_s == pytest.approx(0.4)
 
 
+def test_the_agents_own_words_over_itself_do_not_interrupt_it_when_they_are_understood_for_good() -> None:
+    core = heard()
+    core.says("it is late", confirmed=False)
+    assert core.state is S.PLAYING_RESPONSE
+    assert "user: it is late" not in core.history
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_was_only_read_has_no_echo(ends: bool) -> None:
+    core = Core(output=Output.TEXT).starts()
+    core.happens(ev.TextReceived(text="hello"))
+    core.writes("An answer. ")
+    core.happens(ev.GenerationFinished(turn=1, audio_s=0.0) if ends else ev.InterruptRequested())
+    assert core.c.turn is None
+    assert (core.c.last_spoken, core.c.spoken_at) == ("", None)
+
+
+def test_an_apology_that_was_owed_is_not_made_in_the_next_conversation() -> None:
+    core = Core(apology="I am sorry.").starts()
+    core.says("a question")
+    core.speaks(confirmed=False)
+    core.happens(ev.LanguageModelFailed(turn=1), ev.ConversationEndRequested())
+    assert not core.c.apology_due
+
+
+def test_what_the_agent_has_to_tell_is_told_after_what_was_to_be_said_before() -> None:
+    core = Core().starts()
+    core.says("a question")
+    tool(core, detached=True, announced=True)
+    core.answers("Soon. ")
+    core.speaks(confirmed=False)
+    core.happens(ev.SayRequested(text="dinner"), ev.ToolFinished(turn=1, call="c1", output="sunny"))
+    core.pauses(too_short=True)
+    assert core.spoken == ["dinner"]
+    core.answers("Dinner. ")
+    assert core.state is S.PROCESSING_SPEECH
+    assert latency(core) == pytest.approx(0.2)
+
+
+def test_a_conversation_that_ends_early_leaves_nothing_to_be_waited_for() -> None:
+    core = Core()
+    core.happens(ev.ClientAttached(), ev.ConversationStartRequested(), ev.ConversationEndRequested())
+    assert core.due(Wait.INITIALIZE) is None
+    core = heard()
+    core.happens(ev.RecognizerFailed())
+    assert core.due(Wait.STT_RETRY) is not None
+    core.happens(ev.ConversationEndRequested())
+    assert core.due(Wait.STT_RETRY) is None
+
+
 # --- Playback -------------------------------------------------------------------------------------------------------------
 
 
@@ -464,7 +514,9 @@ def test_a_phrase_that_a_reader_was_shown_as_the_turn_was_stopped_counts_as_hear
     for number, late in ((1, 1), (2, 2)):
         core.happens(ev.TextReceived(text="hello"))
         core.writes("One. ")
+        stale = core.c.stale
         core.happens(ev.InterruptRequested(), ev.PhraseReady(turn=late, index=1, text="Two. "))
+        assert core.c.stale == stale
         core.stopped_at(number, 0.0)
         assert core.heard(number) == "One. Two."
         stale = core.c.stale
@@ -518,6 +570,14 @@ def test_an_answer_that_was_taken_back_for_nothing_waits_from_then_on() -> None:
     core.stopped_at(1, 0.0)
     assert core.state is S.PROCESSING_SPEECH
     assert latency(core) == pytest.approx(0.5)
+
+
+def test_an_answer_to_what_is_committed_waits_from_the_commit_on() -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts()
+    core.says("a question")
+    core.passes(2.0)
+    core.happens(ev.CommitRequested(), ev.NothingCommitted())
+    assert latency(core) == pytest.approx(0.2)
 
 
 def test_an_answer_to_who_was_gone_waits_from_the_return_on() -> None:
@@ -662,3 +722,4 @@ def test_the_request_names_what_it_is_asked_by() -> None:
     core.happens(ev.TextReceived(text="hello"))
     (request,) = core.did(StartReply)
     assert (request.turn, request.kind, request.locale) == (1, TurnKind.RESPONSE, "en-US")
+    assert [item.id for item in core.c.history] == ["item_1"]

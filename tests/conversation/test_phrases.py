@@ -343,6 +343,8 @@ def test_whole_words_take_a_short_way_to_the_same_phrases(tokens: list[str], mos
     "said",
     [
         ["Hi!", "你好。"],
+        ["MAX你好。"],
+        ["Well then——", "go"],
         ["今日は。", "Xです。"],
         ["Hello. ", "**\n1. First of all"],
         ["It opens at 9 a.m. 5 days a week. ", "Come."],

@@ -565,6 +565,7 @@ def test_words_are_read_by_what_listeners_say_in_that_language(text: str, locale
         ("tea", False),
         ("it is late", True),
         ("late indeed", True),
+        ("late very indeed", True),
     ],
 )
 def test_few_words_may_be_echo_where_the_agent_said_them_side_by_side(partial: str, may: bool) -> None:
