@@ -280,6 +280,25 @@ async def test_an_output_that_is_cleared_is_told_of(clock) -> None:
         assert (await client.wait("output_audio_buffer.cleared"))["response_id"] == response_id
 
 
+async def test_an_output_that_is_cleared_amid_the_words_before_a_call_is_told_of_at_once(clock) -> None:
+    line = ["Let me see what they say. ", ToolCall(call="c", name="get_weather", arguments="{}")]
+    model = ScriptedLanguageModel(script=[line, "It is sunny."])
+    async with realtime(attrs.evolve(agent(), language_model=model)) as client:
+        await client.say("session.update", session={"tools": [{"type": "function", "name": "get_weather"}]})
+        await client.write("how is the weather?")
+        await client.say("response.create")
+        first = (await client.wait("response.done"))["response"]
+        await client.say("output_audio_buffer.clear")
+        assert (await client.wait("output_audio_buffer.cleared"))["response_id"] == first["id"]
+        await client.write("and now?")
+        await client.say("response.create")
+        second = (await client.wait("response.done"))["response"]
+        assert second["status"] == "completed"
+        await trio.sleep(1)
+        client.hear_now()
+        assert len(client.all("output_audio_buffer.cleared")) == 1
+
+
 async def test_a_lost_utterance_is_told_as_a_failed_transcription(clock) -> None:
     # It fails after its first words: failing as the user begins, it could be told of before the user or after.
     broken = FaultyRecognizer(inner=ScriptedRecognizer(partials=True), faults=[Fault(at=At.MIDDLE, act=Act.RAISE)])

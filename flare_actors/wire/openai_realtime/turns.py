@@ -76,7 +76,8 @@ class Turns:
         """The response.create that the session has not begun to answer."""
         self._cancelled = False
         """The client itself has stopped the active response."""
-        self._clearing = False
+        self._clearing: tuple[int, str] | None = None
+        """The turn of which the client wants to hear that it is silent, and the response that it was heard in."""
         self._failed: dict[int, Json] = {}
         self._calling: int | None = None
         """The turn that waits for results of the client's functions."""
@@ -152,6 +153,7 @@ class Turns:
         active = self._response
         if self._calling is not None and active is None:
             self._forget_calls()
+            self._held, self._held_bytes = [], 0
             return (ev.InterruptRequested(),)
         if active is None or response_id not in {None, active.id}:
             raise ClientError(
@@ -166,8 +168,10 @@ class Turns:
         Raises:
             ClientError: there is no active response.
         """
+        turn = self._calling if self._response is None else self._response.turn
         messages = self.cancel()
-        self._clearing = True
+        if turn is not None:
+            self._clearing = turn, self._response_id
         return messages
 
     def cut(self, item_id: str, end_s: float) -> tuple[str, float]:
@@ -279,13 +283,13 @@ class Turns:
             self._finish("cancelled", reason="turn_detected")
         self._responses += 1
         self._cancelled = False
-        token, session = self._connection.token, self._connection.session
+        session = self._connection.session
         self._response = ResponseWriter(
             emit=self._connection.emit,
-            id=f"resp_{token}{self._responses}",
+            id=self._response_id,
             turn=turn,
             output=self._output,
-            conversation_id=None if self._aside else f"conv_{token}",
+            conversation_id=None if self._aside else f"conv_{self._connection.token}",
             previous=self._items.previous,
             name=lambda: self._name_message(turn),
             keep=lambda item: None if item["id"] == self._connection.own(turn_id(turn)) else self._items.keep(item),
@@ -295,6 +299,11 @@ class Turns:
         )
         self._response.created()
         self._connection.emit("rate_limits.updated", rate_limits=[])
+
+    @property
+    def _response_id(self) -> str:
+        """The latest one's."""
+        return f"resp_{self._connection.token}{self._responses}"
 
     def _name_message(self, turn: int) -> str:
         """The first message of a turn stands for what the history has of it."""
@@ -384,6 +393,7 @@ class Turns:
         error = self._failed.pop(turn, None)
         response = self._response
         if response is None or response.turn != turn:
+            self._tell_cleared(turn)
             return
         rest = self._writer.rest(turn, self._connection.session.audio.output.format.type)
         if rest and reason is None:
@@ -409,6 +419,9 @@ class Turns:
         response, self._response = self._response, None
         assert response is not None
         response.finish(status, reason=reason, error=error)
-        if self._clearing:
-            self._clearing = False
-            self._connection.emit("output_audio_buffer.cleared", response_id=response.id)
+        self._tell_cleared(response.turn)
+
+    def _tell_cleared(self, turn: int) -> None:
+        if self._clearing is not None and self._clearing[0] == turn:
+            self._connection.emit("output_audio_buffer.cleared", response_id=self._clearing[1])
+            self._clearing = None
