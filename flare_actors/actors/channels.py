@@ -291,9 +291,13 @@ class Outbox:
             return message
         return None
 
+    def serves(self, connection: int) -> bool:
+        """It is the attached one: no newer one took its place."""
+        return connection == self._connection and self._connected
+
     async def get(self, connection: int) -> ServerMessage | None:
         """Wait for the next message to write; None: superseded, or closed and everything was taken."""
-        while connection == self._connection and self._connected:
+        while self.serves(connection):
             message = self.get_nowait()
             if message is not None:
                 return message

@@ -58,7 +58,14 @@ async def carry(
 
         async def read() -> None:
             try:
-                await _read(link, inbox, ear, speaker, lambda event: _refused(event, refusal, outbox))
+                await _read(
+                    link,
+                    inbox,
+                    ear,
+                    speaker,
+                    lambda event: _refused(event, refusal, outbox),
+                    superseded=lambda: not outbox.serves(connection),
+                )
             except LinkBroken as error:
                 inbox.put(TransportFailed(message=str(error)))
             except LinkClosed:
@@ -88,11 +95,19 @@ def _refused(event: SettingsChanged, refusal: Callable[[SettingsChanged], ErrorR
 
 
 async def _read(
-    link: ClientLink, inbox: Inbox, ear: Ear, speaker: Speaker, refused: Callable[[SettingsChanged], bool]
+    link: ClientLink,
+    inbox: Inbox,
+    ear: Ear,
+    speaker: Speaker,
+    refused: Callable[[SettingsChanged], bool],
+    *,
+    superseded: Callable[[], bool],
 ) -> None:
     """Audio goes straight to the ear, everything else to the orchestrator."""
     while True:
         message = await link.receive()
+        if superseded():
+            return  # It was read in the moment in which a newer link took this one's place.
         if isinstance(message, AudioIn):
             if len(message.pcm) % BYTES_PER_SAMPLE:
                 raise LinkBroken("audio of half a sample; messages must hold whole PCM16 samples")

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from flare_actors.audio import AudioFormat
 from flare_actors.conversation.events import (
     ConversationStartRequested,
+    InterruptRequested,
     SessionEndRequested,
     TextReceived,
 )
@@ -26,7 +27,7 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Endpointing, Reason, State
 from flare_actors.errors import LinkClosed
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage
-from flare_actors.providers.scripted import ScriptedRecognizer, tone
+from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, tone
 from flare_actors.session import Session, open_session, run_session
 from flare_actors.testing import EventLog, MemoryClient, memory_link, scripted_agent
 
@@ -169,6 +170,24 @@ async def test_a_writer_that_had_been_woken_takes_nothing_from_the_new_link(auto
             await talk.session.attach(link)
     assert isinstance(client.received[0], SessionStarted)
     assert not client.all(ErrorRaised)
+
+
+async def test_a_reader_that_had_been_woken_takes_nothing_for_the_new_link(autojump_clock: MockClock) -> None:
+    model = ScriptedLanguageModel(first_token_s=1.0)
+    async with listening(scripted_agent(language_model=model)) as talk:
+        await talk.client.send(TextReceived(text="hi"))
+        await trio.sleep(0.5)
+        client, link = memory_link()
+        talk.nursery.start_soon(client.run)
+        talk.client._outgoing.send_nowait(
+            InterruptRequested()
+        )  # It wakes the reader, which runs when the new link is there.
+        with trio.move_on_after(10):
+            await talk.session.attach(link)
+    ended = {m.turn: m.reason for m in client.all(TurnEnded)}
+    assert ended == {1: Reason.CLIENT_DISCONNECTED, 2: None}, (
+        "what is owed to the new one is not stopped by the old one"
+    )
 
 
 async def test_a_new_link_may_have_another_format(autojump_clock: MockClock) -> None:
