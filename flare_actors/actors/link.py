@@ -56,6 +56,10 @@ async def carry(
     """
     async with trio.open_nursery() as nursery:
 
+        def tell_broken(error: LinkBroken) -> None:
+            if outbox.serves(connection):  # Else a newer link took its place, and nobody misses this one.
+                inbox.put(TransportFailed(message=str(error)))
+
         async def read() -> None:
             try:
                 await _read(
@@ -67,7 +71,7 @@ async def carry(
                     superseded=lambda: not outbox.serves(connection),
                 )
             except LinkBroken as error:
-                inbox.put(TransportFailed(message=str(error)))
+                tell_broken(error)
             except LinkClosed:
                 pass
             nursery.cancel_scope.cancel(reason="the link is closed")
@@ -77,7 +81,7 @@ async def carry(
                 while (message := await outbox.get(connection)) is not None:
                     await link.send(message)
             except LinkBroken as error:
-                inbox.put(TransportFailed(message=str(error)))
+                tell_broken(error)
             except LinkClosed:
                 pass
             nursery.cancel_scope.cancel(reason="the link is closed")

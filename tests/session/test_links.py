@@ -190,6 +190,17 @@ async def test_a_reader_that_had_been_woken_takes_nothing_for_the_new_link(autoj
     )
 
 
+async def test_a_link_that_breaks_as_a_newer_one_takes_its_place_ends_nothing(autojump_clock: MockClock) -> None:
+    async with listening(scripted_agent()) as talk:
+        client, link = memory_link()
+        talk.nursery.start_soon(client.run)
+        talk.client.break_link()  # Its reader is woken, and finds it broken when the new link is there.
+        with trio.move_on_after(10):
+            await talk.session.attach(link)
+        assert talk.session.ended is None
+    assert client.all(HearingReady)
+
+
 async def test_a_new_link_may_have_another_format(autojump_clock: MockClock) -> None:
     recognizer = ScriptedRecognizer()
     async with listening(scripted_agent(recognizer=recognizer, answers=[LONG])) as talk:
