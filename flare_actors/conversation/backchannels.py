@@ -55,7 +55,7 @@ _BACKCHANNELS: Final[Mapping[str, frozenset[tuple[str, ...]]]] = {
         "evet, h\u0131 h\u0131, h\u0131h\u0131, h\u0131h\u0131m, tamam, aynen, tabii, tabi, anlad\u0131m, doğru, ya, öyle"
     ),
 }
-_LONGEST: Final = 3
+_LONGEST: Final = max(len(phrase) for known in (_EVERYWHERE, *_BACKCHANNELS.values()) for phrase in known)
 _UNSPACED: Final[Mapping[str, tuple[str, ...]]] = {
     each: tuple(sorted((word for (word,) in _BACKCHANNELS[each]), reverse=True)) for each in ("ja", "zh")
 }

@@ -56,7 +56,6 @@ def on_conversation_start(d: Draft, _: ConversationStartRequested) -> None:
 def greet(d: Draft) -> None:
     """Leave INITIALIZING, once the ear is open and somebody is there: welcome, or listen."""
     welcome = d.c.settings.welcome
-    d.wait(initialize=None)
     if welcome is None or d.c.answer_due:
         d.listen()
         return

@@ -208,7 +208,7 @@ _PLAIN: Final = re.compile(" ?[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
 
 
 def _width(char: str) -> int:
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
 def _joins(char: str) -> bool:

@@ -142,7 +142,7 @@ class ResponseRequested(Request):
     """For this answer alone, in place of those that the client offers; None: those."""
     tool_choice: ToolChoice | None = None
     """For this answer alone; None: as the client has chosen for all."""
-    items: tuple[HistoryItem, ...] | None = attrs.field(default=None, repr=False)
+    items: tuple[HistoryItem, ...] | None = None
     """What is answered, in place of the history; None: the history."""
     aside: bool = False
     """Nothing of it enters the history."""

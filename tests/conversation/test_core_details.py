@@ -20,6 +20,7 @@ from flare_actors.conversation import (
     items,
     model,
     requests,
+    settings,
     step,
 )
 from flare_actors.conversation import events as ev
@@ -172,7 +173,7 @@ def _secrets(kind: type) -> dict[str, object]:
 
 def _with_secrets() -> list[object]:
     values: list[object] = [ToolSpec(name="tea", description=SECRET, parameters=f'{{"title": "{SECRET}"}}')]
-    for module in (calls, changes, commands, ev, requests, history, items, model, told):
+    for module in (calls, changes, commands, ev, requests, history, items, model, settings, told):
         for kind in vars(module).values():
             if not (isinstance(kind, type) and attrs.has(kind) and kind.__module__ == module.__name__):
                 continue

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flare_actors.conversation import Settings
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
+from flare_actors.conversation.states import TurnDetection
 
 CHUNK_S = 0.032
 VOICE, HUM, QUIET = 0.9, 0.4, 0.05
@@ -221,3 +222,10 @@ def test_an_ear_that_forgets_has_stopped_and_knows_of_no_pause_before() -> None:
     assert not ear.speaking
     hears(ear, *[VOICE] * 4)
     assert ear.pause_s is None
+
+
+def test_where_only_a_commit_ends_an_utterance_silence_is_not_told_of() -> None:
+    ear = on_the_edge(turn_detection=TurnDetection.MANUAL, endpoint_s=0.5, soft_endpoint_s=0.25)  # type: ignore[arg-type]
+    hears(ear, VOICE, VOICE, VOICE)
+    assert hears(ear, *[QUIET] * 20, VOICE) == []
+    assert (ear.speaking, ear.pauses) == (True, 0)

@@ -20,13 +20,14 @@ from flare_actors.conversation.commands import (
     StartReply,
     StopStt,
 )
-from flare_actors.conversation.items import AgentSaid, Instructed, ToolReturned, UserSaid
+from flare_actors.conversation.items import AgentSaid, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.model import Turn
 from flare_actors.conversation.moves import Draft
 from flare_actors.conversation.notices import (
     ErrorRaised,
     InputCleared,
     ItemShown,
+    PlaybackCleared,
     StateChanged,
     TurnEnded,
     TurnMetrics,
@@ -67,6 +68,15 @@ def test_a_step_leaves_what_it_was_given_as_it_was() -> None:
 def test_a_transition_that_the_table_does_not_have_is_our_own_bug() -> None:
     with pytest.raises(IllegalTransition, match="IDLE -> LISTENING"):
         Draft(Core().c, 0.0).go(S.LISTENING)
+
+
+def test_a_field_that_does_not_exist_is_our_own_bug_too() -> None:
+    draft = Draft(Core().c, 0.0)
+    for _ in range(2):  # The first change makes a copy, the others go into it.
+        with pytest.raises(TypeError, match="has no field lunch"):
+            draft.set(lunch=1)
+        draft = Draft(Core().c, 0.0)
+        draft.set(stale=1)
 
 
 def test_a_change_of_state_tells_of_the_turn_that_is_live_then() -> None:
@@ -271,6 +281,14 @@ def test_a_recogniser_that_fails_while_something_else_has_failed_has_its_own_bac
     assert core.due(Wait.STT_RETRY) is None
 
 
+def test_what_is_said_while_nobody_can_understand_it_is_not_waited_for() -> None:
+    core = Core(error_retry_s=9.0).starts()
+    core.happens(ev.FailureRaised())
+    core.speaks()
+    core.pauses()
+    assert core.c.awaited == ()
+
+
 def test_a_failure_at_the_very_beginning_is_over_soon_too() -> None:
     core = Core(error_retry_s=0.05).starts()
     core.happens(ev.FailureRaised())
@@ -324,6 +342,49 @@ def test_each_barge_in_says_whether_it_interrupts_and_whether_it_looks_for_echo(
 
 
 # --- Turns ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        [ev.SpeechStarted(utterance=2), ev.SpeechConfirmed(utterance=2, overdue=True)],
+        [ev.SpeechStarted(utterance=2), ev.TranscriptUpdated(utterance=2, text="stop")],
+        [
+            ev.SpeechStarted(utterance=2),
+            ev.SpeechStopped(utterance=2, speech_s=0.3, silence_s=0.48),
+            ev.TranscriptFinished(utterance=2, text="stop"),
+        ],
+        [ev.TextReceived(text="stop")],
+        [ev.InterruptRequested()],
+        [ev.ItemTruncateRequested(item_id="turn_1", end_s=0.5)],
+    ],
+    ids=lambda events: type(events[-1]).__name__,
+)
+def test_however_the_agent_is_interrupted_everybody_is_told_that_it_was(happens: list[ev.Event]) -> None:
+    core = heard()
+    core.happens(*happens)
+    core.stopped_at(1, 0.5)
+    stopped = next(each for each in core.told(StateChanged) if each.old is S.PLAYING_RESPONSE)
+    reasons = [
+        each.reason for each in (stopped, *core.did(CancelReply), *core.told(PlaybackCleared), *core.told(TurnEnded))
+    ]
+    assert reasons == [Reason.BARGE_IN] * 4
+
+
+def test_who_begins_again_is_prompted_from_the_first_prompt_on() -> None:
+    core = Core(idle_prompts=("Hello?", "Still there?"), idle_prompt_s=5.0).starts()
+    core.passes(5.0)
+    core.answers("Hello?")
+    core.happens(ev.ConversationEndRequested())
+    assert core.c.prompts == 0
+
+
+def test_what_waits_for_a_commit_waits_for_it_still_when_something_was_said_meanwhile() -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts()
+    core.says("a question")
+    core.happens(ev.SayRequested(text="dinner"))
+    core.answers("Dinner. ")
+    assert core.c.unanswered
 
 
 @pytest.mark.parametrize("output", Output)
@@ -532,9 +593,10 @@ def test_a_phrase_of_the_live_turn_is_its_own_while_another_settles() -> None:
     core.writes("Dinner. ")
     assert core.c.turn is not None
     assert core.c.turn.text == "Dinner. "
-    core.happens(ev.PhraseReady(turn=1, index=1, text="Two. "))
+    core.happens(ev.InterruptRequested(), ev.PhraseReady(turn=1, index=1, text="Two. "))
     core.stopped_at(1, 0.0)
-    assert core.heard(1) == "One. Two."
+    core.stopped_at(2, 0.0)
+    assert (core.heard(1), core.heard(2)) == ("One. Two.", "Dinner.")
 
 
 # --- Latency --------------------------------------------------------------------------------------------------------------
@@ -673,6 +735,32 @@ def test_a_result_of_a_call_that_has_one_is_late_though_another_is_waited_for() 
     assert [use.output for use in core.c.turn.calls] == ["sunny", None]
 
 
+def test_a_tool_in_the_background_that_is_done_in_silence_is_told_of_at_once() -> None:
+    core = Core().starts()
+    core.says("a question")
+    tool(core, detached=True, announced=True)
+    core.answers("Soon. ")
+    core.happens(ev.ToolFinished(turn=1, call="c1", output="sunny"))
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_a_client_has_no_result_of_what_it_was_not_asked_for() -> None:
+    core = Core().starts()
+    core.says("a question")
+    tool(core)
+    core.happens(ev.ToolResultReceived(call="c1", output="sunny"))
+    assert (core.did(ReturnToolResult), core.c.stale) == ([], 1)
+
+
+def test_a_tool_that_begins_when_all_is_generated_is_late() -> None:
+    core = heard()
+    core.is_generated(2.0)
+    tool(core)
+    assert core.c.stale == 1
+    assert core.c.turn is not None
+    assert core.c.turn.calls == ()
+
+
 def test_a_tool_in_the_background_is_remembered_when_its_turn_is_interrupted() -> None:
     core = Core().starts()
     core.says("a question")
@@ -682,6 +770,13 @@ def test_a_tool_in_the_background_is_remembered_when_its_turn_is_interrupted() -
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_without_a_word_may_be_put_in() -> None:
+    core = Core().starts()
+    core.happens(ev.ItemInsertRequested(item=ToolCalled(call="c1", name="f", text="{}")))
+    core.happens(ev.ItemInsertRequested(item=ToolReturned(call="c1", text="")))
+    assert (core.errors, len(core.c.history)) == ([], 2)
 
 
 def test_what_is_only_begun_is_shown_without_a_word() -> None:

@@ -342,7 +342,7 @@ def test_whole_words_take_a_short_way_to_the_same_phrases(tokens: list[str], mos
 @pytest.mark.parametrize(
     "said",
     [
-        ["Hi!", "你好。"],
+        ["Yes. ", "Hi!", "你好。"],
         ["MAX你好。"],
         ["Well then——", "go"],
         ["今日は。", "Xです。"],
@@ -370,6 +370,7 @@ def cut_at(most: int, text: str) -> list[str]:
         (9, ["abcd, ", "e fgh"]),  # ... and one behind it is better than a space.
         (5, ["e", "\u0301", "\u0301" * 5]),
         (1, ["你", "好"]),
+        (4, ["ＡＢ", "ＣＤ"]),
         (4, ["abc", "d\u0301"]),
         (4, ["abc", "d\u200d"]),
         (4, ["abc", "d\U0001f3fb"]),
@@ -394,6 +395,8 @@ def test_a_mark_within_a_sentence_ends_the_first_phrase_from_just_its_length_on(
         ("Visit www.example.com now.", "Visit example.com now."),
         ("See HTTPS://EXAMPLE.X", "See EXAMPLE.X"),
         ("Xavier", "Xavier"),
+        ("![A cup](cup.png) of tea", "A cup of tea"),
+        ('Read [this](t.html "Tea time") now.', "Read this now."),
         (", Xavier", "Xavier"),
     ],
 )
