@@ -1,9 +1,9 @@
 """How many live sessions does one core carry: 50 frames a second in, speech without a pause out?
 
 In the same process, and through a real WebSocket (trio-websocket; the server in a process of its own) with the native protocol
-(16 kHz both ways, as the engines have it) and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is a second
-over the processor time that a session takes in a second, times ``audio_out``: how much of a second's speech came in a second,
-which is less than all of it where the machine was too busy.
+(16 kHz both ways, as the engines have it) and with OpenAI's (24 kHz, base64 in JSON). ``sessions_per_core`` is found with as
+many sessions as take most of a core: a second over the processor time that one takes in a second, times ``audio_out``, which
+is how much of a second's speech came in a second, and is less than all of it where the machine was too busy.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,20 +25,22 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from benchmarks import floors
-from benchmarks.kit import FRAME_S, SILENCE
-from benchmarks.load import instant_agent, talking, used_s
+from benchmarks.kit import SILENCE
+from benchmarks.load import BEATS, Metronome, instant_agent, metronome, talking, used_s
+from benchmarks.peers.harness_kit import sessions_per_core
 from benchmarks.report import Metric, Options, reps, summary
 
-__all__ = ["NATIVE", "OPENAI", "in_process", "measure", "through_websocket"]
+__all__ = ["IN_PROCESS", "NATIVE", "OPENAI", "in_process", "measure", "through_websocket"]
 
-IN_PROCESS = 50
-THROUGH_WEBSOCKET = 20
+IN_PROCESS: Final = 50
+THROUGH_WEBSOCKET: Final = 20
+"""To begin with."""
 _BYTES_PER_S = 32_000
 _LINE = "This is said for as long as it takes."
 
 
-async def in_process(seconds: float, sessions: int = IN_PROCESS) -> tuple[float, float]:
-    """Sessions per core, and seconds of speech that each got in a second."""
+async def in_process(seconds: float, sessions: int) -> tuple[float, float]:
+    """The share of a core that so many take, and how much of their speech came."""
     async with talking(sessions, instant_agent()) as talks:
         for talk in talks:
             talk.session.say(_LINE)
@@ -46,7 +49,7 @@ async def in_process(seconds: float, sessions: int = IN_PROCESS) -> tuple[float,
         used = await used_s(seconds)
         heard = sum(talk.link.heard_bytes for talk in talks) - heard
         took = trio.current_time() - started
-    return sessions * took / used, heard / _BYTES_PER_S / took / sessions
+    return used / took, heard / _BYTES_PER_S / took / sessions
 
 
 async def _even(heard_s: Callable[[], float], sessions: int) -> None:
@@ -123,13 +126,11 @@ OPENAI: Final = Protocol(
 )
 
 
-async def through_websocket(
-    seconds: float, sessions: int = THROUGH_WEBSOCKET, protocol: Protocol = NATIVE
-) -> tuple[float, float]:
+async def through_websocket(protocol: Protocol, seconds: float, sessions: int) -> tuple[float, float]:
     """The same through WebSockets; the processor time is the server's."""
     heard_s = 0.0
 
-    async def client(url: str, number: int) -> None:
+    async def client(url: str, beating: Metronome, number: int) -> None:
         nonlocal heard_s
         async with (
             open_websocket_url(url, subprotocols=[protocol.subprotocol]) as socket,
@@ -137,7 +138,7 @@ async def through_websocket(
         ):
             for hello in protocol.hello:
                 await socket.send_message(hello)
-            nursery.start_soon(speak, socket, number)
+            nursery.start_soon(speak, socket, beating, number)
             try:
                 while True:
                     message = await socket.get_message()
@@ -145,41 +146,43 @@ async def through_websocket(
             except ConnectionClosed:
                 nursery.cancel_scope.cancel()
 
-    async def speak(socket: WebSocketConnection, number: int) -> None:
-        at = trio.current_time() + 0.5 + FRAME_S * number / sessions
+    async def speak(socket: WebSocketConnection, beating: Metronome, number: int) -> None:
+        beat = beating.beat + BEATS * number // sessions - BEATS + 1
         try:
             while True:
-                await trio.sleep_until(at)
+                beat += BEATS
+                await beating.reached(beat)
                 await socket.send_message(protocol.frame)
-                at += FRAME_S
         except ConnectionClosed:
             pass
 
-    async with _server() as (url, pid), trio.open_nursery() as nursery:
+    async with _server() as (url, pid), metronome() as beating, trio.open_nursery() as nursery:
         for number in range(sessions):
-            nursery.start_soon(client, url + protocol.path, number)
+            nursery.start_soon(client, url + protocol.path, beating, number)
         await _even(lambda: heard_s, sessions)
         before, used, started = heard_s, _cpu_s(pid), trio.current_time()
         await trio.sleep(seconds)
         used, got, took = _cpu_s(pid) - used, heard_s - before, trio.current_time() - started
         nursery.cancel_scope.cancel()
-    return sessions * took / used, got / took / sessions
+    return used / took, got / took / sessions
 
 
 async def measure(options: Options) -> dict[str, Metric]:
     """All, in turn."""
     runs, seconds = reps(options, 5), 3.0 if options.quick else 8.0
-    local = [await in_process(seconds) for _ in range(runs)]
+    local = [await sessions_per_core(partial(in_process, seconds), IN_PROCESS) for _ in range(runs)]
     echoes = [await floors.websocket_cpu() for _ in range(runs)]
-    remote = [await through_websocket(seconds) for _ in range(runs)]
-    openai = [await through_websocket(seconds, protocol=OPENAI) for _ in range(runs)]
+    remote, openai = [
+        [await sessions_per_core(partial(through_websocket, each, seconds), THROUGH_WEBSOCKET) for _ in range(runs)]
+        for each in (NATIVE, OPENAI)
+    ]
     # What a server could carry that only sent every frame back: 50 echoes a second.
     echo = 1e6 / (50 * statistics.median(echoes))
     return {
-        "in_process.sessions_per_core": summary([each * min(1.0, out) for each, out in local], "sessions"),
+        "in_process.sessions_per_core": summary([each for each, _ in local], "sessions"),
         "in_process.audio_out": summary([each for _, each in local], "s/s"),
-        "websocket.sessions_per_core": summary([each * min(1.0, out) for each, out in remote], "sessions", floor=echo),
+        "websocket.sessions_per_core": summary([each for each, _ in remote], "sessions", floor=echo),
         "websocket.audio_out": summary([each for _, each in remote], "s/s"),
-        "openai.sessions_per_core": summary([each * min(1.0, out) for each, out in openai], "sessions", floor=echo),
+        "openai.sessions_per_core": summary([each for each, _ in openai], "sessions", floor=echo),
         "openai.audio_out": summary([each for _, each in openai], "s/s"),
     }

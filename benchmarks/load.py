@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import attrs
 import trio
@@ -17,13 +18,52 @@ from flare_actors.conversation.settings import Settings
 from flare_actors.ports import AudioIn, AudioOut, ClientMessage, ServerMessage, VoiceActivity
 from flare_actors.session import Session, open_session
 
-__all__ = ["Microphone", "instant_agent", "talking", "used_s"]
+__all__ = ["BEATS", "Metronome", "Microphone", "instant_agent", "metronome", "talking", "used_s"]
+
+BEATS: Final = 4
+"""In a frame's time."""
+
+
+class Metronome:
+    """One timer for all microphones: it beats four times in a frame's 20 ms, and each of them has its frame on one of the four.
+
+    A timer for each would cost more than what is measured, and no server has one: frames come from its sockets.
+
+    Args:
+        beat_s: seconds from one beat to the next.
+    """
+
+    def __init__(self, beat_s: float = FRAME_S / BEATS) -> None:
+        self.beat = 0
+        """Beats so far."""
+        self._beat_s = beat_s
+        self._started_at = trio.current_time()
+        self._waiting = [trio.lowlevel.ParkingLot() for _ in range(BEATS)]
+
+    async def run(self) -> None:
+        """Beat, until cancelled; beats that are late come in a row."""
+        while True:
+            await trio.sleep_until(self.due_at(self.beat + 1))
+            self.beat += 1
+            self._waiting[self.beat % BEATS].unpark_all()
+
+    def due_at(self, beat: int) -> float:
+        """When it comes, or should have come."""
+        return self._started_at + beat * self._beat_s
+
+    async def reached(self, beat: int) -> None:
+        """Wait for one of the next four beats; one that has passed is a checkpoint."""
+        if beat > self.beat:
+            await self._waiting[beat % BEATS].park()
+        else:
+            await trio.lowlevel.checkpoint()
 
 
 class Microphone:
     """A link whose client is silent: ``receive`` gives a frame when it is due, ``send`` counts what comes.
 
     Args:
+        metronome: says when.
         phase: where in the 20 ms its frames are due (0 to 1), so that sessions do not march in step.
     """
 
@@ -33,8 +73,9 @@ class Microphone:
     reports_playback = False
     pauses_playback = False
 
-    def __init__(self, phase: float = 0.0) -> None:
-        self._next_at = trio.current_time() + phase * FRAME_S
+    def __init__(self, metronome: Metronome, phase: float = 0.0) -> None:
+        self._metronome = metronome
+        self._beat = metronome.beat + int(phase * BEATS) - BEATS + 1
         self._frame = AudioIn(SILENCE)
         self._started = False
         self.frames = 0
@@ -51,10 +92,10 @@ class Microphone:
         if not self._started:
             self._started = True
             return ConversationStartRequested()
-        self._next_at += FRAME_S
-        await trio.sleep_until(self._next_at)
+        self._beat += BEATS
+        await self._metronome.reached(self._beat)
         self.frames += 1
-        self.late_s.append(trio.current_time() - self._next_at)
+        self.late_s.append(trio.current_time() - self._metronome.due_at(self._beat))
         return self._frame
 
     async def send(self, message: ServerMessage) -> None:
@@ -92,19 +133,29 @@ class Talking:
 
 
 @asynccontextmanager
+async def metronome() -> AsyncGenerator[Metronome, None]:
+    """One that beats."""
+    async with trio.open_nursery() as nursery:
+        beating = Metronome()
+        nursery.start_soon(beating.run)
+        yield beating
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def talking(
-    count: int, agent: Agent, link: Callable[[int], Microphone] | None = None
+    count: int, agent: Agent, link: Callable[[Metronome, int], Microphone] | None = None
 ) -> AsyncGenerator[list[Talking], None]:
     """So many sessions in a conversation, each with a microphone (or what ``link`` makes), and each in a task of its own."""
     found: list[Talking] = []
 
     async def one(number: int, task_status: trio.TaskStatus[Talking]) -> None:
         async with open_session(agent, observers=[Watching()]) as session:
-            made = link(number) if link is not None else Microphone(number / count)
+            made = link(beating, number) if link is not None else Microphone(beating, number / count)
             task_status.started(Talking(session, made))
             await session.attach(made)
 
-    async with trio.open_nursery() as nursery:
+    async with metronome() as beating, trio.open_nursery() as nursery:
         for number in range(count):
             found.append(await nursery.start(one, number))  # noqa: PERF401 - one after the other
         await trio.sleep(0.3)

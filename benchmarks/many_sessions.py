@@ -17,7 +17,7 @@ import trio
 
 from benchmarks import floors
 from benchmarks.kit import FRAME_S, LOUD, InstantEar, InstantModel, InstantVoice, Times, now_ms
-from benchmarks.load import Microphone, talking
+from benchmarks.load import Metronome, Microphone, talking
 from benchmarks.report import Metric, Options, summary
 from flare_actors.agent import Agent
 from flare_actors.conversation.notices import TranscriptReceived
@@ -36,8 +36,8 @@ _WORD_S = 0.4
 class Talker(Microphone):
     """A user who says a word in every round, and times the answers."""
 
-    def __init__(self, phase: float, number: int, count: int) -> None:
-        super().__init__(phase)
+    def __init__(self, metronome: Metronome, number: int, count: int) -> None:
+        super().__init__(metronome, number / count)
         self._loud = AudioIn(LOUD)
         self._offset = number / count * _ROUND_S
         self._began = time.perf_counter()
@@ -87,7 +87,7 @@ async def live(count: int, seconds: float) -> list[Talker]:
         voice_activity=InstantEar(),
         settings=Settings(idle_end_s=None),
     )
-    async with talking(count, agent, lambda number: Talker(number / count, number, count)) as talks:
+    async with talking(count, agent, lambda beating, number: Talker(beating, number, count)) as talks:
         await trio.sleep(_ROUND_S)
         for talk in talks:
             assert isinstance(talk.link, Talker)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import soxr
 
 __all__ = [
@@ -77,7 +79,7 @@ def level_db(pcm: bytes) -> float:
     return _db(float(np.dot(samples, samples)), len(samples))
 
 
-def levels_db(pcm: bytes, piece_bytes: int) -> list[float]:
+def levels_db(pcm: bytes | bytearray, piece_bytes: int) -> npt.NDArray[np.float64]:
     """``level_db`` of each piece of ``piece_bytes`` (a multiple of 2), the last of which may be shorter.
 
     All at once: numpy takes as long for a call as for a few hundred samples.
@@ -85,13 +87,15 @@ def levels_db(pcm: bytes, piece_bytes: int) -> list[float]:
     import numpy as np
 
     if len(pcm) < BYTES_PER_SAMPLE:
-        return []
+        return np.empty(0)
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
     samples *= samples
     size = piece_bytes // BYTES_PER_SAMPLE
-    starts = range(0, len(samples), size)
-    sums = np.add.reduceat(samples, starts).tolist()
-    return [_db(total, min(size, len(samples) - start)) for total, start in zip(sums, starts, strict=True)]
+    starts = np.arange(0, len(samples), size)
+    means = np.add.reduceat(samples, starts).astype(np.float64) / (size * 32768.0**2)
+    means[-1] *= size / (len(samples) - starts[-1])
+    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(means, 10 ** (SILENCE_DB / 10)))
+    return levels
 
 
 def _db(square_sum: float, samples: int) -> float:

@@ -37,7 +37,7 @@ async def test_recorded_steps_are_folded(autojump_clock: MockClock) -> None:
 
 async def test_many_sessions_hear_and_are_heard(autojump_clock: MockClock) -> None:
     assert await audio_in.frame_us(0.5, sessions=2) >= 0
-    _, spoken = await duplex.in_process(1.0, sessions=2)
+    _, spoken = await duplex.in_process(1.0, 2)
     assert spoken == pytest.approx(1.0, abs=0.2)
     users = await many_sessions.live(2, 8.0)
     assert all(user.first_audio_ms and user.jitter_ms for user in users)

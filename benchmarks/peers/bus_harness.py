@@ -16,7 +16,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, freeze, now, session_costs, tell, used
+from harness_kit import (
+    CHUNK,
+    SILENCE,
+    TOKENS,
+    Metronome,
+    Phase,
+    awake,
+    feeder_alone_us,
+    freeze,
+    now,
+    session_costs,
+    tell,
+    used,
+)
 
 at: dict[str, float] = {}
 arrived = asyncio.Event()
@@ -77,7 +90,7 @@ class Orchestrator:
         for name in ("transcript", "answer", "speech", "first_audio", "played", "interrupted"):
             self.bus.on(name, getattr(self, f"_on_{name}"))
 
-    async def open(self, name: str, phase: float | None = None) -> Session:
+    async def open(self, name: str, phase: Phase | None = None) -> Session:
         """Start a session's listener and player, and its microphone if it is on."""
         session = self.sessions[name] = Session(name)
         session.tasks = [asyncio.create_task(self._listen(session)), asyncio.create_task(self._play(session))]
@@ -94,11 +107,9 @@ class Orchestrator:
         await asyncio.gather(*session.turn, *session.tasks, return_exceptions=True)
         del self.sessions[session.name]
 
-    async def _feed(self, session: Session, phase: float) -> None:
-        due = time.perf_counter() + phase * 0.02
+    async def _feed(self, session: Session, phase: Phase) -> None:
         while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await phase.frame()
             session.frames += 1
             await session.microphone.put(SILENCE)
 
@@ -198,14 +209,15 @@ async def audio_in(count: int) -> dict[str, list[float]]:
     sessions, seconds, found = 20, 3.0, []
     for _ in range(count):
         alone = await feeder_alone_us(sessions, seconds)
-        orchestrator = Orchestrator()
-        talks = [await orchestrator.open(str(number), number / sessions) for number in range(sessions)]
+        orchestrator, metronome = Orchestrator(), Metronome()
+        talks = [await orchestrator.open(str(each), Phase(metronome, each, sessions)) for each in range(sessions)]
         await asyncio.sleep(0.3)
         before = sum(talk.frames for talk in talks)
         took = await used(seconds)
         found.append(1e6 * took / (sum(talk.frames for talk in talks) - before) - alone)
         for talk in talks:
             await orchestrator.close(talk)
+        metronome.stop()
     return {"audio_in_us": found}
 
 

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["CHUNK", "SILENCE", "TOKENS", "awake", "feeder_alone_us", "freeze", "now"]
-__all__ += ["rss_kib", "session_costs", "tell", "used"]
+__all__ = ["CHUNK", "SILENCE", "TOKENS", "Metronome", "Phase", "awake", "feeder_alone_us", "freeze", "now"]
+__all__ += ["rss_kib", "session_costs", "sessions_per_core", "tell", "used"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,12 @@ TOKENS = (
     *("It is", " a bright", " day and", " all of", " it is", " still to", " come for", " you and", " for me", " too."),
     *(" So let", " us go", " out and", " see what", " there is", " to be", " seen in", " this big", " old", " town."),
 )
+BEATS = 4
+"""Of the metronome, in a frame's 20 ms."""
+FULL = 0.7
+"""So much of a core has to be in use: on a processor that mostly sleeps, each awakening costs as much as several frames."""
+ENOUGH = 0.95
+"""If less than that comes of the speech of so many sessions, more of them are no use."""
 WARM_UP = 3
 """Sessions that are started before any is measured."""
 
@@ -61,26 +67,91 @@ async def used(seconds: float) -> float:
     return time.process_time() - started
 
 
+class Metronome:
+    """One timer for all microphones, as ours have it: a timer for each would cost more than what is measured."""
+
+    def __init__(self) -> None:
+        self.beat = 0
+        self._waiting: list[list[asyncio.Future[None]]] = [[] for _ in range(BEATS)]
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        began = time.perf_counter()
+        while True:
+            due = began + (self.beat + 1) * 0.02 / BEATS
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self.beat += 1
+            waiting, self._waiting[self.beat % BEATS] = self._waiting[self.beat % BEATS], []
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
+
+    async def reached(self, beat: int) -> None:
+        """Wait for one of the next four beats; one that has passed takes a round of the loop."""
+        if beat > self.beat:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting[beat % BEATS].append(waiting)
+            await waiting
+        else:
+            await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        """No more beats."""
+        self._task.cancel()
+
+
+class Phase:
+    """When one microphone's frames are due: on one of the four beats in 20 ms, so that sessions do not march in step."""
+
+    def __init__(self, metronome: Metronome, number: int, of: int) -> None:
+        self._metronome = metronome
+        self._beat = metronome.beat + number * BEATS // of - BEATS + 1
+
+    async def frame(self) -> None:
+        """Wait for the next one."""
+        self._beat += BEATS
+        await self._metronome.reached(self._beat)
+
+
 async def feeder_alone_us(sessions: int, seconds: float, frame: Callable[[], object] = lambda: None) -> float:
     """Microseconds of CPU that it takes to make a frame every 20 ms, by which what hears it is not to be charged."""
     frames = 0
 
-    async def feeder(phase: float) -> None:
+    async def feeder(phase: Phase) -> None:
         nonlocal frames
-        due = time.perf_counter() + phase * 0.02
         while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await phase.frame()
             frames += 1
             frame()
 
-    tasks = [asyncio.create_task(feeder(number / sessions)) for number in range(sessions)]
+    metronome = Metronome()
+    tasks = [asyncio.create_task(feeder(Phase(metronome, number, sessions))) for number in range(sessions)]
     await asyncio.sleep(0.3)
     frames = 0
     took = await used(seconds)
     for task in tasks:
         task.cancel()
+    metronome.stop()
     return 1e6 * took / frames
+
+
+async def sessions_per_core(
+    measure: Callable[[int], Awaitable[tuple[float, float]]], sessions: int
+) -> tuple[float, float]:
+    """How many sessions a core carries, by the first number of them that fills most of one; ours is found so as well.
+
+    Args:
+        measure: with so many: the share of a core that they take, and how much of what should come out of them came.
+        sessions: how many to begin with.
+
+    Returns:
+        Sessions, and how much came of those that were measured last.
+    """
+    while True:
+        share, came = await measure(sessions)
+        if share >= FULL or came < ENOUGH:
+            return sessions * min(1.0, came) / share, came
+        sessions = max(sessions + 1, round(0.85 * sessions / share))
 
 
 async def session_costs(

@@ -14,7 +14,21 @@ import logging
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, freeze, now, session_costs, tell
+from harness_kit import (
+    CHUNK,
+    SILENCE,
+    TOKENS,
+    Metronome,
+    Phase,
+    awake,
+    feeder_alone_us,
+    freeze,
+    now,
+    session_costs,
+    sessions_per_core,
+    tell,
+    used,
+)
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm, stt, tts, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
@@ -111,17 +125,17 @@ class Speech(tts.SynthesizeStream):
 
 
 class Microphone(io.AudioInput):
-    def __init__(self, phase: float = 0.0, quiet: bool = False) -> None:
+    """A frame every 20 ms; without a phase it is off."""
+
+    def __init__(self, phase: Phase | None = None) -> None:
         super().__init__(label="microphone")
-        self._next = time.perf_counter() + phase * 0.02
-        self._quiet = quiet
+        self._phase = phase
         self.frames = 0
 
     async def __anext__(self) -> rtc.AudioFrame:
-        if self._quiet:
+        if self._phase is None:
             await asyncio.sleep(3600)
-        self._next += 0.02
-        await asyncio.sleep(max(0.0, self._next - time.perf_counter()))
+        await self._phase.frame()
         self.frames += 1
         return rtc.AudioFrame(SILENCE, RATE, 1, 320)
 
@@ -132,6 +146,7 @@ class Loudspeaker(io.AudioOutput):
     def __init__(self) -> None:
         super().__init__(label="loudspeaker", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=RATE)
         self._queued = 0.0
+        self.heard_s = 0.0
 
     async def capture_frame(self, frame) -> None:
         if "audio" not in at:
@@ -139,6 +154,7 @@ class Loudspeaker(io.AudioOutput):
             arrived.set()
         await super().capture_frame(frame)
         self._queued += frame.duration
+        self.heard_s += frame.duration
 
     def flush(self) -> None:
         super().flush()
@@ -163,7 +179,7 @@ async def start(default: bool, vad=None, microphone=None):
         }
         waits = {"user_away_timeout": None, "aec_warmup_duration": None, "session_close_transcript_timeout": 0.0}
     session = AgentSession(stt=recognizer, vad=vad, llm=Model(), tts=Voice(), turn_handling=options, **waits)
-    session.input.audio = microphone or Microphone(quiet=True)
+    session.input.audio = microphone or Microphone()
     session.output.audio = Loudspeaker()
     await session.start(Agent(instructions=""), record=False)
     while not recognizer.streams:
@@ -205,44 +221,40 @@ async def first_audio(count: int, default: bool) -> dict[str, list[float]]:
 async def audio_in(count: int, default: bool, vad=None) -> dict[str, list[float]]:
     sessions, seconds, found = 20, 3.0, []
 
-    async def used(links) -> float:
-        before, started = sum(link.frames for link in links), time.process_time()
-        await asyncio.sleep(seconds)
-        return 1e6 * (time.process_time() - started) / (sum(link.frames for link in links) - before)
-
-    async def drain(link) -> None:
-        async for _ in link:
-            pass
-
     for _ in range(count):
-        links = [Microphone(number / sessions) for number in range(sessions)]
-        tasks = [asyncio.create_task(drain(link)) for link in links]
-        await asyncio.sleep(0.3)
-        feeder = await used(links)
-        for task in tasks:
-            task.cancel()
-        links = [Microphone(number / sessions) for number in range(sessions)]
+        alone = await feeder_alone_us(sessions, seconds, lambda: rtc.AudioFrame(SILENCE, RATE, 1, 320))
+        metronome = Metronome()
+        links = [Microphone(Phase(metronome, number, sessions)) for number in range(sessions)]
         talks = [await start(default, vad, link) for link in links]
         await asyncio.sleep(0.5)
-        found.append(await used(links) - feeder)
+        before = sum(link.frames for link in links)
+        took = await used(seconds)
+        found.append(1e6 * took / (sum(link.frames for link in links) - before) - alone)
         await asyncio.gather(*(session.aclose() for session, _ in talks))
+        metronome.stop()
     return {("audio_in_us" if vad is None else "audio_in_silero_us"): found}
 
 
 async def duplex(count: int, default: bool) -> dict[str, list[float]]:
     global endless
     endless = True
-    sessions, seconds, found = 20, 4.0, []
-    for _ in range(count):
-        talks = [await start(default, None, Microphone(number / sessions)) for number in range(sessions)]
-        for _, recognizer in talks:
-            recognizer.streams[-1].hear("hello")
+    seconds, metronome, talks = 4.0, Metronome(), []
+
+    async def measure(sessions: int) -> tuple[float, float]:
+        # More come to those that talk already: speech that does not end cannot be closed in an orderly way.
+        for number in range(len(talks), sessions):
+            talks.append(await start(default, None, Microphone(Phase(metronome, number % 4, 4))))
+            talks[-1][1].streams[-1].hear("hello")
         await asyncio.sleep(2.0)
-        began, clock = time.process_time(), time.perf_counter()
-        await asyncio.sleep(seconds)
-        found.append(sessions * (time.perf_counter() - clock) / (time.process_time() - began))
-        break  # sessions whose speech does not end cannot be closed in an orderly way
-    return {"duplex_sessions_per_core": found}
+        clock, heard = time.perf_counter(), sum(session.output.audio.heard_s for session, _ in talks)
+        took = await used(seconds)
+        clock = time.perf_counter() - clock
+        heard = sum(session.output.audio.heard_s for session, _ in talks) - heard
+        return took / clock, heard / clock / sessions
+
+    del count
+    per_core, _ = await sessions_per_core(measure, 20)
+    return {"duplex_sessions_per_core": [per_core]}
 
 
 async def session_cost(count: int, default: bool) -> dict[str, list[float]]:

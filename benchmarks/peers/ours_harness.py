@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
 from benchmarks import audio_in, barge_in, duplex, session_cost
 from benchmarks import first_audio as first
+from benchmarks.peers.harness_kit import sessions_per_core
 from benchmarks.report import freeze
 from flare_actors.ports import AudioOut
 from flare_actors.providers.silero import SileroVoiceActivity
@@ -46,11 +48,11 @@ async def hearing_with_vad(count: int) -> dict[str, list[float]]:
 
 async def both_ways(count: int) -> dict[str, list[float]]:
     """Sessions per core."""
-    return {
-        "duplex_sessions_per_core": [
-            each * min(1.0, out) for each, out in [await duplex.in_process(4.0) for _ in range(count)]
-        ]
-    }
+    found = []
+    for _ in range(count):
+        per_core, _ = await sessions_per_core(partial(duplex.in_process, 4.0), duplex.IN_PROCESS)
+        found.append(per_core)
+    return {"duplex_sessions_per_core": found}
 
 
 async def cost(count: int) -> dict[str, list[float]]:

@@ -14,7 +14,21 @@ import asyncio
 import sys
 import time
 
-from harness_kit import CHUNK, SILENCE, TOKENS, awake, feeder_alone_us, freeze, now, session_costs, tell, used
+from harness_kit import (
+    CHUNK,
+    SILENCE,
+    TOKENS,
+    Metronome,
+    Phase,
+    awake,
+    feeder_alone_us,
+    freeze,
+    now,
+    session_costs,
+    sessions_per_core,
+    tell,
+    used,
+)
 from loguru import logger
 
 logger.remove()
@@ -92,26 +106,23 @@ class Voice(TTSService):
 
 
 class Input(BaseInputTransport):
-    """A microphone: a frame every 20 ms, if it is on."""
+    """A microphone: a frame every 20 ms; without a phase it is off."""
 
-    def __init__(self, params, phase: float, on: bool) -> None:
+    def __init__(self, params, phase: Phase | None) -> None:
         super().__init__(params)
         self._phase = phase
-        self._on = on
         self._feeder = None
         self.frames = 0
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
         await self.set_transport_ready(frame)
-        if self._on:
+        if self._phase is not None:
             self._feeder = asyncio.create_task(self._feed())
 
     async def _feed(self) -> None:
-        due = time.perf_counter() + self._phase * 0.02
         while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await self._phase.frame()
             self.frames += 1
             await self.push_audio_frame(InputAudioRawFrame(SILENCE, RATE, 1))
 
@@ -150,7 +161,7 @@ class Output(BaseOutputTransport):
 
 
 class Talk:
-    def __init__(self, default: bool, phase: float = 0.0, on: bool = False, vad=None) -> None:
+    def __init__(self, default: bool, phase: Phase | None = None, vad=None) -> None:
         params = TransportParams(
             audio_in_enabled=True,
             audio_out_enabled=True,
@@ -158,7 +169,7 @@ class Talk:
             audio_out_sample_rate=RATE,
             audio_out_end_silence_secs=0,
         )
-        self.input, self.output = Input(params, phase, on), Output(params)
+        self.input, self.output = Input(params, phase), Output(params)
         self.started = asyncio.Event()
         pair = LLMContextAggregatorPair(
             LLMContext(),
@@ -243,27 +254,38 @@ async def audio_in(count: int, default: bool, vad=None) -> dict[str, list[float]
     sessions, seconds, found = 20, 3.0, []
     for _ in range(count):
         alone = await feeder_alone_us(sessions, seconds, lambda: InputAudioRawFrame(SILENCE, RATE, 1))
+        metronome = Metronome()
         make = (lambda: vad()) if vad is not None else (lambda: None)
-        talks = [await begun(default, number / sessions, on=True, vad=make()) for number in range(sessions)]
+        talks = [await begun(default, Phase(metronome, number, sessions), vad=make()) for number in range(sessions)]
         await asyncio.sleep(0.5)
         before = sum(talk.input.frames for talk in talks)
         took = await used(seconds)
         found.append(1e6 * took / (sum(talk.input.frames for talk in talks) - before) - alone)
         await asyncio.gather(*(talk.stop() for talk in talks))
+        metronome.stop()
     return {("audio_in_us" if vad is None else "audio_in_silero_us"): found}
 
 
 async def duplex(count: int, default: bool) -> dict[str, list[float]]:
-    sessions, seconds, found = 10, 4.0, []
-    for _ in range(count):
-        talks = [await begun(default, number / sessions, on=True) for number in range(sessions)]
+    seconds, found = 4.0, []
+
+    async def measure(sessions: int) -> tuple[float, float]:
+        metronome = Metronome()
+        talks = [await begun(default, Phase(metronome, number, sessions)) for number in range(sessions)]
         for talk in talks:
             await talk.worker.queue_frame(TTSSpeakFrame("This is said for as long as it takes."))
         await asyncio.sleep(2.0)
-        clock = time.perf_counter()
+        clock, heard = time.perf_counter(), sum(talk.output.heard for talk in talks)
         took = await used(seconds)
-        found.append(sessions * (time.perf_counter() - clock) / took)
+        clock = time.perf_counter() - clock
+        heard = (sum(talk.output.heard for talk in talks) - heard) / (2 * RATE)
         await asyncio.gather(*(talk.stop() for talk in talks))
+        metronome.stop()
+        return took / clock, heard / clock / sessions
+
+    for _ in range(count):
+        per_core, _ = await sessions_per_core(measure, 10)
+        found.append(per_core)
     return {"duplex_sessions_per_core": found}
 
 

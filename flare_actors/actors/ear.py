@@ -8,7 +8,7 @@ the orchestrator is told facts. Each utterance's audio goes into a feed of its o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import outcome
@@ -36,6 +36,9 @@ from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
 from flare_actors.ports import TurnEndEstimator, VoiceActivity, VoiceDetector
 
+if TYPE_CHECKING:
+    from flare_actors.actors.echo import Levels
+
 __all__ = ["Ear"]
 
 
@@ -47,7 +50,7 @@ class Ear:
         inbox: where facts go.
         begin: takes each utterance that is worth a recogniser, as soon as it is.
         clock: the session's.
-        played: how loud the agent was, at a time, around each of so many delays (``PlayedLevels.recent``), in dBFS.
+        played: how loud the agent was around each of so many delays before each of some times (``PlayedLevels.recent``).
         on_fault: told of what a provider raised.
         paused: whether the agent stands still amid what it says.
     """
@@ -59,7 +62,7 @@ class Ear:
         voice_activity: VoiceActivity,
         inbox: Inbox,
         begin: Callable[[UtteranceFeed], bool],
-        played: Callable[[float, int], Sequence[float]],
+        played: Callable[[Sequence[float], int], Levels | None],
         on_fault: Callable[[ProviderError], None],
         *,
         clock: Clock,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -20,6 +20,9 @@ from flare_actors.actors.channels import Alarm, Clock, Inbox, Outbox
 from flare_actors.actors.echo import PlayedLevels
 from flare_actors.audio import bytes_to_seconds, seconds_to_bytes
 from flare_actors.conversation.events import AudioStarted, PlaybackFinished, PlaybackStopped
+
+if TYPE_CHECKING:
+    from flare_actors.actors.echo import Levels
 
 __all__ = ["Speaker"]
 
@@ -242,12 +245,12 @@ class Speaker:
             return self._seconds(self._left)
         return None if turn is not None and turn <= self._latest else 0.0
 
-    def recent_levels(self, at: float, delays: int) -> Sequence[float]:
-        """How loud the client was, by the pacing clock, around each of so many delays before ``at``.
+    def recent_levels(self, times: Sequence[float], delays: int) -> Levels | None:
+        """How loud the client was, by the pacing clock, around each of so many delays before each of ``times``.
 
         See ``PlayedLevels.recent``.
         """
-        return self._levels.recent(at, delays)
+        return self._levels.recent(times, delays)
 
     # --- Its own task -----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import trio
 from hypothesis import given
@@ -68,12 +69,13 @@ class Bench:
         self.inbox = Inbox(clock)
         self.feeds: list[UtteranceFeed] = []
         self.faults: list[ProviderError] = []
-        self.played: list[float] = []
+        self.played = SILENCE_DB
+        """How loud the agent is."""
         self.ear = Ear(
             activity,
             self.inbox,
             begin or self.take,
-            lambda _at, count: self.played[:count],
+            lambda times, delays: np.full((len(times), delays), self.played),
             self.faults.append,
             clock=clock,
             paused=lambda: False,
@@ -398,13 +400,13 @@ async def test_only_a_guarded_ear_takes_quiet_voice_for_the_agents_own(
     autojump_clock: MockClock, barge_in: BargeIn
 ) -> None:
     async with hearing(ByList([True] * 100), Settings(barge_in=barge_in), realtime=True) as bench:
-        bench.played = [-10.0] * 100
+        bench.played = -10.0
         quiet = bytes(2) + b"\x40\x00" * (CHUNK - 1)  # -54 dBFS
         for _ in range(20):
             bench.ear.feed(quiet)
             await wait_all_tasks_blocked()
         assert bool(bench.facts()) != barge_in.guards
-        bench.played = [SILENCE_DB] * 100
+        bench.played = SILENCE_DB
         for _ in range(20):
             bench.ear.feed(quiet)
             await wait_all_tasks_blocked()
