@@ -325,7 +325,8 @@ def on_playback_completed(d: Draft, e: PlaybackCompleted) -> None:
 def finish_if_played(d: Draft) -> None:
     """End the live turn if it is generated, and the client has played all of it."""
     turn = d.c.turn
-    if turn is not None and turn.generated_s is not None and turn.played_s >= turn.generated_s - SAME_S:
+    assert turn is not None
+    if turn.generated_s is not None and turn.played_s >= turn.generated_s - SAME_S:
         d.finish_turn()
 
 

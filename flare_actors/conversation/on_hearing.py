@@ -281,7 +281,8 @@ def on_transcript_finished(d: Draft, e: TranscriptFinished) -> None:
     _await_transcript(d)
     text = e.text.strip()[: d.c.settings.limits.text_chars]
     guarded = awaited.overheard and d.c.settings.barge_in.guards
-    if guarded and any(is_echo(text, said) for said in (d.c.last_spoken, d.c.turn.text if d.c.turn else "")):
+    own = [d.c.last_spoken] if d.c.turn is None else [d.c.last_spoken, d.c.turn.text]
+    if guarded and any(is_echo(text, said) for said in own):
         text = ""
     if not text:
         _heard_nothing(d, e.utterance)

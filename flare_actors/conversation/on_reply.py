@@ -56,9 +56,9 @@ def is_held(d: Draft, turn: int) -> bool:
 
 def progress(d: Draft, turn: Turn) -> None:
     """Something came of the turn: keep it, and let the live one's backstop count anew while more is to come."""
-    if d.c.speculation is not None and is_held(d, turn.number):
-        finished = d.at if turn.generated_s is not None else None
-        d.set(speculation=evolve(d.c.speculation, turn=turn, finished=finished))
+    held = d.c.speculation
+    if held is not None:  # There is no live turn beside it.
+        d.set(speculation=evolve(held, turn=turn, finished=d.at if turn.generated_s is not None else None))
         return
     d.set(turn=turn)
     if turn.generated_s is None:

@@ -111,7 +111,7 @@ def release(d: Draft) -> bool:
         first_token=held.turn.marks.first_token,
         first_phrase=held.turn.marks.first_phrase,
     )
-    turn = evolve(held.turn, marks=marks, generated_s=None)
+    turn = evolve(held.turn, marks=marks)
     d.set(
         speculation=None,
         turn=turn,
@@ -154,5 +154,5 @@ def withdraw_if_unwanted(d: Draft) -> None:
     c = d.c
     pausing = c.floor is Floor.SPEAKING and c.paused and c.utterance == held.utterance
     wanted = pausing or any(awaited.utterance == held.utterance for awaited in c.awaited)
-    if not (wanted and c.state is State.LISTENING and c.attached and c.turn is None):
+    if not wanted:
         withdraw(d, Reason.BARGE_IN)

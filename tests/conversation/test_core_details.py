@@ -207,7 +207,7 @@ def test_a_new_utterance_has_not_paused_and_its_words_are_not_answered_ahead() -
     core.is_understood("")
     utterance = core.speaks()
     assert not core.c.paused
-    assert core.c.partial == ""
+    assert (core.c.partial, core.c.endpoint) == ("", None)
     core.happens(ev.TranscriptUpdated(utterance=utterance, text="and", complete=True))
     assert core.c.speculation is None
 

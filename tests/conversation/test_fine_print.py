@@ -20,6 +20,7 @@ from flare_actors.conversation.commands import (
     StartReply,
     StopStt,
 )
+from flare_actors.conversation.history import SpokenWord
 from flare_actors.conversation.items import AgentSaid, Instructed, ToolCalled, ToolReturned, UserSaid
 from flare_actors.conversation.model import Turn
 from flare_actors.conversation.moves import Draft
@@ -27,12 +28,13 @@ from flare_actors.conversation.notices import (
     ErrorRaised,
     InputCleared,
     ItemShown,
+    ItemTruncated,
     PlaybackCleared,
     StateChanged,
     TurnEnded,
     TurnMetrics,
 )
-from flare_actors.conversation.states import BargeIn, TurnDetection, Wait
+from flare_actors.conversation.states import BargeIn, Mute, TurnDetection, Wait
 from flare_actors.conversation.table import IllegalTransition
 
 S = State
@@ -77,6 +79,16 @@ def test_a_field_that_does_not_exist_is_our_own_bug_too() -> None:
             draft.set(lunch=1)
         draft = Draft(Core().c, 0.0)
         draft.set(stale=1)
+
+
+def test_what_is_no_event_is_refused() -> None:
+    with pytest.raises(TypeError, match="not an event of a conversation: Turn"):
+        step(Core().c, Turn(number=1, kind=TurnKind.SAY))  # type: ignore[arg-type]
+
+
+def test_after_the_end_nobody_is_told_anything_more() -> None:
+    core = Core(mute=Mute.ALWAYS).starts()
+    assert kinds(core.happens(ev.SessionEndRequested()))[-1] == "CloseSession"
 
 
 def test_a_change_of_state_tells_of_the_turn_that_is_live_then() -> None:
@@ -212,6 +224,77 @@ def test_going_on_takes_back_what_was_begun_ahead() -> None:
     assert core.did(CancelReply) == [CancelReply(turn=1, reason=Reason.BARGE_IN)]
 
 
+def test_an_estimate_is_of_one_pause() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.SpeechPaused(utterance=1), ev.TurnEndEstimated(utterance=1, probability=0.1))
+    core.happens(ev.SpeechResumed(utterance=1))
+    assert core.c.turn_end is None
+
+
+def test_where_nobody_is_interrupted_length_alone_counts_though_words_are_told() -> None:
+    core = Core().starts(partials=True)
+    core.speaks()
+    assert core.c.confirmed
+
+
+def test_words_of_a_recogniser_that_was_lost_are_not_answered_ahead() -> None:
+    core = Core(stt_retry_s=1.0).starts(partials=True)
+    core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=1, text="tea"), ev.RecognizerFailed())
+    core.passes(1.5)
+    assert core.state is S.LISTENING
+    core.happens(ev.SpeechPaused(utterance=1))
+    assert core.did(StartReply) == []
+
+
+def test_what_is_held_for_words_that_turn_out_to_be_none_is_taken_back_though_the_user_pauses_again() -> None:
+    core = Core().starts(partials=True)
+    core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=1, text="tea"), ev.SpeechPaused(utterance=1))
+    core.pauses()
+    core.speaks()
+    core.happens(ev.SpeechPaused(utterance=2))
+    assert core.c.speculation is not None
+    core.is_understood("", utterance=1)
+    assert core.c.speculation is None
+
+
+def test_words_that_were_to_wait_for_a_commit_are_answered_when_none_is_needed_any_more() -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts()
+    core.speaks()
+    core.pauses()
+    core.happens(ev.SettingsChanged(changes=changes({"turn_detection": "automatic"})))
+    core.is_understood("a question")
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_who_may_not_interrupt_any_more_does_not_by_having_spoken_for_long() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.TextReceived(text="what time is it"))
+    core.happens(ev.SettingsChanged(changes=changes({"barge_in": "later"})))
+    core.passes(1.1)
+    assert core.state is S.PROCESSING_SPEECH
+    assert core.c.turn is not None
+    assert core.c.turn.paused_at is None
+
+
+def test_words_over_an_agent_that_only_answers_when_it_is_asked_leave_it_speaking() -> None:
+    core = Core(auto_answer=False, barge_in=BargeIn.LATER).starts()
+    core.happens(ev.ResponseRequested())
+    core.is_answering("It is late. ")
+    core.says("and tomorrow")
+    assert core.state is S.PLAYING_RESPONSE
+    assert core.c.unanswered
+
+
+def test_an_ear_that_broke_is_closed_as_such() -> None:
+    core = Core().starts()
+    core.happens(ev.ListenerFailed())
+    assert core.did(CloseListener) == [CloseListener(reason=Reason.ERROR_RECOVERY)]
+
+
 def test_an_mhm_of_before_says_nothing_of_the_next_utterance() -> None:
     core = heard()
     core.speaks(confirmed=False)
@@ -252,6 +335,17 @@ def test_a_pause_of_just_the_longest_wait_was_within_a_turn() -> None:
         assert core.c.pauses == pauses
 
 
+def test_a_pause_before_an_answer_that_waits_for_a_commit_was_within_a_turn() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.pauses()
+    core.happens(ev.CommitRequested())
+    core.is_understood("what time")
+    assert core.c.answer_due
+    core.happens(ev.SpeechStarted(utterance=2, pause_s=0.5))
+    assert core.c.pauses == (0.5,)
+
+
 def test_a_pause_before_the_words_are_understood_was_within_a_turn_too() -> None:
     core = Core().starts()
     core.speaks()
@@ -287,6 +381,13 @@ def test_what_is_said_while_nobody_can_understand_it_is_not_waited_for() -> None
     core.speaks()
     core.pauses()
     assert core.c.awaited == ()
+
+
+def test_one_back_off_counts_and_that_is_the_longest() -> None:
+    core = heard(stt_retry_s=20.0)
+    core.happens(ev.RecognizerFailed(), ev.FailureRaised())
+    assert core.due(Wait.STT_RETRY) is None
+    assert core.due(Wait.RECOVERY) == pytest.approx(19.9)
 
 
 def test_a_failure_at_the_very_beginning_is_over_soon_too() -> None:
@@ -437,6 +538,88 @@ def test_answers_that_begin_and_hang_one_after_the_other_are_critical(fails: str
     assert core.c.ended is Reason.CRITICAL_ERROR
 
 
+def test_a_voice_that_fails_amid_each_answer_is_critical() -> None:
+    core = Core(limits=Limits(same_failures=2)).starts()
+    for _ in range(2):
+        core.happens(ev.TextReceived(text="hello"))
+        core.is_answering("Well. ")
+        core.happens(ev.SynthesizerFailed(turn=core.turn))
+        if core.c.turn is not None:
+            core.is_generated(1.0)
+            core.is_played()
+    assert core.c.ended is Reason.CRITICAL_ERROR
+
+
+def test_what_is_stopped_again_and_again_before_it_is_heard_does_not_fill_the_history() -> None:
+    core = Core().starts()
+    for _ in range(20):
+        core.happens(ev.SayRequested(text="dinner"), ev.InterruptRequested())
+        core.stopped_at(core.turn, 0.0)
+    assert len(core.c.history) <= 9
+
+
+@pytest.mark.parametrize(("after_s", "answered"), [(1.0, True), (1.125, False)])
+def test_yes_is_an_answer_up_to_a_second_before_the_last_word(after_s: float, answered: bool) -> None:
+    core = heard()
+    core.is_generated(60.0)
+    core.speaks(confirmed=False)
+    core.pauses()
+    core.now = 8.0
+    core.happens(ev.TranscriptFinished(utterance=2, text="yes"), after=0.0)
+    core.now += after_s
+    core.happens(ev.PlaybackFinished(turn=1, played_s=60.0), after=0.0)
+    assert (core.state is S.PROCESSING_SPEECH) is answered
+
+
+def test_yes_counts_from_when_the_agent_went_on_for_the_last_time() -> None:
+    core = heard()
+    core.is_generated(60.0)
+    core.says("yes", confirmed=False)
+    core.passes(5.0)
+    core.speaks(confirmed=False)
+    core.pauses(too_short=True)
+    core.happens(ev.PlaybackFinished(turn=1, played_s=60.0))
+    assert core.state is S.PROCESSING_SPEECH
+
+
+def test_late_facts_of_another_turn_are_none_of_the_one_that_is_held() -> None:
+    core = heard()
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 1.0)
+    core.passes(5.0)
+    core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=2, text="tea"), ev.SpeechPaused(utterance=2))
+    stale = core.c.stale
+    core.happens(ev.PhraseReady(turn=1, index=2, text="More. "))
+    assert core.c.stale == stale + 1
+    assert core.c.speculation is not None
+    assert core.c.speculation.turn.phrases == ()
+
+
+def test_an_answer_that_was_cut_by_a_limit_before_it_was_let_out_says_so_too() -> None:
+    core = Core().starts()
+    core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=1, text="tea"), ev.SpeechPaused(utterance=1))
+    core.happens(ev.PhraseReady(turn=1, index=0, text="Well. "))
+    core.happens(ev.GenerationFinished(turn=1, audio_s=1.0, limited=True))
+    core.pauses()
+    core.is_understood("tea")
+    core.sounds(1.0)
+    core.is_played()
+    assert [each.limited for each in core.told(TurnEnded)] == [True]
+
+
+def test_what_the_voice_tells_of_its_words_is_remembered_with_the_phrase() -> None:
+    core = heard()
+    words = (SpokenWord(share=0.2, at_s=0.9),)
+    core.happens(ev.WordsSpoken(turn=1, index=0, words=words))
+    assert core.c.turn is not None
+    assert [phrase.words for phrase in core.c.turn.phrases] == [words, ()]
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 0.8)
+    assert core.heard(1) == ""
+
+
 def test_only_an_answer_is_owed_when_it_is_taken_back() -> None:
     core = Core().starts()
     core.happens(ev.SayRequested(text="dinner"), ev.ClientDetached())
@@ -526,7 +709,7 @@ def test_what_the_agent_has_to_tell_is_told_after_what_was_to_be_said_before() -
     assert core.spoken == ["dinner"]
     core.answers("Dinner. ")
     assert core.state is S.PROCESSING_SPEECH
-    assert latency(core) == pytest.approx(0.2)
+    assert latency(core) == pytest.approx(1.2)
 
 
 def test_a_conversation_that_ends_early_leaves_nothing_to_be_waited_for() -> None:
@@ -558,6 +741,7 @@ def test_what_lacks_just_a_thousandth_is_over_and_what_lacks_more_is_not(
     elif told_by == "the client":
         core.happens(ev.PlaybackProgressed(turn=1, played_s=1.0 - lacks_s))
     assert (core.state is S.LISTENING) is over
+    assert (core.due(Wait.PLAYBACK) is None) is over
     if not over:
         core.passes(9.0)
         assert core.told(StateChanged)[-1].reason is Reason.ERROR_RECOVERY
@@ -568,6 +752,12 @@ def test_a_completion_of_nothing_that_anybody_knows_is_counted_as_late() -> None
     core.happens(ev.PlaybackCompleted(turn=99))
     assert core.c.stale == 1
     assert core.c.reports_playback
+
+
+def test_a_completion_of_a_turn_that_settles_is_not_late_and_says_nothing_new() -> None:
+    core = heard()
+    core.happens(ev.InterruptRequested(), ev.PlaybackCompleted(turn=1))
+    assert core.c.stale == 0
 
 
 def test_a_phrase_that_a_reader_was_shown_as_the_turn_was_stopped_counts_as_heard() -> None:
@@ -603,7 +793,8 @@ def test_a_phrase_of_the_live_turn_is_its_own_while_another_settles() -> None:
 
 
 def latency(core: Core) -> float | None:
-    """From what the live turn was asked by to its first audio, which comes 0.1 s after its phrase."""
+    """From what the live turn was asked by to its first audio, which comes 1.2 s after it was begun."""
+    core.passes(1.0)
     core.is_answering("Well. ")
     return core.told(TurnMetrics)[-1].total_s
 
@@ -613,7 +804,7 @@ def test_what_is_said_by_itself_waits_from_the_moment_that_it_is_begun() -> None
     core.says("a question")
     core.answers("An answer. ")
     core.happens(ev.SayRequested(text="dinner"))
-    assert latency(core) == pytest.approx(0.2)
+    assert latency(core) == pytest.approx(1.2)
 
 
 def test_an_answer_that_nobody_asked_for_waits_from_the_moment_that_it_is_begun() -> None:
@@ -621,7 +812,7 @@ def test_an_answer_that_nobody_asked_for_waits_from_the_moment_that_it_is_begun(
     core.says("a question")
     core.answers("An answer. ")
     core.passes(5.0)
-    assert latency(core) == pytest.approx(0.2)
+    assert latency(core) == pytest.approx(1.2)
 
 
 def test_an_answer_that_was_taken_back_for_nothing_waits_from_then_on() -> None:
@@ -631,7 +822,7 @@ def test_an_answer_that_was_taken_back_for_nothing_waits_from_then_on() -> None:
     core.says("")
     core.stopped_at(1, 0.0)
     assert core.state is S.PROCESSING_SPEECH
-    assert latency(core) == pytest.approx(0.5)
+    assert latency(core) == pytest.approx(1.5)
 
 
 def test_an_answer_to_what_is_committed_waits_from_the_commit_on() -> None:
@@ -639,7 +830,7 @@ def test_an_answer_to_what_is_committed_waits_from_the_commit_on() -> None:
     core.says("a question")
     core.passes(2.0)
     core.happens(ev.CommitRequested(), ev.NothingCommitted())
-    assert latency(core) == pytest.approx(0.2)
+    assert latency(core) == pytest.approx(1.2)
 
 
 def test_an_answer_to_who_was_gone_waits_from_the_return_on() -> None:
@@ -649,7 +840,7 @@ def test_an_answer_to_who_was_gone_waits_from_the_return_on() -> None:
     core.stopped_at(1, 0.0)
     core.passes(9.0)
     core.happens(ev.ClientAttached())
-    assert latency(core) == pytest.approx(0.2)
+    assert latency(core) == pytest.approx(1.2)
 
 
 # --- Coming and going -----------------------------------------------------------------------------------------------------
@@ -810,6 +1001,14 @@ def test_an_answer_may_be_cut_a_thousandth_behind_its_end_and_no_further() -> No
         core.answers("An answer. ")
         core.happens(ev.ItemTruncateRequested(item_id="turn_1", end_s=1.0 + behind_s))
         assert core.errors == errors
+        assert len(core.told(ItemTruncated)) == (not errors)
+
+
+def test_an_id_is_given_once() -> None:
+    core = Core().starts()
+    for _ in range(2):
+        core.happens(ev.ItemInsertRequested(item=UserSaid(id="mine", text="tea")))
+    assert (core.errors, len(core.c.history)) == (["item_id_taken"], 1)
 
 
 def test_the_request_names_what_it_is_asked_by() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_actors.conversation.calls import CUT_OFF, ToolUse
+from flare_actors.conversation.calls import CUT_OFF, ToolCall, ToolUse
 from flare_actors.conversation.history import (
     AgentSaid,
     HistoryItem,
@@ -417,6 +417,7 @@ def test_a_result_that_comes_late_stands_where_it_was_missing(failed: bool) -> N
     missing = ToolReturned(turn=1, call="c1", text=CUT_OFF, failed=True, client=True)
     corrected = ToolReturned(turn=1, call="c1", text="sunny", failed=failed, client=True)
     assert correct_result((before, missing, after), "c1", "sunny", failed=failed) == (before, corrected, after)
+    assert correct_result((missing,), "c2", "sunny", failed=failed) is None
     for other in (ToolReturned(call="c1", text=CUT_OFF, failed=True), ToolReturned(call="c1", text="x", client=True)):
         assert correct_result((other,), "c1", "sunny", failed=failed) is None
 
@@ -437,6 +438,7 @@ def test_an_echo_has_half_as_much_room_again_and_two_words_at_least(heard: str, 
 def test_a_call_is_shown_once_though_another_has_its_name() -> None:
     call, result = ToolCalled(call="c1", name="f", text="{}"), ToolReturned(call="c1", text="sunny", failed=True)
     shown = build_messages((call, result, UserSaid(text="a"), ToolCalled(call="c1", name="f", text="{}", id="2")))
+    assert shown[0].calls == (ToolCall(call="c1", name="f", arguments="{}"),)
     assert [(each.role, each.call, each.failed) for each in shown] == [
         ("assistant", None, False),
         ("tool", "c1", True),
