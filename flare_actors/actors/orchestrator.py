@@ -63,7 +63,8 @@ class Orchestrator:
             elif pending is None:
                 await trio.lowlevel.checkpoint()  # Deadlines that pass one after the other are not all that is done.
             if due is not None and (pending is None or due[0] <= pending.at):
-                # A deadline passes before any event that is later than it, and never because we looked late.
+                # A deadline passes before any event that is later than it, and never because we looked late. No checkpoint
+                # follows, whatever was cancelled: the alarm may have rung, and would take what is pending with it.
                 self._step(DeadlinePassed(at=due[0], wait=due[1]))
             elif pending is not None:
                 event, pending = pending, None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from flare_actors.actors.channels import Clock, Inbox
@@ -13,14 +15,17 @@ from flare_actors.conversation.commands import Command
 from flare_actors.conversation.events import (
     ClientAttached,
     ClientDetached,
+    ConversationEndRequested,
     ConversationStartRequested,
     DeadlinePassed,
     Event,
+    InterruptRequested,
     ListenerOpened,
     SessionEndRequested,
+    TextReceived,
 )
 from flare_actors.conversation.model import Conversation, Deadlines
-from flare_actors.conversation.settings import Settings
+from flare_actors.conversation.settings import Settings, Timeouts
 from flare_actors.conversation.states import Reason, State, Wait
 from flare_actors.testing import EventLog
 
@@ -149,3 +154,59 @@ async def test_deadlines_that_pass_without_end_hold_up_nobody(
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     assert steps
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 0.5, 1.0]),
+            st.booleans(),
+            st.sampled_from(
+                [
+                    ClientAttached(),
+                    ClientDetached(),
+                    ConversationStartRequested(),
+                    ConversationEndRequested(),
+                    ListenerOpened(),
+                    TextReceived(text="hello"),
+                    InterruptRequested(),
+                ]
+            ),
+        ),
+        max_size=30,
+    )
+)
+def test_what_comes_as_a_deadline_passes_is_taken_once_and_in_its_order(
+    moves: list[tuple[float, bool, Event]],
+) -> None:
+    # Deadlines of a second, or half of one, and events at the same moments, many of which cancel something. Time passes, or the
+    # process stands still, so that the alarm has rung when the orchestrator runs again.
+    clock = MockClock(autojump_threshold=0)
+
+    async def main() -> None:
+        quarter = dict.fromkeys(("connect_s", "llm_first_s", "llm_gap_s", "tts_first_s", "tts_gap_s"), 0.25)
+        timeouts = Timeouts(**quarter, backstop_s=0.5)
+        bench = Bench(Settings(reconnect_grace_s=1.0, idle_end_s=0.5, session_idle_s=1.0, timeouts=timeouts))
+        came: list[Event] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.orchestrator.run)
+            asked = (ClientAttached(), ConversationStartRequested(), ListenerOpened(), TextReceived(text="hello"))
+            begin = [(0.0, False, event) for event in asked]
+            for after_s, stands, event in [*begin, *moves, (1.0, False, SessionEndRequested())]:
+                if stands:
+                    clock.jump(after_s)
+                else:
+                    await trio.sleep(after_s)
+                if bench.orchestrator.conversation.ended is None:
+                    bench.inbox.put(event)
+                    came.append(attrs.evolve(event, at=bench.clock.now()))
+        taken = [event for event in bench.log.events if not isinstance(event, DeadlinePassed)]
+        assert taken == came[: len(taken)]
+        # If a deadline ended it, one more may have been on its way out of the inbox.
+        ended_by_deadline = isinstance(bench.log.events[-1], DeadlinePassed)
+        lost = len(came) - len(taken) - len(bench.inbox)
+        assert lost in {0, int(ended_by_deadline)}, "what was not taken came with the end, or after it"
+        assert [event.at for event in bench.log.events] == sorted(event.at for event in bench.log.events)
+        assert bench.log.folded() == bench.orchestrator.conversation
+
+    trio.run(main, clock=clock)

@@ -181,6 +181,33 @@ async def test_a_flush_tells_what_was_played_and_nothing_is_heard_after_it(autoj
         assert bench.events() == []
 
 
+async def test_hushed_it_lets_nothing_of_the_turn_leave_and_has_not_finished_it(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    async with bench.playing(5):
+        bench.speaker.finish(1)
+        await trio.sleep(1.234)
+        bench.speaker.hush()
+        bench.speaker.hush()
+        received = len(bench.received)
+        left_s = len(bench.pcm()) / SECOND
+        await bench.speaker.play(1, bytes(SECOND))
+        bench.speaker.pause(1)
+        bench.speaker.resume(1)
+        await trio.sleep(10)  # The decision is long in coming.
+        assert len(bench.received) == received
+        assert bench.events() == [AudioStarted(turn=1)]
+        bench.speaker.flush(1)
+        # The client has played on what it had in hand.
+        assert bench.events() == [PlaybackStopped(at=11.234, turn=1, played_s=pytest.approx(left_s))]
+        bench.speaker.hush()  # Nothing is open.
+        bench.speaker.open(2, held=True)
+        await bench.speaker.play(2, bytes(SECOND))
+        bench.speaker.hush()  # What is held is not heard.
+        bench.speaker.release(2)
+        await trio.sleep(2)
+    assert bench.pcm(2) == bytes(SECOND)
+
+
 async def test_a_flush_of_what_had_not_left_was_not_played(autojump_clock: MockClock) -> None:
     bench = Bench()
     bench.speaker.open(1)
