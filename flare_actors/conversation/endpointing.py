@@ -50,13 +50,13 @@ class UtteranceDetector:
         """What counts; may be replaced between chunks."""
         self._chunk_s = chunk_s
         self._run = 0
-        self._paused = False
+        self._paused: bool  # Of the utterance in progress, as is its length below.
         self.speaking = False
         self.speech_s = 0.0
         """Voiced time of the utterance, in seconds."""
         self.silence_s = 0.0
         """Since its last voiced chunk, in seconds."""
-        self._length_s: float  # Of the utterance in progress, counted from its start.
+        self._length_s: float
         self.wait_s = settings.endpoint_s
         """Silence that ends the utterance in progress; ``endpoint_s`` again after each pause."""
         self.pauses = 0

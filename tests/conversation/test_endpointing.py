@@ -229,3 +229,12 @@ def test_where_only_a_commit_ends_an_utterance_silence_is_not_told_of() -> None:
     hears(ear, VOICE, VOICE, VOICE)
     assert hears(ear, *[QUIET] * 20, VOICE) == []
     assert (ear.speaking, ear.pauses) == (True, 0)
+
+
+def test_voice_begins_at_just_its_threshold_and_ends_just_below_the_lower_one() -> None:
+    ear = on_the_edge(vad_threshold=0.5)
+    assert hears(ear, 0.5, 0.5)[0] == (2, Heard.STARTED)
+    ear.feed(0.36)
+    assert ear.silence_s == 0.0
+    ear.feed(0.34)
+    assert ear.silence_s == 0.125

@@ -31,8 +31,11 @@ from flare_actors.conversation.notices import (
     ItemTruncated,
     PlaybackCleared,
     StateChanged,
+    ToolCallRequested,
     TurnEnded,
     TurnMetrics,
+    TurnStarted,
+    UserSpeechStopped,
 )
 from flare_actors.conversation.states import BargeIn, Mute, TurnDetection, Wait
 from flare_actors.conversation.table import IllegalTransition
@@ -1017,3 +1020,171 @@ def test_the_request_names_what_it_is_asked_by() -> None:
     (request,) = core.did(StartReply)
     assert (request.turn, request.kind, request.locale) == (1, TurnKind.RESPONSE, "en-US")
     assert [item.id for item in core.c.history] == ["item_1"]
+
+
+# --- Once more ------------------------------------------------------------------------------------------------------------
+
+
+def holding(core: Core | None = None, text: str = "tea") -> Core:
+    """The user pauses, and what was said so far may be answered ahead."""
+    core = core or Core().starts(partials=True)
+    utterance = core.speaks()
+    core.happens(ev.TranscriptUpdated(utterance=utterance, text=text), ev.SpeechPaused(utterance=utterance))
+    return core
+
+
+def owing() -> Core:
+    """An answer is due that waits for the word on a commit."""
+    core = Core().starts(partials=True)
+    core.speaks()
+    core.pauses()
+    core.happens(ev.CommitRequested())
+    core.is_understood("a question")
+    assert core.c.answer_due
+    return core
+
+
+def test_an_answer_of_which_nothing_is_written_yet_is_let_out_as_one_that_was_just_asked_for() -> None:
+    core = holding()
+    core.pauses()
+    core.is_understood("tea")
+    assert core.c.released == 1
+    assert core.state is S.PROCESSING_SPEECH
+    assert core.told(TurnStarted) == [TurnStarted(turn=1, kind=TurnKind.RESPONSE)]
+
+
+def test_nothing_is_answered_ahead_while_something_else_is_to_be_understood_or_answered_first() -> None:
+    core = Core().starts(partials=True)
+    core.speaks()
+    core.pauses()
+    assert holding(core).did(StartReply) == []
+    core = owing()
+    assert holding(core).did(StartReply) == []
+
+
+@pytest.mark.parametrize(("barge_in", "answered"), [(BargeIn.GUARDED, False), (BargeIn.FULL, True)])
+def test_what_may_be_an_echo_is_not_answered_ahead(barge_in: BargeIn, answered: bool) -> None:
+    core = heard(barge_in=barge_in)
+    core.is_generated(2.0)
+    core.is_played()
+    before = len(core.did(StartReply))
+    holding(core, "very late indeed")
+    assert core.c.overheard
+    assert (len(core.did(StartReply)) > before) is answered
+
+
+def test_a_shutdown_waits_for_an_answer_that_waits_itself() -> None:
+    core = owing()
+    core.happens(ev.ShutdownRequested(deadline_s=5.0))
+    assert core.c.ended is None
+
+
+def test_a_session_that_drains_does_not_end_over_who_speaks() -> None:
+    core = heard(false_interruption_s=0.0)
+    core.is_generated(2.0)
+    core.happens(ev.ShutdownRequested(deadline_s=60.0))
+    core.speaks(confirmed=False)
+    core.is_played()
+    assert (core.state, core.c.ended) == (S.LISTENING, None)
+
+
+def test_a_session_ends_once() -> None:
+    draft = Draft(Core().starts().c, 9.0)
+    draft.end(Reason.SHUTDOWN)
+    draft.end(Reason.IDLE)
+    assert draft.c.ended is Reason.SHUTDOWN
+    assert kinds(draft.commands).count("CloseSession") == 1
+
+
+def test_the_back_off_of_a_recogniser_doubles_up_to_half_a_minute() -> None:
+    core = Core(stt_retry_s=20.0, limits=Limits(same_failures=9)).starts()
+    core.happens(ev.RecognizerFailed())
+    assert core.due(Wait.RECOVERY) == pytest.approx(20.0)
+    core.passes(20.0)
+    core.happens(ev.RecognizerFailed())
+    assert core.due(Wait.RECOVERY) == pytest.approx(30.0)
+
+
+def test_a_failure_of_something_else_stops_the_turn_as_one() -> None:
+    core = heard()
+    core.happens(ev.FailureRaised())
+    assert core.did(CancelReply) == [CancelReply(turn=1, reason=Reason.ERROR_RECOVERY)]
+
+
+def test_what_cannot_be_spoken_was_delivered_and_counts_as_heard_when_it_is_stopped() -> None:
+    core = heard()
+    core.happens(ev.SynthesizerFailed(turn=1), ev.InterruptRequested())
+    core.stopped_at(1, 0.0)
+    assert core.heard(1) == "It is late. Very late indeed."
+
+
+def test_with_a_button_yes_over_the_last_words_is_no_answer_before_it_is_committed() -> None:
+    core = Core(turn_detection=TurnDetection.MANUAL).starts(partials=True)
+    core.happens(ev.TextReceived(text="more tea"))
+    core.is_answering("More tea? ")
+    core.is_generated(1.0)
+    core.says("yes", confirmed=False)
+    core.is_played()
+    assert core.state is S.LISTENING
+
+
+def test_who_speaks_before_something_is_said_that_nobody_asked_for_has_not_gone_on() -> None:
+    core = Core().starts()
+    core.happens(ev.SayRequested(text="dinner"), ev.SpeechStarted(utterance=1, pause_s=0.5))
+    assert core.c.pauses == ()
+
+
+@pytest.mark.parametrize("played_s", [1.0, -1.0])
+def test_a_report_of_nothing_or_of_less_than_nothing_is_late(played_s: float) -> None:
+    core = Core().starts() if played_s > 0 else heard()
+    core.happens(ev.PlaybackProgressed(played_s=played_s))
+    assert core.c.stale == 1
+
+
+def test_the_end_of_an_utterance_that_the_ear_never_told_is_told_all_the_same() -> None:
+    core = Core(max_utterance_s=5.0).starts()
+    core.speaks()
+    core.passes(5.0 + Timeouts().backstop_s)
+    assert core.told(UserSpeechStopped) == [UserSpeechStopped(utterance=1, speech_s=0.0)]
+
+
+@pytest.mark.parametrize("name", ["turn_9", "utterance_9", "item_9", "call_t9c9", "result_t9c9"])
+def test_the_conversations_own_names_are_not_for_others(name: str) -> None:
+    core = Core().starts()
+    core.happens(ev.ItemInsertRequested(item=UserSaid(id=name, text="tea")))
+    assert core.errors == ["item_id_taken"]
+
+
+def test_an_item_of_another_name_than_what_is_being_said_is_not_found() -> None:
+    core = heard()
+    core.happens(ev.ItemReadRequested(item_id="turn_7"))
+    assert core.errors == ["item_not_found"]
+
+
+def test_who_cuts_behind_the_end_is_told_both_times_in_milliseconds() -> None:
+    core = Core().starts()
+    core.says("a question")
+    core.answers("An answer. ")
+    core.happens(ev.ItemTruncateRequested(item_id="turn_1", end_s=1.5))
+    (error,) = core.told(ErrorRaised)
+    assert error.message == "the audio has 1000 ms and cannot be cut at 1500"
+
+
+def test_a_tool_that_is_done_during_a_turn_is_remembered_when_that_is_stopped() -> None:
+    core = Core().starts()
+    core.says("a question")
+    tool(core, "c1", detached=True)
+    tool(core, "c2", detached=True)
+    core.happens(ev.ToolFinished(turn=1, call="c2", output="sunny"))
+    assert [use.call for use in core.c.detached] == ["c1"]
+    core.happens(ev.InterruptRequested())
+    assert ("c2", "sunny") in [(item.call, item.text) for item in core.c.history if isinstance(item, ToolReturned)]
+
+
+def test_a_client_is_told_how_many_calls_come_at_a_time_and_answers_each_by_its_name() -> None:
+    core = Core().starts()
+    core.says("a question")
+    tool(core, client=True, batch=2)
+    assert [each.batch for each in core.told(ToolCallRequested)] == [2]
+    core.happens(ev.ToolResultReceived(call="c9", output="sunny"))
+    assert (core.did(ReturnToolResult), core.c.stale) == ([], 1)

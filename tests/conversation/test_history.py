@@ -444,3 +444,16 @@ def test_a_call_is_shown_once_though_another_has_its_name() -> None:
         ("tool", "c1", True),
         ("user", None, False),
     ]
+
+
+def test_a_word_that_just_fits_was_heard() -> None:
+    assert cut(AgentSaid(turn=1, text="ab cde", audio_s=3.0), 1.0).text == "ab"
+
+
+def test_half_of_a_long_phrase_is_half_of_its_words() -> None:
+    assert heard_text([SpokenPhrase(text="one two", start_s=0.0, end_s=2.0)], 1.0) == "one"
+
+
+def test_a_phrase_was_over_when_the_next_of_which_that_is_known_began() -> None:
+    phrases = [SpokenPhrase(text="one ", start_s=0.0), SpokenPhrase(text="two "), SpokenPhrase(text="x y", start_s=2.0)]
+    assert heard_text(phrases, 2.05) == "one two"

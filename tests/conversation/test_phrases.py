@@ -344,6 +344,7 @@ def test_whole_words_take_a_short_way_to_the_same_phrases(tokens: list[str], mos
     [
         ["Yes. ", "Hi!", "你好。"],
         ["MAX你好。"],
+        ["No!", " Go on."],
         ["Say FOX and go. ", "Yes."],
         ["It was Louis XV. ", "Then came another."],
         ["‘Oh yes!’ he said. ", "Then he left."],

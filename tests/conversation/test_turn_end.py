@@ -54,6 +54,7 @@ ADAPTIVE = Settings(endpoint_min_s=0.3, endpoint_s=0.5, endpoint_max_s=1.1)
         ("What does?", Ending.HESITATING),
         ("Send to.", Ending.HESITATING),
         ("To.", Ending.FINISHED),
+        ("?!", Ending.FINISHED),
         ("Yes, I do.", Ending.FINISHED),
         ("How do I?", Ending.HESITATING),
         ("I", Ending.UNKNOWN),

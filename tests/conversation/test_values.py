@@ -66,3 +66,7 @@ def test_a_value_with_a_single_field_that_is_converted_or_checked_goes_the_slow_
     assert not values._lives_in_dict(kind)
     assert values._lives_in_dict(attrs.make_class("Kind", ["plain"], frozen=True, slots=False))
     assert not values._lives_in_dict(attrs.make_class("Kind", ["plain"], frozen=True, slots=True))
+
+
+def test_a_value_with_its_own_fields_alone_is_in_order() -> None:
+    values.check_fields(Conversation())
