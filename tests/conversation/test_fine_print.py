@@ -1088,6 +1088,20 @@ def test_a_session_that_drains_does_not_end_over_who_speaks() -> None:
     assert (core.state, core.c.ended) == (S.LISTENING, None)
 
 
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [({"session_max_s": 5.0}, Reason.TIME_LIMIT), ({"session_idle_s": 5.0}, Reason.IDLE)],
+    ids=["lifetime", "idle"],
+)
+def test_a_session_whose_time_is_up_ends_for_that_reason(choices: dict[str, float], reason: Reason) -> None:
+    core = Core(**choices)
+    core.happens(ev.ClientAttached())
+    core.passes(4.8)
+    assert core.c.ended is None
+    core.passes(0.2)
+    assert core.c.ended is reason
+
+
 def test_a_session_ends_once() -> None:
     draft = Draft(Core().starts().c, 9.0)
     draft.end(Reason.SHUTDOWN)

@@ -395,6 +395,10 @@ def test_a_mark_within_a_sentence_ends_the_first_phrase_from_just_its_length_on(
         assert splitter.feed("abcd; ef") + splitter.flush() == said
 
 
+def test_a_phrase_has_at_most_220_letters_where_nothing_else_is_asked_for() -> None:
+    assert [len(phrase) for phrase in PhraseSplitter().feed("a" * 441)] == [220, 220]
+
+
 @pytest.mark.parametrize(
     ("phrase", "spoken"),
     [

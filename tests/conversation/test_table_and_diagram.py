@@ -9,9 +9,10 @@ import pytest
 
 from flare_actors.conversation.diagram import dot, mermaid
 from flare_actors.conversation.model import Deadlines
-from flare_actors.conversation.states import State, TurnKind, Wait
+from flare_actors.conversation.states import Mute, State, TurnKind, Wait
 from flare_actors.conversation.table import (
     ACTIVE,
+    MUTED,
     ON_SPEECH,
     PLAYING,
     PLAYING_STATE,
@@ -68,6 +69,23 @@ def test_confirmed_speech_does_in_each_state_what_the_design_says() -> None:
         assert (action is OnSpeech.BARGE_IN) == (state in interrupted)
     assert frozenset({State.PLAYING_WELCOME, State.PLAYING_RESPONSE}) == PLAYING
     assert frozenset(State) - {State.IDLE, State.ENDED} == ACTIVE
+
+
+def test_the_user_is_not_heard_in_the_states_that_each_choice_names() -> None:
+    assert {
+        Mute.NEVER: set(),
+        Mute.WELCOME: {State.INITIALIZING, State.PREPARING_WELCOME, State.PLAYING_WELCOME},
+        Mute.SPEAKING: {State.PLAYING_WELCOME, State.PLAYING_RESPONSE},
+        Mute.TOOLS: set(),
+        Mute.ALWAYS: set(State) - {State.IDLE, State.ENDED},
+    } == MUTED
+
+
+def test_a_welcome_has_states_of_its_own() -> None:
+    for kind in TurnKind:
+        welcome = kind is TurnKind.WELCOME
+        assert PREPARING_STATE[kind] is (State.PREPARING_WELCOME if welcome else State.PREPARING_RESPONSE)
+        assert PLAYING_STATE[kind] is (State.PLAYING_WELCOME if welcome else State.PLAYING_RESPONSE)
 
 
 def test_the_tables_cannot_be_changed_by_whoever_imports_them() -> None:
