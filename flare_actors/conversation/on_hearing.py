@@ -61,8 +61,8 @@ def on_listener_opened(d: Draft, e: ListenerOpened) -> None:
 
 
 def on_listener_failed(d: Draft, e: ListenerFailed) -> None:
-    if d.c.state not in ACTIVE or (not d.c.listener_open and d.c.deadlines.initialize is None):
-        d.drop()  # It was given up already.
+    if not d.c.listener_open and d.c.deadlines.initialize is None:
+        d.drop()  # It was closed, or given up, already.
         return
     lose_listener(d, critical=e.critical)
 

@@ -1202,3 +1202,37 @@ def test_a_client_is_told_how_many_calls_come_at_a_time_and_answers_each_by_its_
     assert [each.batch for each in core.told(ToolCallRequested)] == [2]
     core.happens(ev.ToolResultReceived(call="c9", output="sunny"))
     assert (core.did(ReturnToolResult), core.c.stale) == ([], 1)
+
+
+def test_what_is_known_of_a_turn_is_kept_with_it() -> None:
+    core = heard()
+    tool(core, detached=True)
+    turn = core.c.turn
+    assert turn is not None
+    assert [(phrase.start_s, phrase.end_s) for phrase in turn.phrases] == [(0.0, 1.0), (1.0, 2.0)]
+    assert turn.marks.first_audio is not None
+    assert [use.detached for use in turn.calls] == [True]
+    core.happens(ev.InterruptRequested())
+    core.stopped_at(1, 0.5)
+    assert [(each.settled, each.played_s) for each in core.c.settling] == [(True, 0.5)]
+
+
+def test_input_that_is_cleared_leaves_nothing_of_the_utterance() -> None:
+    core = heard()
+    core.happens(ev.TranscriptUpdated(utterance=core.speaks(confirmed=False), text="mhm"))
+    assert core.c.worded
+    core.happens(ev.InputClearRequested())
+    assert not core.c.worded
+
+
+def test_text_over_what_cannot_be_interrupted_waits_from_when_it_was_sent() -> None:
+    core = Core().starts()
+    core.happens(ev.SayRequested(text="Listen.", interruptible=False))
+    core.is_answering("Listen. ")
+    core.happens(ev.TextReceived(text="hello"))
+    sent = core.now
+    core.passes(3.0)
+    core.is_generated(1.0)
+    core.is_played()
+    assert core.c.turn is not None
+    assert core.c.turn.marks.asked == sent
