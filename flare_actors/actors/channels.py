@@ -36,6 +36,10 @@ class Clock:
         """The same moment on Trio's clock."""
         return at + self._zero
 
+    def at(self, trio_time: float) -> float:
+        """A moment of Trio's clock."""
+        return trio_time - self._zero
+
     def has_come(self, at: float) -> bool:
         """Whether an alarm set to that moment has rung, however the sums are rounded."""
         return self._trio_now() >= self.trio_time(at)
@@ -70,6 +74,11 @@ class Alarm:
         """Ring then, on Trio's clock; inf: not at all."""
         if deadline != self._deadline:
             self._deadline = self._scope.deadline = deadline
+
+    def set_by(self, deadline: float) -> None:
+        """Ring then or earlier: of a deadline that is moved on and on, an earlier ring asks where it is now."""
+        if deadline < self._deadline:
+            self.set(deadline)
 
 
 class Inbox:

@@ -7,14 +7,14 @@ the orchestrator is told facts. Each utterance's audio goes into a feed of its o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
-import outcome
 import trio
 
-from flare_actors.actors.channels import Clock, Inbox
+from flare_actors.actors.channels import Alarm, Clock, Inbox
 from flare_actors.actors.echo import EchoGuard
 from flare_actors.actors.microphone import Microphone
 from flare_actors.actors.pauses import Pause, Pauses
@@ -89,8 +89,10 @@ class Ear:
         self._muted = False
         self._rests = False
         """Its task waits, amid no utterance, for whatever is next."""
-        self._bug: outcome.Error | None = None
+        self._bug: BaseException | None = None
         """What went wrong when a chunk was heard in ``feed``."""
+        self._silent_since = math.inf
+        """Since when the task waits for the next chunk, on Trio's clock."""
         self._commit = False
         self._answer_commit = False
         self._commit_chunks = 0
@@ -128,23 +130,24 @@ class Ear:
         chunks = self._microphone.chunks
         if not chunks or self._detector is None:
             return
-        if chunks == 1 and self._nothing_else():
-            # The chunk is heard here, and the task is not woken for it; a bug of the ear's is the task's all the same.
-            heard = outcome.capture(self._hear_chunk)
-            if isinstance(heard, outcome.Error):
-                self._bug = heard
-            elif not self._endpointing.speaking:
-                return
+        if chunks == 1 and self._rests:
+            now = trio.current_time()
+            if self._nothing_else(now):
+                try:
+                    self._hear_chunk(now)
+                except BaseException as bug:  # noqa: BLE001 - the ear's, not the reader's: its task raises it
+                    self._bug = bug
+                if self._bug is None and not self._endpointing.speaking:
+                    return  # The task is not woken for it.
         self._wake.set()
 
-    def _nothing_else(self) -> bool:
-        """Nobody speaks, nothing is to be done before the next chunk, and it is not too soon for it."""
+    def _nothing_else(self, now: float) -> bool:
+        """Nothing is to be done before the next chunk, and it is not too soon for it."""
         return (
-            self._rests
-            and self._microphone.realtime
+            self._microphone.realtime
+            and self._microphone.due_at <= now
             and not self._wake.is_set()
             and not len(self._inbox)  # What the client asked for before this chunk is not carried out yet.
-            and self._microphone.due_at <= trio.current_time()
         )
 
     async def wait_room(self) -> None:
@@ -248,20 +251,29 @@ class Ear:
 
     async def _hear(self) -> None:
         while True:
+            with Alarm() as alarm:
+                await self._hear_until(alarm)
+            if self._lost_at() <= trio.current_time():
+                self._apply(self._endpointing.stop())
+
+    async def _hear_until(self, alarm: Alarm) -> None:
+        """Hear until the alarm rings, which it may while the microphone is not lost."""
+        while True:
             if self._bug is not None:
-                self._bug.unwrap()
+                raise self._bug
             if self._wanted is not None and self._detector is None:
+                alarm.set(math.inf)
                 await self._open()
                 continue
             if self._detector is not None and self._microphone.chunks:
                 if self._endpointing.overdue:
                     self._apply(self._endpointing.stop())
                     continue
-                due_at = self._next_due()
-                if due_at > trio.current_time():
+                due_at, now = self._next_due(), trio.current_time()
+                if due_at > now:
                     await self._hold(due_at)
                     continue
-                self._hear_chunk()
+                self._hear_chunk(now)
                 self._commit_chunks -= 1
                 if self._microphone.chunks and not (self._commit and self._commit_chunks <= 0):
                     await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
@@ -274,7 +286,7 @@ class Ear:
                 self._apply(self._endpointing.stop())
                 continue
             self._drained.set()
-            await self._sleep()
+            await self._sleep(alarm)
 
     @property
     def _pause(self) -> Pause:
@@ -293,21 +305,25 @@ class Ear:
         with trio.move_on_at(due_at):
             await self._wake.wait()
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, alarm: Alarm) -> None:
         """Until there is a chunk, or something is asked; a microphone that falls silent amid an utterance ends it."""
         self._wake = trio.Event()
+        if self._silent_since == math.inf:
+            self._silent_since = trio.current_time()
+        alarm.set_by(self._lost_at())
+        self._rests = not self._endpointing.speaking
+        try:
+            await self._wake.wait()
+        finally:
+            self._rests = False
+        self._silent_since = math.inf
+
+    def _lost_at(self) -> float:
+        """When a microphone that fell silent amid an utterance is given up, on Trio's clock; inf: not at all."""
         settings = self._settings
         if not self._endpointing.speaking or settings is None or settings.turn_detection is TurnDetection.MANUAL:
-            self._rests = not self._endpointing.speaking
-            try:
-                await self._wake.wait()
-            finally:
-                self._rests = False
-            return
-        with trio.move_on_after(self._endpointing.wait_s + self.LOST_S) as scope:
-            await self._wake.wait()
-        if scope.cancelled_caught:
-            self._apply(self._endpointing.stop())
+            return math.inf
+        return self._silent_since + self._endpointing.wait_s + self.LOST_S
 
     async def _open(self) -> None:
         settings = self._wanted
@@ -341,10 +357,11 @@ class Ear:
                     guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s, played=self._played
                 )
 
-    def _hear_chunk(self) -> None:
+    def _hear_chunk(self, now: float) -> None:
+        """The next chunk, heard ``now`` on Trio's clock."""
         assert self._detector is not None
         assert self._settings is not None
-        chunk = self._microphone.take()
+        chunk = self._microphone.take(now)
         try:
             with port_guard("vad"):
                 probability = float(self._detector.process(chunk))
@@ -357,7 +374,7 @@ class Ear:
         credible = True
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
         if self._guard is not None and self._microphone.realtime:
-            self._guard.hear(chunk, self._clock.now(), speaking=was_speaking, paused=self._agent_paused())
+            self._guard.hear(chunk, self._clock.at(now), speaking=was_speaking, paused=self._agent_paused())
             credible = probability < self._endpointing.threshold or self._guard.credible
         changes = self._endpointing.feed(probability, credible=credible)
         if was_speaking or Heard.STARTED in changes:

@@ -6,8 +6,6 @@ import math
 from collections import deque
 from typing import Final
 
-import trio
-
 from flare_actors.audio import BYTES_PER_SAMPLE, Resampler, bytes_to_seconds, seconds_to_bytes
 
 __all__ = ["Microphone"]
@@ -32,6 +30,7 @@ class Microphone:
         """Duration of a chunk, in seconds."""
         self._resampler = Resampler(sample_rate, sample_rate)
         self._backlog = bytearray()
+        self._most_bytes = seconds_to_bytes(self.BACKLOG_S, sample_rate)
         self._in_bytes = 0
         """All that has ever come in."""
         self._marks: deque[int] = deque(maxlen=self.MARKS)
@@ -54,7 +53,7 @@ class Microphone:
         audio = self._resampler.feed(pcm)
         self._backlog += audio
         self._in_bytes += len(audio)
-        excess = len(self._backlog) - seconds_to_bytes(self.BACKLOG_S, self._rate)
+        excess = len(self._backlog) - self._most_bytes
         if excess > 0:
             del self._backlog[:excess]
             self.dropped_s += bytes_to_seconds(excess, self._rate)
@@ -79,13 +78,13 @@ class Microphone:
         """Whole chunks that wait to be heard."""
         return len(self._backlog) // self._chunk_bytes
 
-    def take(self) -> bytes:
-        """The next chunk; there must be one."""
+    def take(self, now: float) -> bytes:
+        """The next chunk; there must be one. It is heard ``now``, on Trio's clock."""
         chunk = bytes(self._backlog[: self._chunk_bytes])
         del self._backlog[: self._chunk_bytes]
         if self.realtime:
             # What comes late (a network that stalled) may be caught up with, as far as the backlog keeps it.
-            self.due_at = max(self.due_at, trio.current_time() - self.BACKLOG_S) + self.chunk_s / self.FASTEST
+            self.due_at = max(self.due_at, now - self.BACKLOG_S) + self.chunk_s / self.FASTEST
         return chunk
 
     @property

@@ -276,6 +276,22 @@ async def test_a_microphone_that_stops_amid_a_word_ends_the_utterance(autojump_c
         assert bench.feeds[0].closed
 
 
+@pytest.mark.parametrize("chunks", [1, 30, 100])
+async def test_a_microphone_is_given_up_by_its_last_chunk_however_long_it_was_heard(
+    autojump_clock: MockClock, chunks: int
+) -> None:
+    lost_s = Settings().endpoint_s + Ear.LOST_S
+    async with hearing(ByList([True] * 200), Settings(barge_in=BargeIn.FULL), realtime=True) as bench:
+        bench.ear.feed(audio(5))  # In one go, as behind a stall: an utterance has begun.
+        for _ in range(chunks):
+            await trio.sleep(CHUNK_S)
+            bench.ear.feed(bytes(2 * CHUNK))
+        await trio.sleep(lost_s - 0.01)
+        assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+        await trio.sleep(0.02)
+        assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
+
+
 async def test_who_goes_from_push_to_talk_to_automatic_amid_a_word_is_waited_for_no_longer_than_others(
     autojump_clock: MockClock,
 ) -> None:
