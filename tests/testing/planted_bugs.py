@@ -181,7 +181,6 @@ def stale_accepted(patch: pytest.MonkeyPatch) -> None:
 
 def kept_speculation(patch: pytest.MonkeyPatch) -> None:
     """A reply begun ahead is not withdrawn when the user goes on."""
-    patch.setattr(on_hearing, "withdraw", lambda d, reason: None)
     patch.setattr(speculation, "withdraw", lambda d, reason: None)
 
 
