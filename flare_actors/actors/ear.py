@@ -1,8 +1,9 @@
 """The ear: voice activity detection, pre-roll and endpointing. It never waits for a recogniser.
 
-Audio comes in through ``feed``, in the reader's own step. While nobody speaks, a chunk is heard there and then; amid an
-utterance the ear's task wakes once per VAD chunk. The detector runs inline (150 us against 112 us for a thread hop), and
-the orchestrator is told facts. Each utterance's audio goes into a feed of its own, which a recogniser reads when it can.
+Audio comes in through ``feed``, in the reader's own step. While nobody speaks, a chunk is heard there and then, or together
+with other sessions' chunks if the detector can; amid an utterance the ear's task wakes once per VAD chunk. The detector runs
+inline (150 us against 112 us for a thread hop), and the orchestrator is told facts. Each utterance's audio goes into a feed of
+its own, which a recogniser reads when it can.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from flare_actors.actors.batch import Batch, batch_of, hear_alone
 from flare_actors.actors.channels import Alarm, Clock, Inbox
 from flare_actors.actors.echo import EchoGuard
 from flare_actors.actors.microphone import Microphone
@@ -82,6 +84,10 @@ class Ear:
         """What an open ear was asked to hear with; None: it is to be closed."""
         self._settings: Settings | None = None
         self._detector: VoiceDetector | None = None
+        self._batch: Batch | None = None
+        """Hears chunks of several sessions at once."""
+        self._awaited = False
+        """A chunk is in the batch."""
         self._endpointing = UtteranceDetector(Settings(), self._microphone.chunk_s)
         self._audio = UtteranceAudio(self._rate, begin)
         self._guard: EchoGuard | None = None
@@ -116,6 +122,7 @@ class Ear:
 
     def attach(self, sample_rate: int, *, realtime: bool) -> None:
         """A new link: its audio has this rate, and nothing of the old one's is continued."""
+        self._settle()
         self._microphone.attach(sample_rate, realtime=realtime)
         self._drained.set()
         # Who speaks now begins to speak: the utterance that the old link broke off has no end any more.
@@ -130,16 +137,42 @@ class Ear:
         chunks = self._microphone.chunks
         if not chunks or self._detector is None:
             return
+        self._settle()
         if chunks == 1 and self._rests:
             now = trio.current_time()
             if self._nothing_else(now):
-                try:
-                    self._hear_chunk(now)
-                except BaseException as bug:  # noqa: BLE001 - the ear's, not the reader's: its task raises it
-                    self._bug = bug
-                if self._bug is None and not self._endpointing.speaking:
-                    return  # The task is not woken for it.
+                self._hear_here(self._detector, now)
+                return
         self._wake.set()
+
+    async def together(self) -> None:
+        """After ``feed``: let other sessions' chunks come, which cost less together, if this one is the first of them."""
+        if self._batch is not None:
+            await self._batch.lead()
+
+    def _hear_here(self, detector: VoiceDetector, now: float) -> None:
+        """Hear a chunk without the ear's task, which is woken if somebody speaks, or for a bug: it is not the caller's."""
+        chunk = self._microphone.take(now)
+
+        def then(heard: float | ProviderError) -> None:
+            self._awaited = False
+            try:
+                self._judge(chunk, now, heard)
+            except BaseException as bug:  # noqa: BLE001 - its task raises it
+                self._bug = bug
+            if self._bug is not None or self._endpointing.speaking:
+                self._wake.set()
+
+        if self._batch is None:
+            then(hear_alone(detector, chunk))
+        else:
+            self._awaited = True
+            self._batch.add(detector, chunk, then)
+
+    def _settle(self) -> None:
+        """What else is to be done comes after the chunk that is in the batch."""
+        if self._awaited and self._batch is not None:
+            self._batch.hear()
 
     def _nothing_else(self, now: float) -> bool:
         """Nothing is to be done before the next chunk, and it is not too soon for it."""
@@ -163,6 +196,7 @@ class Ear:
 
     def close(self) -> None:
         """Stop hearing; what was being heard is forgotten."""
+        self._settle()
         self._wanted = self._settings = self._detector = None
         self._forget_unheard()
         self._forget_utterance()
@@ -214,6 +248,7 @@ class Ear:
 
     def clear(self) -> None:
         """Forget the utterance in progress and what was not heard yet, up to the ``expect_clear``; nothing comes of it."""
+        self._settle()
         self._microphone.clear_to_mark()
         self._drained.set()
         if self._endpointing.speaking:
@@ -259,6 +294,7 @@ class Ear:
     async def _hear_until(self, alarm: Alarm) -> None:
         """Hear until the alarm rings, which it may while the microphone is not lost."""
         while True:
+            self._settle()
             if self._bug is not None:
                 raise self._bug
             if self._wanted is not None and self._detector is None:
@@ -273,7 +309,8 @@ class Ear:
                 if due_at > now:
                     await self._hold(due_at)
                     continue
-                self._hear_chunk(now)
+                chunk = self._microphone.take(now)
+                self._judge(chunk, now, hear_alone(self._detector, chunk))
                 self._commit_chunks -= 1
                 if self._microphone.chunks and not (self._commit and self._commit_chunks <= 0):
                     await trio.lowlevel.checkpoint()  # A burst must not hold up the other sessions.
@@ -340,6 +377,7 @@ class Ear:
         if self._wanted is not settings:
             return  # Closed, or opened anew, in the meantime.
         self._detector = detector
+        self._batch = batch_of(self._voice_activity)
         self._commit = False
         self._endpointing = UtteranceDetector(settings, self._microphone.chunk_s)
         self._adopt(settings)
@@ -357,26 +395,20 @@ class Ear:
                     guard_db=settings.echo_guard_db, tail_s=settings.echo_tail_s, played=self._played
                 )
 
-    def _hear_chunk(self, now: float) -> None:
-        """The next chunk, heard ``now`` on Trio's clock."""
-        assert self._detector is not None
-        assert self._settings is not None
-        chunk = self._microphone.take(now)
-        try:
-            with port_guard("vad"):
-                probability = float(self._detector.process(chunk))
-        except ProviderError as error:
-            self._on_fault(error)
+    def _judge(self, chunk: bytes, now: float, heard: float | ProviderError) -> None:
+        """What comes of a chunk that was heard ``now``, on Trio's clock: its speech probability, or what went wrong."""
+        if isinstance(heard, ProviderError):
+            self._on_fault(heard)
             self.close()
-            self._inbox.put(ListenerFailed(message=error.message, critical=error.critical))
+            self._inbox.put(ListenerFailed(message=heard.message, critical=heard.critical))
             return
         was_speaking = self._endpointing.speaking
         credible = True
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.
         if self._guard is not None and self._microphone.realtime:
             self._guard.hear(chunk, self._clock.at(now), speaking=was_speaking, paused=self._agent_paused())
-            credible = probability < self._endpointing.threshold or self._guard.credible
-        changes = self._endpointing.feed(probability, credible=credible)
+            credible = heard < self._endpointing.threshold or self._guard.credible
+        changes = self._endpointing.feed(heard, credible=credible)
         if was_speaking or Heard.STARTED in changes:
             if Heard.STARTED in changes:
                 self._audio.start()

@@ -117,6 +117,7 @@ async def _read(
                 raise LinkBroken("audio of half a sample; messages must hold whole PCM16 samples")
             if link.realtime:
                 ear.feed(message.pcm)
+                await ear.together()
                 continue
             for piece in split_frames(message.pcm, _PIECE_BYTES):
                 ear.feed(piece)

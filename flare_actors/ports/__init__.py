@@ -15,6 +15,7 @@ Timeouts are the session's business; a provider should not have its own for the 
 from flare_actors.conversation.calls import ToolCall, ToolChoice, ToolSpec
 from flare_actors.ports._client import AudioIn, AudioOut, ClientLink, ClientMessage, ServerMessage
 from flare_actors.ports._hearing import (
+    BatchVoiceActivity,
     HeardAudio,
     Recognizer,
     Transcript,
@@ -41,6 +42,7 @@ __all__ = [
     "ALL_LOCALES",
     "AudioIn",
     "AudioOut",
+    "BatchVoiceActivity",
     "ClientLink",
     "ClientMessage",
     "HeardAudio",

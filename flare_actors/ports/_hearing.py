@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,15 @@ import attrs
 from flare_actors.conversation.states import SttMode
 from flare_actors.ports._locales import Locales
 
-__all__ = ["HeardAudio", "Recognizer", "Transcript", "TurnEndEstimator", "VoiceActivity", "VoiceDetector"]
+__all__ = [
+    "BatchVoiceActivity",
+    "HeardAudio",
+    "Recognizer",
+    "Transcript",
+    "TurnEndEstimator",
+    "VoiceActivity",
+    "VoiceDetector",
+]
 
 
 class VoiceDetector(Protocol):
@@ -42,6 +50,22 @@ class VoiceActivity(Protocol):
 
     async def open(self) -> VoiceDetector:
         """Make a detector; may load a model (in a thread)."""
+        ...
+
+
+@runtime_checkable
+class BatchVoiceActivity(Protocol):
+    """What a ``VoiceActivity`` may be besides: one to which chunks of many streams at once cost less than one by one.
+
+    Chunks of several sessions of a process that come at about the same time (a round of Trio's scheduler) are then heard
+    together.
+    """
+
+    def process_many(self, chunks: Sequence[tuple[VoiceDetector, bytes]]) -> Sequence[float]:
+        """For each detector, which are ones of its own and all different, what ``process`` of the chunk would give.
+
+        Synchronous and fast, as that is. If it raises, nothing was heard: each chunk is processed by itself instead.
+        """
         ...
 
 

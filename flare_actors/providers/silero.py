@@ -1,21 +1,23 @@
 """Silero VAD v6: voice activity by a small recurrent network that comes with this package.
 
-About 150 us per 32 ms chunk on one core, so detectors run inline: a hop into a thread and back costs nearly as much. The
+About 150 us per 32 ms chunk on one core, so detectors run inline: a hop into a thread and back costs nearly as much; chunks of
+several streams together take less than half of that each. The
 weights (``data/silero_vad_16k_op15.onnx``, MIT, from the silero-vad 6.2.3 wheel) are loaded once per
 ``SileroVoiceActivity`` and shared; a detector is only its state.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE
+from flare_actors.ports import VoiceDetector
 from flare_actors.providers._onnx import load_session
 from flare_actors.providers.catalog import SILERO
 from flare_actors.providers.provider import Provider
@@ -48,9 +50,10 @@ class SileroDetector:
         import numpy as np
 
         self._session = session
-        self._input: npt.NDArray[np.float32] = np.zeros((1, CONTEXT_SAMPLES + CHUNK_SAMPLES), np.float32)
-        self._state: npt.NDArray[np.float32] = np.zeros(STATE_SHAPE, np.float32)
-        self._rate: npt.NDArray[np.int64] = np.array(SAMPLE_RATE, np.int64)
+        self.context: npt.NDArray[np.float32] = np.zeros(CONTEXT_SAMPLES, np.float32)
+        """The last samples that were heard."""
+        self.state: npt.NDArray[np.float32] = np.zeros(STATE_SHAPE, np.float32)
+        """What the network remembers."""
 
     def process(self, chunk: bytes) -> float:
         """Speech probability of the next 512 samples of PCM16 at 16 kHz.
@@ -58,22 +61,33 @@ class SileroDetector:
         Raises:
             ValueError: the chunk has another length.
         """
-        import numpy as np
-
-        if len(chunk) != CHUNK_SAMPLES * BYTES_PER_SAMPLE:
-            raise ValueError(
-                f"a chunk is {CHUNK_SAMPLES} samples ({CHUNK_SAMPLES * BYTES_PER_SAMPLE} bytes), not {len(chunk)} bytes"
-            )
-        samples = self._input
-        samples[0, :CONTEXT_SAMPLES] = samples[0, -CONTEXT_SAMPLES:]
-        np.multiply(np.frombuffer(chunk, "<i2"), np.float32(1 / 32768), out=samples[0, CONTEXT_SAMPLES:])
-        probability, self._state = self._session.run(None, {"input": samples, "state": self._state, "sr": self._rate})
-        return float(probability[0, 0])
+        return _process(self._session, [(self, chunk)])[0]
 
     def reset(self) -> None:
         """Forget the past, as at the start of a stream."""
-        self._input.fill(0)
-        self._state.fill(0)
+        self.context.fill(0)
+        self.state.fill(0)
+
+
+def _process(session: InferenceSession, chunks: Sequence[tuple[SileroDetector, bytes]]) -> list[float]:
+    """A chunk for each of some detectors: a row of the batch."""
+    import numpy as np
+
+    size = CHUNK_SAMPLES * BYTES_PER_SAMPLE
+    for _, chunk in chunks:
+        if len(chunk) != size:
+            raise ValueError(f"a chunk is {CHUNK_SAMPLES} samples ({size} bytes), not {len(chunk)} bytes")
+    samples = np.empty((len(chunks), CONTEXT_SAMPLES + CHUNK_SAMPLES), np.float32)
+    for row, (detector, chunk) in zip(samples, chunks, strict=True):
+        row[:CONTEXT_SAMPLES] = detector.context
+        np.multiply(np.frombuffer(chunk, "<i2"), np.float32(1 / 32768), out=row[CONTEXT_SAMPLES:])
+    states = chunks[0][0].state if len(chunks) == 1 else np.concatenate([each.state for each, _ in chunks], axis=1)
+    given, states = session.run(None, {"input": samples, "state": states, "sr": np.array(SAMPLE_RATE, np.int64)})
+    for index, (detector, _) in enumerate(chunks):
+        detector.context = samples[index, -CONTEXT_SAMPLES:].copy()
+        detector.state = states if len(chunks) == 1 else states[:, index : index + 1].copy()
+    probabilities: list[float] = given[:, 0].tolist()
+    return probabilities
 
 
 class SileroVoiceActivity:
@@ -111,6 +125,11 @@ class SileroVoiceActivity:
                 if self._session is None:
                     self._session = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
         return SileroDetector(self._session)
+
+    def process_many(self, chunks: Sequence[tuple[VoiceDetector, bytes]]) -> list[float]:
+        """See ``ports.BatchVoiceActivity``: a chunk of 16 streams takes less than half of one by itself (``audio_in``)."""
+        assert self._session is not None, "a detector has been opened, so the model is loaded"
+        return _process(self._session, cast("Sequence[tuple[SileroDetector, bytes]]", chunks))
 
 
 def _load() -> InferenceSession:

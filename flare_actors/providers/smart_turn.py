@@ -9,7 +9,7 @@ It says "complete" to half of the incomplete clips, so the conversation takes it
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from flare_actors.errors import ProviderError
+from flare_actors.ports import VoiceDetector
 from flare_actors.providers._onnx import load_session
 from flare_actors.providers.catalog import SILERO, SMART_TURN
 from flare_actors.providers.provider import Provider
@@ -86,6 +87,10 @@ class SmartTurnVoiceActivity:
         """
         await self._loaded()
         return await self._silero.open()
+
+    def process_many(self, chunks: Sequence[tuple[VoiceDetector, bytes]]) -> list[float]:
+        """See ``ports.BatchVoiceActivity``."""
+        return self._silero.process_many(chunks)
 
     async def estimate_turn_end(self, pcm: bytes) -> float:
         """Probability that the turn is over behind these last seconds of it; see ``ports.TurnEndEstimator``.

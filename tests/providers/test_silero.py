@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from flare_actors.errors import ConfigError
-from flare_actors.ports import VoiceActivity
+from flare_actors.ports import BatchVoiceActivity, VoiceActivity
 from flare_actors.providers import silero as module
 from flare_actors.providers.silero import CHUNK_SAMPLES, SileroVoiceActivity
 
@@ -82,6 +82,43 @@ async def test_detectors_share_a_model_and_not_their_past(silero):
         other.process(bytes(len(chunk)))
 
     assert mixed == expected
+
+
+@pytest.mark.needs("local")
+async def test_streams_that_are_heard_together_hear_what_each_does_by_itself(silero):
+    from benchmarks.speech import recording
+
+    speech = chunks(recording("beckett.wav"))[:60]
+    streams = [speech, speech[10:], [bytes(len(speech[0]))] * 60, speech[25:]]
+    expected = []
+    for stream in streams:
+        detector = await silero.open()
+        expected.append(list(map(detector.process, stream)))
+
+    together = [await silero.open() for _ in streams]
+    found = [[] for _ in streams]
+    for number in range(60):  # Streams end, and each now and then is heard by itself.
+        these = [each for each, stream in enumerate(streams) if number < len(stream)]
+        alone = these.pop(number % len(these)) if number % 3 == 0 else None
+        given = silero.process_many([(together[each], streams[each][number]) for each in these])
+        for each, probability in zip(these, given, strict=True):
+            found[each].append(probability)
+        if alone is not None:
+            found[alone].append(together[alone].process(streams[alone][number]))
+
+    assert isinstance(silero, BatchVoiceActivity)
+    assert max(expected[0]) > 0.9
+    for one, many in zip(expected, found, strict=True):
+        assert many == pytest.approx(one, abs=1e-4)
+
+
+@pytest.mark.needs("local")
+async def test_a_batch_with_a_chunk_of_another_length_changes_no_stream(silero):
+    one, other, reference = [await silero.open() for _ in range(3)]
+    with pytest.raises(ValueError, match="512 samples"):
+        silero.process_many([(one, bytes(1024)), (other, bytes(1000))])
+
+    assert one.process(bytes(1024)) == reference.process(bytes(1024))
 
 
 @pytest.mark.needs("local")
