@@ -140,7 +140,7 @@ class ProbeLink:
 
 @attrs.frozen
 class InstantEar:
-    """Whatever is not zero is speech. It costs next to nothing, so that the session's own cost shows."""
+    """Whatever is louder than a resampler's dither is speech. It costs next to nothing: the session's own cost shows."""
 
     times: Times | None = None
     sample_rate: int = 16_000
@@ -155,7 +155,7 @@ class InstantEar:
         """See ``ports.VoiceDetector``."""
         if self.times is not None:
             self.times.mark("heard_chunk")
-        return 1.0 if chunk[1] else 0.0
+        return 1.0 if 0 < chunk[1] < 255 else 0.0
 
     def reset(self) -> None:
         """See ``ports.VoiceDetector``."""

@@ -139,8 +139,14 @@ class WebSocketLink:
 
     async def _keep_pace(self, seconds: float) -> None:
         """Wait until the ear has room for so much more."""
-        self._heard_until = max(self._heard_until, trio.current_time()) + seconds / _PACE
-        await trio.sleep_until(self._heard_until - _AHEAD_S)
+        now = trio.current_time()
+        self._heard_until = max(self._heard_until, now) + seconds / _PACE
+        if self._heard_until - _AHEAD_S > now:
+            await trio.sleep_until(self._heard_until - _AHEAD_S)
+        elif self._coming:
+            await (
+                trio.lowlevel.checkpoint()
+            )  # One message may hold many pieces; a frame of its own was waited for already.
 
     async def _break(self, error: ClientError) -> None:
         self._ending = (ClosingCode.POLICY, "too many malformed messages")
@@ -162,9 +168,15 @@ class WebSocketLink:
 
     async def _write(self, frames: Iterable[Frame]) -> None:
         self._frames.extend(frames)
-        async with self._sending:
+        try:
+            self._sending.acquire_nowait()  # ``async with`` costs a round of the scheduler also when it is free.
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
             while self._frames:
                 await self._websocket.send(self._frames.popleft())
+        finally:
+            self._sending.release()
 
     async def aclose(self) -> None:
         """Close with the code that says why. Idempotent; at once when cancelled, else within the server's ``close_s``."""
