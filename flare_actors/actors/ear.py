@@ -1,9 +1,9 @@
 """The ear: voice activity detection, pre-roll and endpointing. It never waits for a recogniser.
 
-Audio comes in through ``feed``, in the reader's own step. While nobody speaks, a chunk is heard there and then, or together
-with other sessions' chunks if the detector can; amid an utterance the ear's task wakes once per VAD chunk. The detector runs
-inline (150 us against 112 us for a thread hop), and the orchestrator is told facts. Each utterance's audio goes into a feed of
-its own, which a recogniser reads when it can.
+Audio comes in through ``feed``, in the reader's own step. A chunk that comes when it is due is heard there and then, or
+together with other sessions' chunks if the detector can; the ear's task has the rest: bursts, pauses, commits, a microphone
+that is gone. The detector runs inline (150 us against 112 us for a thread hop), and the orchestrator is told facts. Each
+utterance's audio goes into a feed of its own, which a recogniser reads when it can.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Ear:
         """Tells the agent's own voice from the user's; None: it is not asked."""
         self._muted = False
         self._rests = False
-        """Its task waits, amid no utterance, for whatever is next."""
+        """Its task waits for whatever is next."""
         self._bug: BaseException | None = None
         """What went wrong when a chunk was heard in ``feed``."""
         self._silent_since = math.inf
@@ -151,16 +151,19 @@ class Ear:
             await self._batch.lead()
 
     def _hear_here(self, detector: VoiceDetector, now: float) -> None:
-        """Hear a chunk without the ear's task, which is woken if somebody speaks, or for a bug: it is not the caller's."""
+        """Hear a chunk without the ear's task, which is woken if somebody begins to speak, or for a bug: its own, not ours."""
         chunk = self._microphone.take(now)
 
         def then(heard: float | ProviderError) -> None:
             self._awaited = False
+            was_speaking = self._endpointing.speaking
             try:
                 self._judge(chunk, now, heard)
             except BaseException as bug:  # noqa: BLE001 - its task raises it
                 self._bug = bug
-            if self._bug is not None or self._endpointing.speaking:
+            if self._rests:
+                self._silent_since = now
+            if self._bug is not None or (self._endpointing.speaking and not was_speaking):
                 self._wake.set()
 
         if self._batch is None:
@@ -178,7 +181,8 @@ class Ear:
         """Nothing is to be done before the next chunk, and it is not too soon for it."""
         return (
             self._microphone.realtime
-            and self._microphone.due_at <= now
+            and self._next_due() <= now
+            and not self._endpointing.overdue
             and not self._wake.is_set()
             and not len(self._inbox)  # What the client asked for before this chunk is not carried out yet.
         )
@@ -348,7 +352,7 @@ class Ear:
         if self._silent_since == math.inf:
             self._silent_since = trio.current_time()
         alarm.set_by(self._lost_at())
-        self._rests = not self._endpointing.speaking
+        self._rests = True
         try:
             await self._wake.wait()
         finally:
