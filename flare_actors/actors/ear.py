@@ -97,8 +97,8 @@ class Ear:
         """Its task waits for whatever is next."""
         self._bug: BaseException | None = None
         """What went wrong when a chunk was heard in ``feed``."""
-        self._silent_since = math.inf
-        """Since when the task waits for the next chunk, on Trio's clock."""
+        self._heard_at = -math.inf
+        """When the latest chunk was heard, on Trio's clock."""
         self._commit = False
         self._answer_commit = False
         self._commit_chunks = 0
@@ -292,7 +292,7 @@ class Ear:
         while True:
             with Alarm() as alarm:
                 await self._hear_until(alarm)
-            if self._lost_at() <= trio.current_time():
+            if self._lost_at() <= trio.current_time() and not self._microphone.chunks:
                 self._apply(self._endpointing.stop())
 
     async def _hear_until(self, alarm: Alarm) -> None:
@@ -349,22 +349,19 @@ class Ear:
     async def _sleep(self, alarm: Alarm) -> None:
         """Until there is a chunk, or something is asked; a microphone that falls silent amid an utterance ends it."""
         self._wake = trio.Event()
-        if self._silent_since == math.inf:
-            self._silent_since = trio.current_time()
         alarm.set_by(self._lost_at())
         self._rests = True
         try:
             await self._wake.wait()
         finally:
             self._rests = False
-        self._silent_since = math.inf
 
     def _lost_at(self) -> float:
         """When a microphone that fell silent amid an utterance is given up, on Trio's clock; inf: not at all."""
         settings = self._settings
         if not self._endpointing.speaking or settings is None or settings.turn_detection is TurnDetection.MANUAL:
             return math.inf
-        return self._silent_since + self._endpointing.wait_s + self.LOST_S
+        return self._heard_at + self._endpointing.wait_s + self.LOST_S
 
     async def _open(self) -> None:
         settings = self._wanted
@@ -406,6 +403,7 @@ class Ear:
             self.close()
             self._inbox.put(ListenerFailed(message=heard.message, critical=heard.critical))
             return
+        self._heard_at = now
         was_speaking = self._endpointing.speaking
         credible = True
         # A recording does not hear the answer, and at full speed "a moment ago" means nothing.

@@ -292,6 +292,26 @@ async def test_a_microphone_is_given_up_by_its_last_chunk_however_long_it_was_he
         assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
 
 
+@pytest.mark.parametrize("more_s", [0.0, 0.2])
+async def test_audio_that_comes_as_the_microphone_is_given_up_is_followed_by_as_much_patience_as_any(
+    autojump_clock: MockClock, more_s: float
+) -> None:
+    lost_s = Settings().endpoint_s + Ear.LOST_S
+    for _ in range(10):  # Trio draws lots who goes first.
+        async with hearing(ByList([True] * 20), Settings(barge_in=BargeIn.FULL), realtime=True) as bench:
+            bench.ear.feed(audio(5))
+            await wait_all_tasks_blocked()
+            rings_at = trio.current_time() + lost_s
+            await trio.sleep(more_s)
+            if more_s:  # It rings early: nobody was silent for that long.
+                bench.ear.feed(audio(1))
+            await trio.sleep_until(rings_at)
+            bench.facts()
+            bench.ear.feed(audio(1))
+            await trio.sleep(lost_s - 0.01)
+            assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
+
+
 async def test_who_goes_from_push_to_talk_to_automatic_amid_a_word_is_waited_for_no_longer_than_others(
     autojump_clock: MockClock,
 ) -> None:
