@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -19,7 +20,6 @@ from flare_actors.conversation.events import (
     Event,
     ListenerFailed,
     ListenerOpened,
-    NothingCommitted,
     SpeechStarted,
     SpeechStopped,
 )
@@ -146,15 +146,15 @@ def test_there_is_one_batch_of_a_voice_activity_in_a_run_and_none_that_nobody_ha
 
     one = trio.run(here)
     assert trio.run(here) is not one
-    gone = Together()
-    known = attrs.asdict(gone)
 
     async def forgotten() -> None:
-        batch_of(gone)
+        vad = Together()
+        batch = batch_of(vad)
+        known = [weakref.ref(vad), weakref.ref(batch)]
+        assert known[1]() is batch
+        del vad, batch
         gc.collect()
-        again = batch_of(gone)
-        assert again is not None
-        assert attrs.asdict(gone) == known
+        assert [each() for each in known] == [None, None]
 
     trio.run(forgotten)
 
@@ -294,23 +294,37 @@ async def test_silent_sessions_are_heard_together(autojump_clock: MockClock) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_what_a_client_asks_for_after_a_chunk_finds_it_heard(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("what", ["commit", "mute", "clear", "attach", "close", "reopen"])
+async def test_what_is_asked_for_after_a_chunk_finds_it_heard(autojump_clock: MockClock, what: str) -> None:
+    vad = Together()
     async with trio.open_nursery() as nursery:
-        ears = Ears(Together(), 1)
+        ears = Ears(vad, 1)
         await ears.open(nursery)
         (ear,) = ears.ears
-        for _ in range(3):
-            ear.feed(LOUD)
-            await ear.together()
-            await trio.sleep(0.05)
-        ears.facts()
-        ear.clear()
         ear.feed(LOUD)
-        ear.commit()  # The chunk is in the batch still.
+        await ear.together()
         await trio.sleep(0.05)
-        assert ears.facts() == [
-            [SpeechStopped(utterance=1, speech_s=0.0, silence_s=0.0, taken=False, too_short=True), NothingCommitted()]
-        ]
+        assert ears.facts() == [[]]
+        ear.feed(LOUD)
+        assert ears.facts() == [[]], "it is in the batch still"
+        match what:
+            case "commit":
+                ear.commit()
+            case "mute":
+                ear.mute(True)
+            case "clear":
+                ear.clear()
+            case "attach":
+                ear.attach(16_000, realtime=True)
+            case "close" | "reopen":
+                ear.close()
+        if what == "reopen":
+            ear.open(SETTINGS)
+        await ear.together()
+        await wait_all_tasks_blocked()
+        kinds = [type(fact) for fact in ears.facts()[0]]
+        after = {"attach": [], "close": [], "reopen": [ListenerOpened]}.get(what, [SpeechStopped])
+        assert kinds == [SpeechStarted, *after]
         nursery.cancel_scope.cancel()
 
 

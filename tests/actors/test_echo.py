@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flare_actors.actors.echo import PIECE_S, EchoGuard, PlayedLevels
+from flare_actors.actors.echo import FLOOR_DB, PIECE_S, QUIET_DB, STEP, WIDTH, EchoGuard, PlayedLevels
 from flare_actors.audio import SILENCE_DB, level_db, levels_db, split_frames
 from flare_actors.providers.scripted import tone
 
@@ -15,8 +17,8 @@ RATE = 16_000
 CHUNK_S = 0.032
 
 
-def sound(level: float, seconds: float = CHUNK_S) -> bytes:
-    return tone(seconds, RATE, hz=1000, level_db=level) if level > SILENCE_DB else bytes(round(seconds * RATE) * 2)
+def sound(level: float, seconds: float = CHUNK_S, rate: int = RATE) -> bytes:
+    return tone(seconds, rate, hz=1000, level_db=level) if level > SILENCE_DB else bytes(round(seconds * rate) * 2)
 
 
 @given(pcm=st.binary(max_size=4_000).map(lambda data: data[: len(data) // 2 * 2]), samples=st.integers(1, 700))
@@ -104,6 +106,113 @@ def test_what_stood_still_and_was_flushed_is_not_played() -> None:
     played.cut(0.5)
     played.resume(1.0)
     assert not recent(played, 2.8, 5)
+
+
+class OneByOne:
+    """``PlayedLevels`` without arrays, and without forgetting what is long ago: one piece after the other."""
+
+    def __init__(self) -> None:
+        self._room: dict[int, float] = {}
+        self._later: list[float] = []
+
+    def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
+        for number, piece in enumerate(split_frames(pcm, 2 * round(PIECE_S * sample_rate)), number_of(at)):
+            self._put(number, level_db(piece))
+
+    def _put(self, number: int, level: float) -> None:
+        room = self._room
+        for each in range(max(room, default=number - 1) + 1, number + 1):
+            room[each] = max(SILENCE_DB, room.get(each - 1, SILENCE_DB) - PlayedLevels.RELEASE_DB)
+        while room.get(number, level) < level:
+            room[number] = level
+            number, level = number + 1, level - PlayedLevels.RELEASE_DB
+
+    def cut(self, at: float) -> None:
+        self.pause(at)
+        self._later = []
+
+    def pause(self, at: float) -> None:
+        numbers = [each for each in self._room if each > number_of(at)]
+        self._later = [self._room.pop(each) for each in numbers]
+
+    def resume(self, at: float) -> None:
+        for number, level in enumerate(self._later, number_of(at) + 1):
+            self._put(number, level)
+        self._later = []
+
+    def window(self, number: int) -> float:
+        last = max(self._room)
+        after = PlayedLevels.RELEASE_DB * max(0, number - last + 1 - WIDTH)
+        first = min(number, last) - WIDTH + 1
+        return max(FLOOR_DB, *(self._room.get(each, SILENCE_DB) for each in range(first, first + WIDTH))) - after
+
+    def recent(self, times: list[float], delays: int) -> list[list[float]]:
+        return [
+            [
+                self.window(number) if self._room and number >= min(self._room) else FLOOR_DB
+                for number in range(number_of(at), number_of(at) - STEP * delays, -STEP)
+            ]
+            for at in times
+        ]
+
+
+def number_of(at: float) -> int:
+    return int((at + 1e-6) / PIECE_S)
+
+
+MOMENTS = st.integers(0, 60).map(lambda count: count * 0.005)
+STEPS = st.lists(
+    st.tuples(
+        st.one_of(
+            st.tuples(st.just("speak"), MOMENTS, st.integers(1, 9), st.integers(-80, -5)),
+            st.tuples(st.sampled_from(["go back", "cut", "pause", "resume"]), MOMENTS),
+        ),
+        st.lists(st.floats(-1.0, 0.5), max_size=2),
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+@given(rate=st.sampled_from([8_000, 16_000, 22_050, 24_000, 44_100, 48_000]), at=MOMENTS, steps=STEPS)
+def test_levels_in_arrays_are_those_of_one_piece_after_the_other(
+    rate: int, at: float, steps: list[tuple[tuple[str, ...], list[float]]]
+) -> None:
+    arrays, pieces, stands = PlayedLevels(), OneByOne(), False
+
+    def both(do: Callable[[PlayedLevels | OneByOne], None]) -> None:
+        do(arrays)
+        do(pieces)
+
+    def compare(*moments: float) -> None:
+        times = sorted(max(0.0, at + moment) for moment in moments)
+        found, expected = arrays.recent(times, 13), pieces.recent(times, 13)
+        if found is None:
+            assert max(map(max, expected)) <= QUIET_DB
+        else:
+            assert found.tolist() == [pytest.approx(each, abs=0.001) for each in expected]
+
+    for step, asked in steps:
+        match step:
+            case ("speak", gap, count, level) if not stands:
+                at += gap
+                pcm = sound(level, count * PIECE_S, rate)
+                both(lambda each: each.add(at, pcm, rate))  # noqa: B023 - called at once
+                at += count * PIECE_S
+            case ("go back", seconds):
+                at = max(0.0, at - seconds)
+            case ("cut", seconds):
+                at, stands = max(0.0, at - seconds), False
+                both(lambda each: each.cut(at))  # noqa: B023
+            case ("pause", seconds) if not stands:
+                at, stands = max(0.0, at - seconds), True
+                both(lambda each: each.pause(at))  # noqa: B023
+            case ("resume", seconds) if stands:
+                at, stands = at + seconds, False
+                both(lambda each: each.resume(at))  # noqa: B023
+        for moment in asked:
+            compare(moment)
+    compare(-1.0, -0.5, -0.48, -0.26, -0.2, -0.02, 0.0, 0.02, 0.1, 0.5)
 
 
 def test_what_was_learned_of_the_echo_outlasts_a_pause_and_no_answer() -> None:
