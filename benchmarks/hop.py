@@ -52,6 +52,7 @@ async def measure(options: Options) -> dict[str, Metric]:
         "trio.put_and_take_nowait": summary(await floors.nowait(count), "us", floor=hop),
         "trio.checkpoint": summary(await floors.checkpoint(count), "us", floor=hop),
         "trio.nursery_of_one": summary(await floors.nursery(count), "us", floor=hop),
+        "trio.awakening_cpu": summary(await floors.awakening_cpu(reps(options, 500)), "us", floor=hop),
         "trio.websocket_echo": summary(await floors.websocket_echo(reps(options, 2000)), "us", floor=hop),
         "trio.websocket_echo_server_cpu": summary([await floors.websocket_cpu(reps(options, 2000))], "us", floor=hop),
         "trio.tcp_echo_server_cpu": summary([await floors.tcp_cpu(reps(options, 2000))], "us", floor=hop),
