@@ -32,7 +32,7 @@ class Batch:
         voice_activity: hears them.
     """
 
-    MOST: Final = 16  # At once: 1.6 ms with Silero, in which nobody else has a turn. More at a time are hardly cheaper.
+    MOST: Final = 16  # At a time: more are hardly cheaper each (``audio_in``).
 
     def __init__(self, voice_activity: BatchVoiceActivity) -> None:
         self._voice_activity = voice_activity

@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from flare_actors.actors.batch import Batch, batch_of
 from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.ear import Ear
+from flare_actors.actors.utterances import Utterances
 from flare_actors.conversation.events import (
     Event,
     ListenerFailed,
@@ -93,7 +94,7 @@ async def test_chunks_of_one_round_are_heard_at_once_by_whoever_brought_the_firs
     assert heard == {number: float(number % 2) for number in range(5)}
 
 
-async def test_so_many_at_once_that_the_others_have_their_turn(autojump_clock: MockClock) -> None:
+async def test_more_than_it_pays_to_hear_at_once_are_heard_in_several_goes(autojump_clock: MockClock) -> None:
     vad = Together()
     batch, heard = Batch(vad), []
     for _ in range(2 * Batch.MOST + 1):
@@ -326,6 +327,25 @@ async def test_what_is_asked_for_after_a_chunk_finds_it_heard(autojump_clock: Mo
         after = {"attach": [], "close": [], "reopen": [ListenerOpened]}.get(what, [SpeechStopped])
         assert kinds == [SpeechStarted, *after]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_chunk_in_the_batch_is_heard_before_its_microphone_is_given_up(autojump_clock: MockClock) -> None:
+    for _ in range(10):  # Trio draws lots who goes first.
+        async with trio.open_nursery() as nursery:
+            ears = Ears(Together(), 1)
+            await ears.open(nursery)
+            (ear,) = ears.ears
+            for _ in range(3):
+                await trio.sleep(0.05)
+                ear.feed(LOUD)
+                await ear.together()
+            await trio.sleep(SETTINGS.endpoint_s + Utterances.LOST_S)
+            if SpeechStopped not in [type(fact) for fact in ears.facts()[0]]:
+                ear.feed(LOUD)
+                await ear.together()
+                await trio.sleep(0.05)
+                assert ears.facts() == [[]]
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_detector_that_fails_in_a_batch_ends_only_its_own_hearing(autojump_clock: MockClock) -> None:

@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.utterance import UtteranceFeed
+from flare_actors.actors.utterances import Utterances
 from flare_actors.audio import SILENCE_DB
 from flare_actors.conversation.endpointing import Heard, UtteranceDetector
 from flare_actors.conversation.events import (
@@ -269,7 +270,7 @@ async def test_commit_ends_the_utterance_with_what_had_come(autojump_clock: Mock
 async def test_a_microphone_that_stops_amid_a_word_ends_the_utterance(autojump_clock: MockClock) -> None:
     async with hearing(ByList([True] * 100), Settings(barge_in=BargeIn.FULL, endpoint_s=0.5)) as bench:
         bench.ear.feed(audio(20))
-        await trio.sleep(0.5 + Ear.LOST_S - 0.1)
+        await trio.sleep(0.5 + Utterances.LOST_S - 0.1)
         assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
         await trio.sleep(0.2)
         assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
@@ -280,7 +281,7 @@ async def test_a_microphone_that_stops_amid_a_word_ends_the_utterance(autojump_c
 async def test_a_microphone_is_given_up_by_its_last_chunk_however_long_it_was_heard(
     autojump_clock: MockClock, chunks: int
 ) -> None:
-    lost_s = Settings().endpoint_s + Ear.LOST_S
+    lost_s = Settings().endpoint_s + Utterances.LOST_S
     async with hearing(ByList([True] * 200), Settings(barge_in=BargeIn.FULL), realtime=True) as bench:
         bench.ear.feed(audio(5))  # In one go, as behind a stall: an utterance has begun.
         for _ in range(chunks):
@@ -296,7 +297,7 @@ async def test_a_microphone_is_given_up_by_its_last_chunk_however_long_it_was_he
 async def test_audio_that_comes_as_the_microphone_is_given_up_is_followed_by_as_much_patience_as_any(
     autojump_clock: MockClock, more_s: float
 ) -> None:
-    lost_s = Settings().endpoint_s + Ear.LOST_S
+    lost_s = Settings().endpoint_s + Utterances.LOST_S
     for _ in range(10):  # Trio draws lots who goes first.
         async with hearing(ByList([True] * 20), Settings(barge_in=BargeIn.FULL), realtime=True) as bench:
             bench.ear.feed(audio(5))
@@ -312,6 +313,34 @@ async def test_audio_that_comes_as_the_microphone_is_given_up_is_followed_by_as_
             assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_who_was_heard_in_the_readers_steps_is_missed_as_soon_as_anybody(
+    autojump_clock: MockClock, waits: bool
+) -> None:
+    voiced = VOICE + 2 * QUIET + VOICE if waits else VOICE
+    async with hearing(ByList(voiced), realtime=True, adaptive=True) as bench:
+
+        async def speak(chunks: int) -> list[Event]:
+            facts = []
+            for _ in range(chunks):
+                bench.ear.feed(audio(1))
+                facts += bench.facts()  # Somebody reads them, so that nothing is to be done before the next chunk.
+                await trio.sleep(CHUNK_S)
+            return facts
+
+        if waits:
+            await speak(25)
+            bench.ear.wait(1, 1, 5.0, settled=True)
+            facts = await speak(38)  # ... in which an alarm has rung, and the next one was five seconds away.
+            assert isinstance(facts[-1], SpeechResumed)
+        else:
+            assert isinstance((await speak(15))[0], SpeechStarted)
+        await trio.sleep(Settings().endpoint_s + Utterances.LOST_S - 2 * CHUNK_S)
+        assert bench.facts() == []
+        await trio.sleep(2 * CHUNK_S)
+        assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
+
+
 async def test_who_goes_from_push_to_talk_to_automatic_amid_a_word_is_waited_for_no_longer_than_others(
     autojump_clock: MockClock,
 ) -> None:
@@ -322,7 +351,7 @@ async def test_who_goes_from_push_to_talk_to_automatic_amid_a_word_is_waited_for
         await trio.sleep(30)
         assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
         bench.ear.use(automatic)
-        await trio.sleep(automatic.endpoint_s + Ear.LOST_S + 0.1)
+        await trio.sleep(automatic.endpoint_s + Utterances.LOST_S + 0.1)
         assert any(isinstance(fact, SpeechStopped) for fact in bench.facts())
 
 
@@ -427,7 +456,7 @@ async def test_a_microphone_that_fell_silent_ends_the_utterance_once_silence_end
         await trio.sleep(60)
         assert not any(isinstance(fact, SpeechStopped) for fact in bench.facts())
         bench.ear.use(attrs.evolve(pushing, turn_detection=TurnDetection.AUTOMATIC))
-        await trio.sleep(Settings().endpoint_s + Ear.LOST_S + 0.1)
+        await trio.sleep(Settings().endpoint_s + Utterances.LOST_S + 0.1)
         assert [type(fact) for fact in bench.facts()] == [SpeechStopped]
 
 
@@ -636,4 +665,4 @@ async def test_who_speaks_right_behind_a_clear_loses_no_chunk(autojump_clock: Mo
                 bench.ear.feed(audio(1))
                 await trio.sleep(0.1)
                 nursery.cancel_scope.cancel()
-            assert (bench.ear.utterances, bench.ear._endpointing.speaking) == (1, True)
+            assert (bench.ear.utterances, bench.ear._utterances.endpointing.speaking) == (1, True)
