@@ -156,6 +156,10 @@ def test_a_long_run_without_marks_is_cut_at_a_space_and_after_a_clause_if_there_
     assert [len(phrase) for phrase in phrases("x" * 500)] == [220, 220, 60]
 
 
+def test_a_text_that_is_too_long_may_begin_with_a_closing_mark() -> None:
+    assert phrases('") word' + " word" * 4, max_chars=12) == ['") word ', "word word ", "word word"]
+
+
 def test_a_character_is_not_cut_from_what_belongs_to_it() -> None:
     assert phrases("e\u0301" * 10, max_chars=5) == ["e\u0301" * 2] * 5
     assert phrases("👍🏽" * 4, max_chars=7) == ["👍🏽"] * 4
