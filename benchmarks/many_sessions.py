@@ -2,8 +2,8 @@
 
 Each user says a word every few seconds, each agent answers with two seconds of speech; microphones send all the while, all
 in one process. ``first_audio@N``: from the final transcript to the first audio, both as the client gets them (the benchmark
-``first_audio`` begins earlier, with the engine's). ``frame_jitter@N``: how much later than evenly a piece of speech came;
-what is less than the 200 ms that a client has in hand is not heard. ``late_in@N``: how late the process was to take a
+``first_audio`` begins earlier, with the engine's). ``frame_jitter@N``: how much later than it was due a piece of speech came;
+what is less than the 140 ms that a client has in hand then is not heard. ``late_in@N``: how late the process was to take a
 microphone's frame. (``--engines local``: the benchmark ``many_sessions_local``.)
 """
 
@@ -19,6 +19,7 @@ from benchmarks import floors
 from benchmarks.kit import FRAME_S, LOUD, InstantEar, InstantModel, InstantVoice, Times, now_ms
 from benchmarks.load import Metronome, Microphone, talking
 from benchmarks.report import Metric, Options, summary
+from flare_actors.actors.speaker import Speaker
 from flare_actors.agent import Agent
 from flare_actors.conversation.notices import TranscriptReceived
 from flare_actors.conversation.settings import Settings
@@ -71,8 +72,8 @@ class Talker(Microphone):
                 self.first_audio_ms.append(now - self._asked)
                 self._asked = None
         else:
-            # Paced speech runs 0.2 s ahead: a piece is due when what came before it has that much left to play.
-            due = self._first + 1000 * max(0.0, self._played_s - 0.2)
+            # Paced speech runs 0.2 s ahead, and a piece is due as soon as there is room for it.
+            due = self._first + 1000 * max(0.0, self._played_s - Speaker.LEAD_S + Speaker.FRAME_S)
             self.jitter_ms.append(max(0.0, now - due))
         self._played_s += len(audio.pcm) / 32_000
 
