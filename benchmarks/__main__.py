@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any, Final
 from benchmarks import peers
 from benchmarks.compare import compare
 from benchmarks.noise import NoiseCheck
-from benchmarks.report import Metric, machine, table, versions
+from benchmarks.report import Metric, machine, read_report, table, versions
 
 NAMES: Final = (
     "step", "hop", "first_audio", "barge_in", "audio_in", "duplex", "session_cost", "many_sessions", "many_sessions_local",
@@ -50,7 +51,14 @@ def main() -> int:
         for name in NAMES:
             print(f"{name:20} {question(module(name))}")
         return 0
-    baseline = json.loads(arguments.compare.read_text(encoding="utf-8")) if arguments.compare else None
+    baseline = None
+    if arguments.compare is not None:
+        try:
+            baseline = read_report(arguments.compare)
+        except ValueError as error:
+            parser.error(f"--compare: {error}")
+    if arguments.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot draws with matplotlib, which is not here: pip install -e '.[plot]'")
     report = run(names, quick=arguments.quick, save=arguments.json)
     if arguments.plot is not None:
         from benchmarks.plots import draw

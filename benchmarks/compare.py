@@ -11,7 +11,10 @@ _WORSE: Final = 1.2
 
 
 def compare(baseline: dict[str, Any], report: dict[str, Any]) -> bool:
-    """Print each median beside the baseline's. True: at least one is worse by more than a fifth."""
+    """Print each median beside the baseline's. True: at least one is worse by more than a fifth.
+
+    Where the noise check does not trust one of the two runs it is said beside the figures that it may be the machine.
+    """
     slower = False
     for name, metrics in report["benchmarks"].items():
         before = baseline["benchmarks"].get(name)
@@ -19,6 +22,9 @@ def compare(baseline: dict[str, Any], report: dict[str, Any]) -> bool:
             print(f"\n{name}: not in the baseline")
             continue
         print(f"\n{name}: baseline -> now")
+        for which, run in (("the baseline", baseline), ("this run", report)):
+            if not run["noise"].get(name, {"trusted": True})["trusted"]:
+                print(f"  NOT TO BE TRUSTED: the machine was not quiet in {which}; what is slower may be the machine")
         for metric, fields in metrics.items():
             old = before.get(metric)
             if old is None or not old["median"] or not fields["median"]:

@@ -1,6 +1,7 @@
-"""Write docs/performance.md's figures anew: ``python -m benchmarks.docs RESULTS.json``, of ``python -m benchmarks all --json``.
+"""For maintainers: write docs/performance.md's figures anew, ``python -m benchmarks.docs RESULTS.json``.
 
-The JSON becomes docs/performance.json, from which a test makes the page's parts again: no figure in them is typed by hand.
+The results are those of ``python -m benchmarks all --json``. They become docs/performance.json, from which a test makes the
+page's parts again: no figure in them is typed by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from benchmarks import peers
-from benchmarks.report import Metric, table
+from benchmarks.report import Metric, read_report, table
 
 __all__ = ["PAGE", "RECORDED", "parts", "rewritten"]
 
@@ -105,7 +106,14 @@ def main() -> None:
     """Record a run and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.docs", description=__doc__)
     parser.add_argument("results", type=Path, metavar="RESULTS.json", help="of python -m benchmarks all --json")
-    report = json.loads(parser.parse_args().results.read_text(encoding="utf-8"))
+    try:
+        report = read_report(parser.parse_args().results)
+    except ValueError as error:
+        parser.error(str(error))
+    missing = {goal.benchmark for goal in GOALS} - report["benchmarks"].keys()
+    if report["quick"] or missing:
+        lacks = f"lacks {', '.join(sorted(missing))}" if missing else "is a --quick one"
+        parser.error(f"this run {lacks}; the page is written from a whole one, and not in part")
     from benchmarks.plots import draw
 
     RECORDED.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

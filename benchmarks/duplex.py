@@ -120,7 +120,7 @@ NATIVE: Final = Protocol(
 OPENAI: Final = Protocol(
     path="/v1/realtime?model=any",
     subprotocol="realtime",
-    hello=(),
+    hello=('{"type": "response.create"}',),
     frame=json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(960)).decode()}),
     speech_s=_openai_s,
 )

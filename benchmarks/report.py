@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import platform
 import statistics
@@ -13,7 +14,18 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Metric", "Options", "freeze", "machine", "percentile", "reps", "summary", "table", "versions"]
+__all__ = [
+    "Metric",
+    "Options",
+    "freeze",
+    "machine",
+    "percentile",
+    "read_report",
+    "reps",
+    "summary",
+    "table",
+    "versions",
+]
 
 _DISTRIBUTIONS = (
     "flare-actors", "trio", "trio-websocket", "wsproto", "attrs", "numpy", "soxr", "onnxruntime", "moonshine-voice",
@@ -139,6 +151,23 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "gc": {"enabled": gc.isenabled(), "thresholds": list(gc.get_threshold()), "frozen": "all that was loaded"},
     }
+
+
+def read_report(file: Path) -> dict[str, Any]:
+    """What ``--json`` has written.
+
+    Raises:
+        ValueError: there is no such file, or it is something else.
+    """
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; python -m benchmarks NAME --json {file} writes one") from None
+    except ValueError:
+        report = None
+    if not isinstance(report, dict) or not {"machine", "noise", "benchmarks"} <= report.keys():
+        raise ValueError(f"{file} is not what python -m benchmarks --json writes")
+    return report
 
 
 def freeze() -> None:

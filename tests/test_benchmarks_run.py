@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 
 import attrs
 import pytest
 from trio.testing import MockClock
 
 from benchmarks import audio_in, barge_in, duplex, first_audio, many_sessions, session_cost, step
-from benchmarks.__main__ import NAMES, module, question
+from benchmarks.__main__ import NAMES, main, module, question
 from benchmarks.compare import compare
 from benchmarks.report import Metric, summary, table
 
@@ -68,17 +69,47 @@ def test_recorded_utterances_begin_and_end_where_somebody_speaks() -> None:
 
 
 def test_a_slower_run_is_told_from_a_faster_one(capsys: pytest.CaptureFixture[str]) -> None:
-    def report(us: float, rate: float) -> dict[str, object]:
+    def report(us: float, rate: float, *, quiet: bool = True) -> dict[str, object]:
         metrics = {"step": summary([us], "us", floor=2.0), "fold": summary([rate], "1/s")}
         return {
             "machine": {"processor": "x"},
+            "noise": {"step": {"trusted": quiet, "why": []}},
             "benchmarks": {"step": {name: attrs.asdict(value) for name, value in metrics.items()}},
         }
 
     assert not compare(report(10, 100), report(11, 110))
     assert compare(report(10, 100), report(13, 100))
     assert compare(report(10, 100), report(10, 70))
-    assert "SLOWER" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "SLOWER" in told
+    assert "NOT TO BE TRUSTED" not in told
+    assert compare(report(10, 100, quiet=False), report(13, 100))
+    assert "not quiet in the baseline" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), ("{", "is not what"), ("[]", "is not what"), ("{}", "is not what")]
+)
+def test_a_baseline_that_is_none_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str | None, why: str
+) -> None:
+    file = tmp_path / "baseline.json"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "step", "--compare", str(file)])
+    with pytest.raises(SystemExit):
+        main()
+    assert why in capsys.readouterr().err
+
+
+def test_pictures_without_matplotlib_are_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "step", "--plot", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "pip install -e '.[plot]'" in capsys.readouterr().err
 
 
 def test_figures_tell_median_tail_and_floor() -> None:

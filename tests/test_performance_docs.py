@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,24 @@ def test_a_page_without_its_marks_is_refused_by_name() -> None:
     report = json.loads(docs.RECORDED.read_text(encoding="utf-8"))
     with pytest.raises(ValueError, match="run: begin"):
         docs.rewritten("# nothing\n", report)
+
+
+@pytest.mark.parametrize(("change", "why"), [({"quick": True}, "--quick"), ({"benchmarks": {}}, "lacks audio_in")])
+def test_the_page_is_not_written_from_a_part(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    why: str,
+) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(json.loads(docs.RECORDED.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["benchmarks.docs", str(file)])
+    before = docs.PAGE.read_bytes()
+    with pytest.raises(SystemExit):
+        docs.main()
+    assert why in capsys.readouterr().err
+    assert docs.PAGE.read_bytes() == before
 
 
 def test_a_ratio_tells_how_many_times_better_ours_is() -> None:

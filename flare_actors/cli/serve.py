@@ -150,6 +150,8 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
     brain = config.providers["llm"]
     demo_brain = brain.use == "local" and getattr(brain.settings, "model", None) is None
     log = structlog.get_logger()
+    engines = {stage: str(choice) for stage, choice in config.providers.items()}
+    log.info("loading", **engines)
     with FetchBar() as bar:
         async with open_agent(config, progress=bar) as agent, trio.open_nursery() as nursery:
 
@@ -174,11 +176,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
             # What was loaded stays for good: a full collection would walk over all of it, 50 ms amid somebody's sentence.
             gc.collect()
             gc.freeze()
-            log.info(
-                "ready",
-                seconds=round(trio.current_time() - started, 2),
-                **{stage: str(choice) for stage, choice in config.providers.items()},
-            )
+            log.info("ready", seconds=round(trio.current_time() - started, 2), **engines)
             if demo_brain:
                 click.echo(
                     "The language model is a demo brain; docs/providers.md shows how to use a better one.", err=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -12,7 +13,7 @@ from flare_actors.cli.common import FetchBar, config_option, log_options, read_c
 
 if TYPE_CHECKING:
     from flare_actors.config import Config
-    from flare_actors.conversation.notices import Notice
+    from flare_actors.conversation.notices import ErrorRaised, Notice
     from flare_actors.conversation.settings import Settings
     from flare_actors.talk import Latency, Recording, TalkReport
 
@@ -46,7 +47,7 @@ def talk(
 
     Any WAV will do: 8 to 48 kHz, integer or float, mono or stereo. The recording is held at the end of each utterance until
     it was answered. Then transcript, answers and the time of each stage are printed: from the end of speech (the last
-    20 ms within 35 dB of the loudest) to the first sample of the answer above -50 dBFS.
+    20 ms within 35 dB of the loudest) to the first sample of the answer above -50 dBFS. The exit code is 1 if an engine failed.
 
     \b
     flare-actors talk question.wav --out answer.wav
@@ -71,7 +72,8 @@ def talk(
     recorded = read_wav(recording)
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"--out {out}: there is no folder '{out.parent}'; create it first")
-    report = trio.run(_talk, config, recorded, fast, barge_in)
+    errors: list[ErrorRaised] = []
+    report = trio.run(_talk, config, recorded, fast, barge_in, errors)
     if not report.transcript:
         click.echo(f"{recording}: no speech was understood", err=True)
     if _too_loud(report, config.conversation):
@@ -84,6 +86,8 @@ def talk(
     click.echo(json.dumps(report.as_json(), ensure_ascii=False) if as_json else _text(report))
     if out is not None:
         write_wav(out, report.audio, report.sample_rate)
+    if errors:
+        sys.exit(1)
 
 
 def _too_loud(report: TalkReport, settings: Settings) -> bool:
@@ -97,16 +101,25 @@ def _too_loud(report: TalkReport, settings: Settings) -> bool:
     return any((each.endpoint_wait or 0.0) < shortest_s - _NOISE_S for each in heard)
 
 
-async def _talk(config: Config, recording: Recording, fast: bool, barge_in: bool) -> TalkReport:
+async def _talk(
+    config: Config, recording: Recording, fast: bool, barge_in: bool, errors: list[ErrorRaised]
+) -> TalkReport:
+    """Adds to ``errors`` what the user was told of."""
     from flare_actors.config.agent import open_agent
+    from flare_actors.conversation.notices import ErrorRaised
     from flare_actors.logs import LogObserver
     from flare_actors.talk import talk as hold
+
+    def watch(notice: Notice) -> None:
+        if isinstance(notice, ErrorRaised):
+            errors.append(notice)
+        _tell(notice)
 
     with FetchBar() as bar:
         async with open_agent(config, progress=bar) as agent:
             click.echo(f"playing {recording.duration_s:.1f} s" + (" at full speed" if fast else ""), err=True)
             return await hold(
-                agent, recording, realtime=not fast, barge_in=barge_in, watch=_tell, observers=[LogObserver()]
+                agent, recording, realtime=not fast, barge_in=barge_in, watch=watch, observers=[LogObserver()]
             )
 
 
@@ -145,7 +158,8 @@ def _text(report: TalkReport) -> str:
         if turn.stopped:
             lines.append(f"       (stopped: {turn.stopped.value})")
         lines += ["", *_waterfall(turn.latency), ""]
-    lines.append(f"{len(report.turns)} answers, {report.answer_seconds:.1f} s of speech")
+    heard = sum(turn.answer_seconds > 0 for turn in report.turns)
+    lines.append(f"{heard} answer{'' if heard == 1 else 's'}, {report.answer_seconds:.1f} s of speech")
     return "\n".join(lines)
 
 

@@ -82,6 +82,8 @@ class ClientLink(Protocol):
     async def send(self, message: ServerMessage) -> None:
         """Send; waits while the transport is congested. Cancelling it may leave the transport unusable: close it then.
 
+        A turn's audio comes after its ``TurnStarted``, but may come before the ``StateChanged`` of the same moment.
+
         Raises:
             LinkClosed, LinkBroken: as for ``receive``.
         """

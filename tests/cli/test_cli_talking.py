@@ -63,6 +63,19 @@ def test_a_wait_that_adapts_is_not_taken_for_noise(run, scripted, tmp_path):
     assert "background noise" not in err
 
 
+def test_an_engine_that_fails_is_exit_1_and_what_it_did_not_say_is_no_answer(run, question, tmp_path):
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        '[providers.llm]\nuse = "openai"\nmodel = "any"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        + "".join(f'[providers.{stage}]\nuse = "scripted"\n' for stage in ("vad", "stt", "tts")),
+        encoding="utf-8",
+    )
+    code, out, err = run("talk", question, "--config", file, "--fast")
+    assert code == 1
+    assert "0 answers, 0.0 s of speech" in out
+    assert "flare-actors doctor" in err
+
+
 def test_a_recording_without_speech_is_told_and_no_failure(run, scripted, tmp_path):
     write_wav(tmp_path / "silence.wav", bytes(16_000), 16_000)
     code, out, err = run("talk", tmp_path / "silence.wav", "--config", scripted, "--fast", "--json")
