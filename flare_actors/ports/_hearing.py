@@ -64,7 +64,8 @@ class BatchVoiceActivity(Protocol):
     def process_many(self, chunks: Sequence[tuple[VoiceDetector, bytes]]) -> Sequence[float]:
         """For each detector, which are ones of its own and all different, what ``process`` of the chunk would give.
 
-        Synchronous and fast, as that is. If it raises, nothing was heard: each chunk is processed by itself instead.
+        Synchronous and fast, as that is; no chunks have no answers. If it raises, nothing was heard: each chunk is processed by
+        itself instead.
         """
         ...
 

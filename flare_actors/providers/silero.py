@@ -128,6 +128,8 @@ class SileroVoiceActivity:
 
     def process_many(self, chunks: Sequence[tuple[VoiceDetector, bytes]]) -> list[float]:
         """See ``ports.BatchVoiceActivity``: a chunk of 16 streams takes less than half of one by itself (``audio_in``)."""
+        if not chunks:
+            return []
         assert self._session is not None, "a detector has been opened, so the model is loaded"
         return _process(self._session, cast("Sequence[tuple[SileroDetector, bytes]]", chunks))
 

@@ -12,21 +12,32 @@ from http_kinds import KINDS, Kind
 from http_stub import Exchange, listening
 from test_hibari import FakeEngine
 from test_moonshine import fake_handles
+from test_smart_turn import Listening
 from test_wyoming import speaks, streams, understands
 from wyoming_stub import asr, only_describe, tts, wyoming
 
 from benchmarks.speech import recording
 from flare_actors.providers import hibari as hibari_module
+from flare_actors.providers import smart_turn as smart_turn_module
 from flare_actors.providers.hibari import open_hibari
 from flare_actors.providers.llama_local import LlamaSettings, open_llama_local
 from flare_actors.providers.moonshine import MoonshineSettings, open_moonshine
+from flare_actors.providers.scripted import ScriptedLanguageModel, ScriptedRecognizer, ScriptedSynthesizer
+from flare_actors.providers.silero import SileroVoiceActivity, open_silero
+from flare_actors.providers.smart_turn import SmartTurnVoiceActivity
 from flare_actors.providers.wyoming import (
     WyomingSttSettings,
     WyomingTtsSettings,
     open_wyoming_recognizer,
     open_wyoming_synthesizer,
 )
-from flare_actors.testing.contracts import check_language_model, check_recognizer, check_synthesizer
+from flare_actors.testing import FaultyLanguageModel, FaultyRecognizer, FaultySynthesizer
+from flare_actors.testing.contracts import (
+    check_language_model,
+    check_recognizer,
+    check_synthesizer,
+    check_voice_activity,
+)
 
 
 def slowly(kind: Kind) -> Callable[[], Any]:
@@ -84,11 +95,33 @@ async def test_hibari_keeps_its_port_whatever_its_engine_says(monkeypatch) -> No
     await check_synthesizer(open_hibari, most=20)
 
 
+def real_speech(seconds: int = 1) -> bytes:
+    """The beginning of somebody's; PCM16 at 16 kHz."""
+    return (recording("two_cities.wav")[: seconds * 16_000] * 32_767).astype("<i2").tobytes()
+
+
+@pytest.mark.needs("local")
+@pytest.mark.parametrize("make", [SileroVoiceActivity, open_silero], ids=["not loaded yet", "loaded"])
+async def test_silero_keeps_its_port_by_itself_and_with_many_streams_at_once(make) -> None:
+    await check_voice_activity(make, speech=real_speech(2))
+
+
+@pytest.mark.needs("local")
+async def test_smart_turn_keeps_its_port_whatever_its_network_says(monkeypatch) -> None:
+    monkeypatch.setattr(smart_turn_module, "load", Listening)
+    await check_voice_activity(SmartTurnVoiceActivity, speech=real_speech(2), most=4)
+
+
+async def test_what_stands_around_an_engine_for_its_faults_keeps_the_port_without_any(autojump_clock) -> None:
+    await check_language_model(lambda: FaultyLanguageModel(inner=ScriptedLanguageModel(gap_s=0.1)))
+    await check_recognizer(lambda: FaultyRecognizer(inner=ScriptedRecognizer(partials=True)), idle_s=300)
+    await check_synthesizer(lambda: FaultySynthesizer(inner=ScriptedSynthesizer()), idle_s=300)
+
+
 @pytest.mark.needs("local")
 async def test_the_real_moonshine_keeps_its_port() -> None:
-    speech = (recording("two_cities.wav")[:16_000] * 32_767).astype("<i2").tobytes()
     one = MoonshineSettings(handles=1)
-    await check_recognizer(lambda: open_moonshine(one), speech=speech, most=2, patience_s=200)
+    await check_recognizer(lambda: open_moonshine(one), speech=real_speech(), most=2, patience_s=200)
 
 
 @pytest.mark.needs("local")

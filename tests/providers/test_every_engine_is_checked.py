@@ -11,6 +11,9 @@ from flare_actors.providers.registry import BUILT_IN
 
 HERE = Path(__file__).parent
 CHECKED = {
+    "vad.silero": "test_engines_keep_their_ports.py::test_silero_keeps_its_port_by_itself_and_with_many_streams_at_once",
+    "vad.smart_turn": "test_engines_keep_their_ports.py::test_smart_turn_keeps_its_port_whatever_its_network_says",
+    "vad.scripted": "../testing/test_voice_activity_contract.py::test_the_detector_for_tests_keeps_its_port",
     "stt.moonshine": "test_engines_keep_their_ports.py::test_moonshine_keeps_its_port_whatever_its_engine_says",
     "stt.openai": "test_engines_keep_their_ports.py::test_providers_behind_http_keep_their_ports",
     "stt.wyoming": "test_engines_keep_their_ports.py::test_wyoming_clients_keep_their_ports",
@@ -28,11 +31,10 @@ CHECKED = {
     "tts.cartesia": "test_websocket_speech.py::test_a_service_that_speaks_keeps_its_port",
     "tts.scripted": "../testing/test_contracts.py::test_the_scripted_synthesizer_keeps_its_port",
 }
-"""Voice activity detectors are not here: they have no streams, and there is no contract check for them."""
 
 
 def test_every_engine_that_is_shipped_is_held_against_its_port() -> None:
-    assert set(CHECKED) == {name for name in BUILT_IN if not name.startswith("vad.")}
+    assert set(CHECKED) == set(BUILT_IN)
 
 
 @pytest.mark.parametrize("test", sorted(set(CHECKED.values())))
@@ -41,5 +43,5 @@ def test_the_test_that_does_so_is_there_and_runs_a_check(test: str) -> None:
     module = ast.parse((HERE / file).read_text(encoding="utf-8"))
     (found,) = [each for each in module.body if isinstance(each, ast.AsyncFunctionDef) and each.name == name]
     called = {each.id for each in ast.walk(found) if isinstance(each, ast.Name)}
-    checks = {"check", "check_recognizer", "check_language_model", "check_synthesizer"}
+    checks = {"check", "check_recognizer", "check_language_model", "check_synthesizer", "check_voice_activity"}
     assert called & checks

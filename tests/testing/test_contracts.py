@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
+import attrs
 import pytest
 import trio
 
+from flare_actors.conversation.events import CommitRequested, InterruptRequested
 from flare_actors.conversation.states import SttMode
 from flare_actors.errors import LinkClosed, ProviderError, UnsupportedLocale
 from flare_actors.ports import (
+    AudioIn,
     AudioOut,
     HeardAudio,
     Message,
@@ -562,6 +565,23 @@ class Reorders(Link):
         return first
 
 
+class LosesAudio(Link):
+    lost = 0
+
+    async def receive(self):
+        message = await self.inner.receive()
+        while isinstance(message, AudioIn) and self.lost < 3:
+            self.lost += 1
+            message = await self.inner.receive()
+        return message
+
+
+class HalfSamples(Link):
+    async def receive(self):
+        message = await self.inner.receive()
+        return AudioIn(message.pcm + b"\0") if isinstance(message, AudioIn) else message
+
+
 class OneLock(Link):
     def __init__(self, inner) -> None:
         super().__init__(inner)
@@ -643,6 +663,8 @@ class LongGoodbye(Link):
     ("kind", "rule", "words"),
     [
         (Reorders, "messages come whole and in order", "overtaken"),
+        (LosesAudio, "audio comes whole and in order", "of 0.2 s of audio 0.14 s came"),
+        (HalfSamples, "audio comes whole and in order", "whole PCM16 samples"),
         (OneLock, "it carries both ways at once", "share a lock"),
         (LosesOne, "a cancelled receive loses nothing", "lose nothing"),
         (Bottomless, "a send that waits can be cancelled", "must wait at some point"),
@@ -663,3 +685,36 @@ async def test_a_link_that_breaks_its_port_is_told_which_rule_and_why(autojump_c
             yield kind(link), far
 
     assert words in await complaint(check_client_link(make), rule)
+
+
+class OtherWords(Link):
+    """It speaks another language, in which a client can commit and interrupt, and gives each request a name."""
+
+    count = 0
+
+    async def receive(self):
+        message = await self.inner.receive()
+        if isinstance(message, AudioIn):
+            return message
+        assert isinstance(message, CommitRequested | InterruptRequested)
+        self.count += 1
+        return attrs.evolve(message, request_id=f"request {self.count}")
+
+
+async def test_a_link_of_another_language_is_asked_in_its_own_words(autojump_clock) -> None:
+    @asynccontextmanager
+    async def make():
+        async with memory_pair() as (link, far):
+            yield OtherWords(link), far
+
+    says = (CommitRequested(), InterruptRequested())
+    await check_client_link(make, says=says, plain=lambda message: attrs.evolve(message, request_id=None))
+    assert "request 1" in await complaint(check_client_link(make, says=says), "messages come whole and in order")
+
+
+@pytest.mark.parametrize(
+    "says", [(), (InterruptRequested(),), (InterruptRequested(), AudioIn(b"")), (InterruptRequested(),) * 2], ids=repr
+)
+async def test_what_cannot_show_an_order_is_not_taken_for_a_language(says) -> None:
+    with pytest.raises(ValueError, match="two messages or more"):
+        await check_client_link(memory_pair, says=says)

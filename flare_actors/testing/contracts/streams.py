@@ -13,7 +13,7 @@ from flare_actors.errors import ProviderError, UnsupportedLocale
 from flare_actors.ports import Locales, locale_supported
 from flare_actors.testing.contracts.rules import Broken, Rules, Run, evenly, run_cancelled
 
-__all__ = ["Scene", "Source", "follow_stream_rules", "refuses_unknown_locale"]
+__all__ = ["Scene", "Source", "follow_stream_rules", "judge_cancelled", "refuses_unknown_locale"]
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ class _Probes(Generic[T]):
 
     async def at_every_wait(self) -> None:
         for wait in evenly((await run_cancelled(self.scene.ask)).waits, self.rules.most):
-            _judge_cancelled(
+            judge_cancelled(
                 self.rules, await run_cancelled(self.scene.ask, at_wait=wait), f"at its wait number {wait + 1}", True
             )
         await _whole(self.scene)
@@ -213,7 +213,7 @@ class _Probes(Generic[T]):
     async def at_every_step(self) -> None:
         for step in evenly((await run_cancelled(self.scene.ask)).steps, self.rules.most):
             run = await run_cancelled(self.scene.ask, before_step=step)
-            _judge_cancelled(self.rules, run, f"before step {step + 1} of its task", False)
+            judge_cancelled(self.rules, run, f"before step {step + 1} of its task", False)
         await _whole(self.scene)
 
 
@@ -239,8 +239,11 @@ async def follow_stream_rules(rules: Rules, scene: Scene[T], method: str) -> Non
     await rules.follow("cancelled before every step", probes.at_every_step)
 
 
-def _judge_cancelled(rules: Rules, run: Run[Any], when: str, delivered: bool) -> None:  # noqa: FBT001 - see below
-    """``delivered``: it was waiting as it was cancelled, so it was told for certain."""
+def judge_cancelled(rules: Rules, run: Run[Any], when: str, delivered: bool) -> None:  # noqa: FBT001 - see below
+    """Raise Broken if a run that was cancelled did not end as it should.
+
+    ``delivered``: it was waiting as it was cancelled, so it was told for certain.
+    """
     if run.error is not None:
         raise Broken(f"cancelled {when}, it raised {type(run.error).__name__}({run.error}) instead {_OBEY_HOW}")
     if run.took_s > rules.release_s:
