@@ -1,11 +1,12 @@
 """The speaker: keeps the client a little ahead of its loudspeaker, and knows what was played.
 
-Audio leaves when the client has less than ``LEAD_S`` of it in hand, so that a flush takes back all but that. A clock tells
-what the user has heard when the client itself does not: it starts with the first frame that the link takes, stands still
-while the client has nothing in hand (a gap, a congested link), and never runs ahead of what has really left.
+Audio leaves when there is room for a whole frame in the ``LEAD_S`` that the client may have in hand, so that a flush takes
+back all but that. A clock tells what the user has heard when the client itself does not: it starts with the first frame that
+the link takes, stands still while the client has nothing in hand (a gap, a congested link), and never runs ahead of what has
+really left.
 
 A turn that is paused sends nothing. A client that can stand still does so, and the clock with it; any other plays on what it
-has in hand, which is a fifth of a second.
+has in hand, which is a quarter of a second.
 """
 
 from __future__ import annotations
@@ -32,10 +33,16 @@ _INSTANT_S: Final = 1e-6  # Less than a sample: what rounding leaves of a moment
 class Speaker:
     """One session's voice. ``play`` backpressures the synthesizer; everything else is synchronous."""
 
-    LEAD_S: Final = 0.2  # Rides out the jitter of a home network (tens of ms) and Trio's own; a barge-in discards it.
-    FRAME_S: Final = 0.06  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
+    LEAD_S: Final = (
+        0.24  # At most; half of it rides out the jitter of a home network (tens of ms). A barge-in discards it.
+    )
+    FRAME_S: Final = 0.12  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
+    BEAT_S: Final = (
+        0.005  # Frames are due on a beat that all sessions share: one awakening of the process serves them all.
+    )
     ROUNDS: Final = 10  # Of Trio's scheduler, 10 us each: enough for a few notices that wait before the first audio.
     AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
+    REFILL_S: Final = 1.0  # ... and then so much together, instead of a little for each frame that leaves.
 
     def __init__(self, clock: Clock, inbox: Inbox, outbox: Outbox) -> None:
         self._clock = clock
@@ -126,7 +133,7 @@ class Speaker:
             self._pump()
 
     async def play(self, turn: int, pcm: bytes, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Take PCM16 at ``sample_rate``; waits while ``AHEAD_S`` are waiting to be played.
+        """Take PCM16 at ``sample_rate``; with more than ``AHEAD_S`` to be played, waits until ``REFILL_S`` less are.
 
         Audio of a turn that is not open is dropped. On cancel, what was taken stays taken.
 
@@ -148,10 +155,11 @@ class Speaker:
             await trio.lowlevel.checkpoint()
         if self._buffer and self._looks_at == math.inf:
             self._work.set()
-        while turn == self._turn and self._seconds(len(self._buffer)) > self.AHEAD_S:
-            on_wait()
-            self._room = trio.Event()
-            await self._room.wait()
+        if self.ahead_s > self.AHEAD_S:
+            while turn == self._turn and self.ahead_s > self.AHEAD_S - self.REFILL_S:
+                on_wait()
+                self._room = trio.Event()
+                await self._room.wait()
 
     async def go_first(self, turn: int) -> None:
         """Give a turn's first audio time to be made and to leave, if that can be at once.
@@ -276,7 +284,7 @@ class Speaker:
         if self._buffer:
             # Wait for room for a whole frame: no more wake-ups than messages.
             wait_s = in_hand_s - self.LEAD_S + self.FRAME_S
-            return now + wait_s if self._realtime and wait_s <= left_s - played_s else math.inf
+            return self._beat(now + wait_s) if self._realtime and wait_s <= left_s - played_s + _INSTANT_S else math.inf
         if not self._finished or self._sent > self._left:
             return math.inf
         if in_hand_s > _INSTANT_S:
@@ -284,6 +292,10 @@ class Speaker:
         self._finished = False
         self._inbox.put(PlaybackFinished(turn=turn, played_s=left_s))
         return math.inf
+
+    def _beat(self, at: float) -> float:
+        """The first beat from that moment on."""
+        return self._clock.at(math.ceil(self._clock.trio_time(at) / self.BEAT_S) * self.BEAT_S)
 
     def _pump(self) -> None:
         """Send what the client may have now. Synchronous: the first audio leaves in the very call that brings it."""
@@ -294,7 +306,7 @@ class Speaker:
         now = self._clock.now()
         while self._buffer and not self._outbox.congested:
             in_hand_s = self._seconds(self._sent) - self._played_s(now)
-            if self._realtime and in_hand_s >= self.LEAD_S:
+            if self._realtime and in_hand_s > self.LEAD_S - self.FRAME_S + _INSTANT_S:
                 break
             piece = bytes(self._buffer[:frame])
             del self._buffer[: len(piece)]
@@ -303,7 +315,7 @@ class Speaker:
             self._levels.add(now + in_hand_s, piece, self.sample_rate)
             self._sent += len(piece)
             self._outbox.put_audio(turn, piece)
-        if self._seconds(len(self._buffer)) <= self.AHEAD_S:
+        if self.ahead_s <= self.AHEAD_S - self.REFILL_S:
             self._room.set()
 
     def _played_s(self, now: float | None = None) -> float:

@@ -39,7 +39,7 @@ class _Voice:
     """
 
     AHEAD_S: Final = 1.0  # While the speaker has so much in hand, nobody waits for what comes:
-    GATHERED_S: Final = 0.1  # it goes on in pieces of this, since a piece costs the same whatever its length.
+    GATHERED_S: Final = 0.24  # it goes on in pieces of this, since a piece costs the same whatever its length.
 
     def __init__(self, reply: Reply, phrases: trio.MemoryReceiveChannel[Phrase]) -> None:
         self._reply = reply

@@ -170,7 +170,7 @@ async def test_of_a_client_that_cannot_stand_still_what_it_had_in_hand_counts_as
         return talk.log.all(PlaybackStopped)[0].played_s
 
     still, ran_out = await played_s(pauses=True), await played_s(pauses=False)
-    assert 0 < ran_out - still <= Speaker.LEAD_S + Speaker.FRAME_S
+    assert 0 < ran_out - still <= Speaker.LEAD_S
 
 
 async def test_with_barge_in_off_nothing_stands_still(autojump_clock: MockClock) -> None:
