@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -94,13 +95,46 @@ class Inbox:
         self._clock = clock
         self._send, self._receive = trio.open_memory_channel[Event](self.SIZE)
         self._count = 0
+        self._quiet = 0
+        """Blocks of ``quiet`` that are open."""
+        self._patient: list[Event] = []
+        """What has come in meanwhile, and wakes nobody."""
         self._overloaded: str | None = None
         """The queue that was full, until that is told."""
 
     def put(self, event: Event) -> None:
         """Stamp and enqueue."""
+        self._enqueue(evolve(event, at=self._clock.now()))
+
+    def put_patiently(self, event: Event) -> None:
+        """The same; but a waiting orchestrator need not see to it before the end of ``quiet``, unless for another's sake."""
+        if self._quiet and len(self._patient) < self.MUCH:
+            self._patient.append(evolve(event, at=self._clock.now()))
+        else:
+            self.put(event)
+
+    @contextmanager
+    def quiet(self) -> Generator[None, None, None]:
+        """For what a user waits for: patient events wake the orchestrator only when it is done."""
+        self._quiet += 1
         try:
-            self._send.send_nowait(evolve(event, at=self._clock.now()))
+            yield
+        finally:
+            self._quiet -= 1
+            if not self._quiet:
+                self._let_in()
+
+    def _let_in(self) -> None:
+        if self._patient:
+            patient, self._patient = self._patient, []
+            for event in patient:
+                self._enqueue(event)
+
+    def _enqueue(self, event: Event) -> None:
+        if self._patient:
+            self._let_in()
+        try:
+            self._send.send_nowait(event)
             self._count += 1
         except trio.WouldBlock:
             self._overloaded = self._overloaded or "inbox"
@@ -120,6 +154,7 @@ class Inbox:
 
     def get_nowait(self) -> Event | None:
         """The next event, or None."""
+        self._let_in()
         if self._overloaded is not None:
             queue, self._overloaded = self._overloaded, None
             return SessionOverloaded(at=self._clock.now(), queue=queue)
@@ -130,13 +165,13 @@ class Inbox:
         return event
 
     async def get(self) -> Event:
-        """Wait for the next event."""
+        """Wait for the next event, if ``get_nowait`` gives none."""
         event = await self._receive.receive()
         self._count -= 1
         return event
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._patient)
 
 
 class _Text:

@@ -220,10 +220,13 @@ class Reply:
                 self._outbox.put_text(self.turn, text)
             self._split.extend(self._splitter.feed(text))
             while self._split:
-                self._add_phrase(self._split.popleft())
-                if self.phrases == 1 and self.command.output is Output.AUDIO:
+                if not self.phrases and self.command.output is Output.AUDIO:
                     # The voice begins before the model goes on, which may have a whole burst of tokens ready.
-                    await self.speaker.go_first(self.turn)
+                    with self._inbox.quiet():
+                        self._add_phrase(self._split.popleft())
+                        await self.speaker.go_first(self.turn)
+                else:
+                    self._add_phrase(self._split.popleft())
                 await self.relieve()
         return not enough
 
@@ -247,9 +250,9 @@ class Reply:
     def _add_phrase(self, text: str) -> None:
         index = self.phrases
         self.phrases += 1
-        self.tell(
-            PhraseReady(
-                turn=self.turn, index=index, text=text, first_token_at=self._first_token_at if index == 0 else None
+        if not self.closed:
+            first_token_at = self._first_token_at if index == 0 else None
+            self._inbox.put_patiently(
+                PhraseReady(turn=self.turn, index=index, text=text, first_token_at=first_token_at)
             )
-        )
         self._phrases_in.send_nowait(Phrase(index=index, text=text))

@@ -146,12 +146,13 @@ class Speaker:
             # A synthesizer that waits for nothing must not keep the others, who are about to end it, from their turn.
             await trio.lowlevel.checkpoint()
             return
-        first = not self._queued
-        self.take(turn, pcm)
         # A synthesizer that is far ahead would go on for a while before the writer's turn comes, and other sessions'.
-        if first:
-            await self.go_first(turn)
+        if not self._queued:
+            with self._inbox.quiet():
+                self.take(turn, pcm)
+                await self.go_first(turn)
         else:
+            self.take(turn, pcm)
             await trio.lowlevel.checkpoint()
         if self._buffer and self._looks_at == math.inf:
             self._work.set()
@@ -311,7 +312,7 @@ class Speaker:
             piece = bytes(self._buffer[:frame])
             del self._buffer[: len(piece)]
             if self._sent == 0:
-                self._inbox.put(AudioStarted(turn=turn))
+                self._inbox.put_patiently(AudioStarted(turn=turn))
             self._levels.add(now + in_hand_s, piece, self.sample_rate)
             self._sent += len(piece)
             self._outbox.put_audio(turn, piece)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import hypothesis.strategies as st
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from trio.testing import MockClock
 
 from flare_actors.actors.channels import Clock, Inbox, Outbox
-from flare_actors.conversation.events import CommitRequested, InterruptRequested, SessionOverloaded, TextReceived
+from flare_actors.conversation.events import CommitRequested, Event, InterruptRequested, SessionOverloaded, TextReceived
 from flare_actors.conversation.notices import (
     ErrorRaised,
     HearingReady,
@@ -305,3 +308,82 @@ async def test_a_cancelled_read_loses_no_event(autojump_clock: MockClock) -> Non
             event = None
             event = await inbox.get()
         assert event is not None or inbox.get_nowait() is not None
+
+
+# --- Events that can wait -----------------------------------------------------------------------------------------------------
+
+
+def texts(events: list[Event | None]) -> list[str]:
+    return [event.text for event in events if isinstance(event, TextReceived)]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_in_quiet_a_patient_event_wakes_nobody_until_its_end_or_another_event(
+    autojump_clock: MockClock, ends: bool
+) -> None:
+    inbox = Inbox(Clock())
+    taken: list[Event | None] = []
+
+    async def take() -> None:
+        while True:
+            taken.append(inbox.get_nowait() or await inbox.get())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked()
+        with inbox.quiet():
+            with inbox.quiet():
+                inbox.put_patiently(TextReceived(text="a"))
+                await trio.sleep(1)
+            await trio.sleep(1)
+            assert taken == []
+            assert len(inbox) == 1
+            if not ends:
+                inbox.put(TextReceived(text="b"))
+                await trio.testing.wait_all_tasks_blocked()
+                assert texts(taken) == ["a", "b"]
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken[0] == TextReceived(at=0.0, text="a"), "stamped when it came"
+        inbox.put_patiently(TextReceived(text="c"))  # Nothing is quiet: as any other.
+        await trio.testing.wait_all_tasks_blocked()
+        assert texts(taken)[-1] == "c"
+        nursery.cancel_scope.cancel()
+    assert len(inbox) == 0
+
+
+async def test_what_waited_in_quiet_comes_in_though_that_was_cancelled(autojump_clock: MockClock) -> None:
+    inbox = Inbox(Clock())
+    with trio.move_on_after(1), inbox.quiet():
+        inbox.put_patiently(TextReceived(text="a"))
+        await trio.sleep_forever()
+    assert await inbox.get() == TextReceived(at=0.0, text="a")
+
+
+@given(puts=st.lists(st.sampled_from(["put", "patiently", "quiet", "end", "take"]), max_size=400))
+def test_patient_or_not_events_come_out_in_order_and_none_is_lost_but_by_an_overload(puts: list[str]) -> None:
+    async def main() -> None:
+        inbox = Inbox(Clock())
+        taken: list[Event] = []
+        sent = 0
+        with ExitStack() as stack:
+            for what in puts:
+                if what == "quiet":
+                    stack.enter_context(inbox.quiet())
+                elif what == "end":
+                    stack.pop_all().close()
+                elif what == "take":
+                    taken += [event] if (event := inbox.get_nowait()) is not None else []
+                else:
+                    (inbox.put if what == "put" else inbox.put_patiently)(TextReceived(text=str(sent)))
+                    sent += 1
+        full = inbox._overloaded is not None
+        assert full or len(inbox) == sent - len(texts(taken))
+        taken += iter(inbox.get_nowait, None)
+        told = texts(taken)
+        if full or any(isinstance(event, SessionOverloaded) for event in taken):
+            assert sent > Inbox.SIZE
+            assert told == sorted(told, key=int)
+        else:
+            assert told == [str(number) for number in range(sent)]
+
+    trio.run(main, clock=MockClock())

@@ -112,14 +112,14 @@ class Bench:
 
     def after_the_first_phrase(self, act: Callable[[], None]) -> None:
         """Do that as soon as the first phrase was told, amid a burst of them."""
-        tell = self.reply.tell
+        put = self.inbox.put_patiently
 
         def told(event: Event) -> None:
-            tell(event)
+            put(event)
             if isinstance(event, PhraseReady) and event.index == 0:
                 act()
 
-        self.reply.tell = told  # type: ignore[method-assign]
+        self.inbox.put_patiently = told  # type: ignore[method-assign]
 
     def written(self) -> str:
         """The phrases that wait in the inbox, joined."""

@@ -22,9 +22,9 @@ from flare_actors.testing import scripted_agent
 
 STEPS_OF_A_TURN = 16
 """Events that the core decides on, from the first word of a question to the end of an answer of two sentences."""
-TASK_STEPS_UNTIL_AUDIO = 28
+TASK_STEPS_UNTIL_AUDIO = 22
 """Times that Trio runs some task, from the final transcript to the first audio at the link: hops, mostly."""
-CALLS_UNTIL_AUDIO = 1600
+CALLS_UNTIL_AUDIO = 1150
 """Python functions called from that decision on, Trio's among them."""
 TASK_STEPS_OF_AN_INTERRUPTION = 24
 """From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
