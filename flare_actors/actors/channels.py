@@ -198,7 +198,7 @@ class Outbox:
 
     NOTICES: Final = 512  # A turn makes a few dozen; the link's write timeout strikes long before.
     LAST_WORDS: Final = 8  # Room for the news that this was too much.
-    AUDIO_S: Final = 1.0  # Of a turn that is not paced (a paced one runs 0.2 s ahead); more waits for the link.
+    AUDIO_S: Final = 1.0  # Of a turn that is not paced (a paced one runs 0.24 s ahead); more waits for the link.
 
     def __init__(self, on_overload: Callable[[str], None]) -> None:
         self._on_overload = on_overload

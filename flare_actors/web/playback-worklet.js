@@ -7,7 +7,7 @@
 import { Resampler } from "./resampler.js";
 
 const PREBUFFER_S = 0.04; // collected before sound begins (or waited for in vain), so that jitter makes no gaps
-const LONGEST_S = 120; // of queued audio; a server that paces its output holds about 0.2 s here
+const LONGEST_S = 120; // of queued audio; a server that paces its output holds up to 0.24 s here
 const FADE_SAMPLES = 96; // 2 ms: neither a flush nor a pause may click
 const REPORT_EVERY_S = 0.25;
 const REMEMBERED_TURNS = 64; // flushed turns whose late frames are refused; older ones have no frames on their way
