@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType
 
@@ -33,6 +33,7 @@ from flare_actors.errors import LinkClosed
 from flare_actors.providers.scripted import tone
 from flare_actors.session import Session, open_session, run_session
 from flare_actors.testing import EventLog, MemoryClient, MemoryLink, memory_link
+from flare_actors.testing.simulation.schedule import scheduled
 
 QUICK = os.environ.get("HYPOTHESIS_PROFILE", "quick") == "quick"
 
@@ -197,25 +198,64 @@ async def short(world: World, outer: trio.Nursery) -> None:
             client, link = world.link()
             outer.start_soon(client.run)
             outer.start_soon(session.attach, link)
-            try:
-                await client.send(ConversationStartRequested())
-                with trio.move_on_after(6):
-                    await client.wait_for(HearingReady)
-                await client.speak(tone(0.4) + SILENCE[:20_000], chunk_s=0.1)
-                await trio.sleep(2)
-                await client.send(TextReceived(text="typed"))
-                await trio.sleep(1)
-                await client.send(TextReceived(text="and interrupted"))
-                await trio.sleep(3)
-            except LinkClosed:
-                pass
+            await _ask(client)
+
+
+async def _ask(client: MemoryClient) -> None:
+    try:
+        await client.send(ConversationStartRequested())
+        with trio.move_on_after(6):
+            await client.wait_for(HearingReady)
+        await client.speak(tone(0.4) + SILENCE[:20_000], chunk_s=0.1)
+        await trio.sleep(2)
+        await client.send(TextReceived(text="typed"))
+        await trio.sleep(1)
+        await client.send(TextReceived(text="and interrupted"))
+        await trio.sleep(3)
+    except LinkClosed:
+        pass
+
+
+def leaving(after_s: float, *, reads: bool) -> Play:
+    """The same, and the owner leaves in order amid it, whatever its engines are at, and only then is cancelled.
+
+    Args:
+        after_s: when.
+        reads: the client still does then; else the last notices cannot leave, and the close waits for them.
+    """
+
+    async def play(world: World, outer: trio.Nursery) -> None:
+        world.instrument.armed = False
+        reading = trio.CancelScope()
+
+        async def read() -> None:
+            with reading:
+                await client.run()
+
+        with world.scope:
+            async with open_session(world.agent, observers=[world.log]) as session:
+                world.sessions.append(session)
+                client, link = world.link(buffer=64 if reads else 1)
+                outer.start_soon(read)
+                outer.start_soon(session.attach, link)
+                with trio.move_on_after(after_s):
+                    await _ask(client)
+                if not reads:
+                    reading.cancel()
+                world.instrument.armed = True
+        reading.cancel()
+
+    return play
 
 
 # --- Playing them ---------------------------------------------------------------------------------------------------------
 
 
 def play(how: Play, agent: Agent, step: int | None, *, virtual: bool = True) -> tuple[World, int]:
-    """Play it once, cancelled before its n-th step (None: not at all). Gives how many steps it took."""
+    """Play it once, cancelled before its n-th step (None: not at all). Gives how many steps it took.
+
+    On virtual time the steps before it are the very same each time, so that all of them are really tried.
+    """
     instrument = CancelAt(step)
     world = World(agent, instrument)
 
@@ -228,7 +268,9 @@ def play(how: Play, agent: Agent, step: int | None, *, virtual: bool = True) -> 
         instrument.armed = False
         assert trio.lowlevel.current_statistics().tasks_living == tasks
 
-    trio.run(main, clock=MockClock(autojump_threshold=0) if virtual else None, instruments=[instrument])
+    with scheduled("") if virtual else nullcontext():
+        trio.run(main, clock=MockClock(autojump_threshold=0) if virtual else None, instruments=[instrument])
+    assert not virtual or step is None or instrument.scope.cancel_called
     return world, instrument.steps
 
 

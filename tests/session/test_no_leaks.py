@@ -1,8 +1,8 @@
 """Whatever the engines do and whenever the session is cancelled, nothing of it is left; engines in threads included.
 
 Every fault of ``flare_actors.testing`` (each act at each place of a stream's life) is given to each stage in turn, in a talk
-that runs to its end and in some that are cancelled before a step of theirs: a few per fault, other ones for every fault. In the
-nightly profile it is every step of every talk.
+that runs to its end and in some that are cancelled before a step of theirs: a few per fault, other ones for every fault. So is
+the close of a session whose engine is at its fault. In the nightly profile it is every step of every talk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from contextlib import aclosing, asynccontextmanager
 import attrs
 import pytest
 import trio
-from leak_kit import QUICK, World, check, check_ended, forget_everything_before, nothing_is_left, play, short
+from leak_kit import (
+    QUICK,
+    Play,
+    World,
+    check,
+    check_ended,
+    forget_everything_before,
+    leaving,
+    nothing_is_left,
+    play,
+    short,
+)
 from session_kit import SILENCE, open_streams
 
 from flare_actors.agent import Agent
@@ -51,8 +62,10 @@ from flare_actors.testing import (
 
 pytestmark = pytest.mark.no_cover  # walks the same lines over and over: see conftest.py
 
-TRIED = {"nightly": 10_000, "ci": 5}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
+TRIED = {"nightly": 10_000, "ci": 4}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1)
 """Cancelled talks per fault."""
+CLOSED = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1
+"""Closes per fault, of which a step is cancelled: all of them, or one of each."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -102,30 +115,53 @@ def faulty_agent(stage: str, at: At, act: Act) -> Agent:
     )
 
 
-@pytest.mark.parametrize(("stage", "at", "act"), FAULTS, ids=lambda each: each if isinstance(each, str) else each.value)
+def once(how: Play, stage: str, at: At, act: Act, step: int | None) -> int:
+    """Play it with this fault, see that nothing is left, and tell how many steps it took."""
+    with nothing_is_left():
+        world, steps = play(how, faulty_agent(stage, at, act), step)
+        check_ended(world)
+        inside = attrs.evolve(
+            world.agent,
+            recognizer=world.agent.recognizer.inner,
+            language_model=world.agent.language_model.inner,
+            synthesizer=world.agent.synthesizer.inner,
+        )
+        assert open_streams(inside) == {}
+        # Only who swallows its cancellation is called stubborn.
+        assert act is Act.STUBBORN or world.log.lingering == []
+        del world, inside
+    return steps
+
+
+every_fault = pytest.mark.parametrize(
+    ("stage", "at", "act"), FAULTS, ids=lambda each: each if isinstance(each, str) else each.value
+)
+
+
+@every_fault
 def test_nothing_is_left_of_a_session_with_a_faulty_engine_wherever_it_is_cancelled(
     stage: str, at: At, act: Act
 ) -> None:
-    def once(step: int | None) -> int:
-        with nothing_is_left():
-            world, steps = play(short, faulty_agent(stage, at, act), step)
-            check_ended(world)
-            inside = attrs.evolve(
-                world.agent,
-                recognizer=world.agent.recognizer.inner,
-                language_model=world.agent.language_model.inner,
-                synthesizer=world.agent.synthesizer.inner,
-            )
-            assert open_streams(inside) == {}
-            # Only who swallows its cancellation is called stubborn.
-            assert act is Act.STUBBORN or world.log.lingering == []
-            del world, inside
-        return steps
-
-    steps = once(None)
+    steps = once(short, stage, at, act, None)
     assert steps > 20
     for step in random.Random(f"{stage} {at} {act}").sample(range(steps), min(TRIED, steps)):
-        once(step)
+        once(short, stage, at, act, step)
+
+
+LEAVING = [(after_s, reads) for after_s in (0.02, 0.3, 1.2, 1.8, 2.5, 4.0) for reads in (True, False)]
+"""Amid the opening of its streams, the welcome, an utterance, an answer and what is typed; or behind a failure."""
+
+
+@every_fault
+def test_nothing_is_left_of_a_session_with_a_faulty_engine_wherever_its_close_is_cancelled(
+    stage: str, at: At, act: Act
+) -> None:
+    some = random.Random(f"{stage} {at} {act}")
+    for after_s, reads in some.sample(LEAVING, min(CLOSED, len(LEAVING))):
+        how = leaving(after_s, reads=reads)
+        steps = once(how, stage, at, act, None)
+        for step in range(steps) if len(LEAVING) <= CLOSED else [some.randrange(steps)]:
+            once(how, stage, at, act, step)
 
 
 # --- Engines in threads ---------------------------------------------------------------------------------------------------

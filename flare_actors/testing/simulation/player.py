@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import trio
 import trio.testing
@@ -21,6 +21,7 @@ from flare_actors.ports import ClientMessage, ServerMessage
 from flare_actors.session import Session, open_session
 from flare_actors.testing.client import Playback, ScriptedClient
 from flare_actors.testing.faults import Act
+from flare_actors.testing.simulation.schedule import scheduled
 from flare_actors.testing.simulation.script import CHANGES, Move, Script
 from flare_actors.testing.simulation.watch import Ledger, Outcome, Violation, Watch
 from flare_actors.testing.simulation.world import ASKED, CHUNK_S, RATE, TIMEOUTS, Engines, make_agent
@@ -318,18 +319,11 @@ def play(script: Script, *, keep: int | None = 200) -> Outcome:
         if outcome.leaked_tasks:
             raise Violation(f"{outcome.leaked_tasks} tasks were left behind")
 
-    # What Trio's own Hypothesis integration does: the order in which tasks run depends on this alone.
-    run: Any = trio._core._run
-    allowed, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()
-    run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    run._r.seed(f"{script.seed} {script.number}")
     try:
-        trio.run(main, clock=clock)
+        with scheduled(f"{script.seed} {script.number}"):
+            trio.run(main, clock=clock)
     except* Exception as errors:  # noqa: BLE001 - whatever comes out of a session is what was looked for
         outcome.violation = "; ".join(dict.fromkeys(_tell(error) for error in _leaves(errors)))
-    finally:
-        run._r.setstate(state)
-        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
     return outcome
 
 
