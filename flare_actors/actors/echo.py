@@ -71,6 +71,8 @@ class PlayedLevels:
         """and when it ends."""
         self._rate = 0
         """Its rate."""
+        self._cut_at: float | None = None
+        """What was to be played from then on is to be forgotten: whoever falls silent does not wait for that."""
 
     def __len__(self) -> int:
         """Pieces that are known."""
@@ -78,6 +80,8 @@ class PlayedLevels:
 
     def add(self, at: float, pcm: bytes, sample_rate: int) -> None:
         """PCM16 that begins to be played at ``at``."""
+        if self._cut_at is not None:
+            self._catch_up()
         if sample_rate != self._rate or abs(at - self._newest_ends_at) > _INSTANT_S:
             self._measure()
         if not self._newest:
@@ -93,18 +97,26 @@ class PlayedLevels:
             self._newest = bytearray()
             self._put(_piece(self._newest_at), levels)
 
+    def _catch_up(self) -> None:
+        """Measure what was added, and forget what was cut off of it."""
+        self._measure()
+        if self._cut_at is not None:
+            at, self._cut_at = self._cut_at, None
+            self._take_from(at)
+
     def cut(self, at: float) -> None:
         """What was to be played from ``at`` on is not played after all."""
         self._paused = None
-        self._take_from(at)
+        self._cut_at = at if self._cut_at is None else min(at, self._cut_at)
 
     def pause(self, at: float) -> None:
         """What was to be played from ``at`` on is played later."""
+        self._catch_up()
         self._paused = self._take_from(at)
 
     def resume(self, at: float) -> None:
         """... from ``at`` on."""
-        self._measure()
+        self._catch_up()
         later, self._paused = self._paused, None
         if later is not None and len(later):
             self._put(_piece(at) + 1, later)
@@ -124,7 +136,7 @@ class PlayedLevels:
         """
         import numpy as np
 
-        self._measure()
+        self._catch_up()
         windows = self._windows
         if windows is None or not len(windows):
             return None
@@ -179,7 +191,6 @@ class PlayedLevels:
 
     def _take_from(self, at: float) -> Levels | None:
         """Forget what begins after ``at``; gives its levels."""
-        self._measure()
         if self._levels is None or self._windows is None:
             return None
         kept = max(0, _piece(at) + 1 - self._first)
