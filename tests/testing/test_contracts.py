@@ -687,6 +687,18 @@ async def test_a_link_that_breaks_its_port_is_told_which_rule_and_why(autojump_c
     assert words in await complaint(check_client_link(make), rule)
 
 
+async def test_what_is_wrong_is_told_in_plain_words_through_the_nurseries_of_whoever_makes_the_link(
+    autojump_clock,
+) -> None:
+    @asynccontextmanager
+    async def make():
+        async with trio.open_nursery(), memory_pair() as (link, far):
+            yield LosesAudio(link), far
+
+    told = await complaint(check_client_link(make), "audio comes whole and in order")
+    assert told.startswith("of 0.2 s of audio 0.14 s came")
+
+
 class OtherWords(Link):
     """It speaks another language, in which a client can commit and interrupt, and gives each request a name."""
 

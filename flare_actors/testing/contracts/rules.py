@@ -78,9 +78,11 @@ class Rules:
         try:
             with trio.move_on_after(patience_s) as patience:
                 await probe()
-        except Broken as broken:
-            return str(broken)
         except Exception as error:  # noqa: BLE001 - whatever it raises is what was looked for
+            # It may come through a nursery, of the rule or of whoever makes what is checked.
+            broken = next((each for each in _leaves(error) if isinstance(each, Broken)), None)
+            if broken is not None:
+                return str(broken)
             return f"it raised {_named(error)}; a port raises ProviderError, and only if it has failed"
         if patience.cancelled_caught:
             return f"it was not done after {patience_s:g} s; something hangs, or patience_s is too short"
@@ -96,6 +98,12 @@ class Rules:
         await self.follow("nothing is left for the garbage collector", collect)
         if self.broken:
             raise ContractBroken(self.subject, self.broken, tuple(self.kept))
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
 
 
 def _named(error: BaseException) -> str:
