@@ -72,7 +72,7 @@ class Talker(Microphone):
                 self.first_audio_ms.append(now - self._asked)
                 self._asked = None
         else:
-            # Paced speech runs 0.2 s ahead, and a piece is due as soon as there is room for it.
+            # Paced speech runs up to 0.24 s ahead, and a piece is due as soon as there is room for it.
             due = self._first + 1000 * max(0.0, self._played_s - Speaker.LEAD_S + Speaker.FRAME_S)
             self.jitter_ms.append(max(0.0, now - due))
         self._played_s += len(audio.pcm) / 32_000

@@ -48,7 +48,7 @@ class PlayedLevels:
     """
 
     KEPT_S: Final = (
-        10.0  # The speaker runs 0.26 s ahead of the present and the echo comes 0.5 s late; the rest is slack.
+        10.0  # The speaker runs 0.24 s ahead of the present and the echo comes 0.5 s late; the rest is slack.
     )
     RELEASE_DB: Final = (
         1.0  # Per piece. A very live room lets go of 60 dB in 1.2 s; a dryer one only gets a looser bound.

@@ -131,6 +131,8 @@ class Speaker:
             self._buffer += pcm
             self._queued += len(pcm)
             self._pump()
+            if self._buffer and self._left and self._looks_at == math.inf:
+                self._work.set()  # Before anything has left, its leaving does so.
 
     async def play(self, turn: int, pcm: bytes, on_wait: Callable[[], None] = lambda: None) -> None:
         """Take PCM16 at ``sample_rate``; with more than ``AHEAD_S`` to be played, waits until ``REFILL_S`` less are.
@@ -154,8 +156,6 @@ class Speaker:
         else:
             self.take(turn, pcm)
             await trio.lowlevel.checkpoint()
-        if self._buffer and self._looks_at == math.inf:
-            self._work.set()
         if self.ahead_s > self.AHEAD_S:
             while turn == self._turn and self.ahead_s > self.AHEAD_S - self.REFILL_S:
                 on_wait()

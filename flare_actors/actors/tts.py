@@ -76,8 +76,12 @@ class _Voice:
 
     def hand_on_rest(self) -> None:
         """What was gathered is to be heard, although no more will come."""
+        self._hand_on(last=True)
+
+    def _hand_on(self, *, last: bool = False) -> None:
+        """What was gathered is not to wait for what comes next."""
         if self._gathered:
-            self._reply.speaker.take(self._reply.turn, self._resampler.feed(bytes(self._gathered), last=True))
+            self._reply.speaker.take(self._reply.turn, self._resampler.feed(bytes(self._gathered), last=last))
             self._gathered.clear()
 
     async def _run(self) -> None:
@@ -99,7 +103,8 @@ class _Voice:
                 self._tell_words(chunk)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
                 self._gathered += chunk.pcm
-                if len(self._gathered) >= enough or reply.speaker.ahead_s < self.AHEAD_S:
+                # Who waits for a phrase may have no more audio until the model, or a tool, has come to the next one.
+                if self._hungry or len(self._gathered) >= enough or reply.speaker.ahead_s < self.AHEAD_S:
                     await self._play()
                 self._expect(self._timeouts.tts_gap_s, "next audio")
             if not self._all_given:
@@ -181,6 +186,7 @@ class _Voice:
         except trio.WouldBlock:
             self._hungry = True
             self._patience.rest()
+            self._hand_on()
             try:
                 return await self._phrases.receive()
             finally:

@@ -25,7 +25,7 @@ from flare_actors.conversation.phrases import speakable
 from flare_actors.conversation.settings import Limits, Settings, Timeouts
 from flare_actors.conversation.states import Output, Reason, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
-from flare_actors.ports import SpeechAudio
+from flare_actors.ports import SpeechAudio, TextDelta
 from flare_actors.providers.scripted import ScriptedLanguageModel
 from flare_actors.testing import scripted_agent
 
@@ -318,6 +318,56 @@ async def test_what_is_far_ahead_of_the_listener_goes_on_in_larger_pieces_and_no
     sizes = [len(pcm) / 32_000 for pcm in taken if pcm]
     assert sizes[:50] == [0.02] * 50, "the listener waits for these"
     assert sizes[-10:-1] == [pytest.approx(0.24)] * 9
+
+
+class CountsOnItsOwn(Counts):
+    """It takes phrases in a task of its own, as engines on the other end of a line do: also before it speaks the last one."""
+
+    @asynccontextmanager
+    async def synthesize(self, phrases, *, locale):
+        put, take = trio.open_memory_channel(10)
+
+        async def feed():
+            async for phrase in phrases:
+                put.send_nowait(phrase)
+            put.close()
+
+        async with trio.open_nursery() as nursery, super().synthesize(take, locale=locale) as chunks:
+            nursery.start_soon(feed)
+            yield chunks
+
+
+@attrs.define
+class Thinks:
+    """A model that waits for a while behind its first sentence."""
+
+    locales: tuple[str, ...] | None = None
+
+    @asynccontextmanager
+    async def generate(self, messages, **_options):
+        async def run():
+            yield TextDelta(text="One two three four. Five ")
+            await trio.sleep(5)
+            yield TextDelta(text="six.")
+
+        async with aclosing(run()) as tokens:
+            yield tokens
+
+
+@pytest.mark.parametrize("made", [Counts, CountsOnItsOwn])
+@pytest.mark.parametrize("seconds", [1.5, 2.3, 3.22])
+async def test_a_phrase_is_heard_to_its_end_while_the_model_thinks_of_the_next(
+    autojump_clock: MockClock, made: type[Counts], seconds: float
+) -> None:
+    bench = Bench(attrs.evolve(scripted_agent(), language_model=Thinks(), synthesizer=made(seconds)))
+    bench.speaker.attach(16_000, realtime=True)
+    bench.speaker.open(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.speaker.run)
+        nursery.start_soon(bench.run)
+        await trio.sleep(4.5)
+        assert bench.speaker.sent_s(1) == pytest.approx(seconds)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

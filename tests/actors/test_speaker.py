@@ -285,6 +285,19 @@ async def test_a_synthesizer_that_is_far_ahead_is_woken_for_a_second_of_audio_no
     assert 4 <= len(waits) <= 6
 
 
+async def test_audio_that_nobody_waits_behind_leaves_when_there_is_room_for_it(autojump_clock: MockClock) -> None:
+    bench = Bench()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.run)
+        bench.speaker.open(1)
+        await bench.speaker.play(1, bytes(round(0.24 * SECOND)))
+        await trio.sleep(0.02)
+        bench.speaker.take(1, bytes(round(0.2 * SECOND)))
+        await trio.sleep(0.3)
+        assert bench.speaker.sent_s(1) == pytest.approx(0.44)
+        nursery.cancel_scope.cancel()
+
+
 async def test_frames_of_all_sessions_are_due_on_one_beat(autojump_clock: MockClock) -> None:
     times: set[float] = set()
 
