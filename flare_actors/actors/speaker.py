@@ -117,6 +117,8 @@ class Speaker:
         self._queued = self._sent = self._left = 0
         self._finished = False
         self._outbox.open_turn(turn)
+        if self._looks_at != math.inf:
+            self._work.set()  # That would be for an earlier turn's sake, and may be too late for this one.
 
     def release(self, turn: int) -> None:
         """Let out what was held."""

@@ -298,6 +298,24 @@ async def test_audio_that_nobody_waits_behind_leaves_when_there_is_room_for_it(a
         nursery.cancel_scope.cancel()
 
 
+async def test_a_turn_right_behind_a_flushed_one_is_as_far_ahead_as_any(
+    autojump_clock: MockClock,
+) -> None:
+    bench = Bench()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.run)
+        bench.speaker.open(1)
+        await bench.speaker.play(1, bytes(round(0.24 * SECOND)))
+        bench.speaker.finish(1)  # Its end would be in 0.24 s.
+        await trio.sleep(0.01)
+        bench.speaker.flush(1)
+        bench.speaker.open(2)
+        await bench.speaker.play(2, bytes(SECOND))
+        await trio.sleep(Speaker.LEAD_S - Speaker.FRAME_S + Speaker.BEAT_S)
+        assert bench.speaker.sent_s(2) == pytest.approx(Speaker.LEAD_S + Speaker.FRAME_S)
+        nursery.cancel_scope.cancel()
+
+
 async def test_frames_of_all_sessions_are_due_on_one_beat(autojump_clock: MockClock) -> None:
     times: set[float] = set()
 
