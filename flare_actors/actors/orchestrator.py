@@ -25,6 +25,7 @@ class Orchestrator:
         session_id: for the observers.
         conversation: where it stands.
         perform: carries out one command; must neither wait nor raise, so that a batch of commands is atomic.
+        cancelled: called when those that a batch has cancelled have had their turn.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Orchestrator:
         clock: Clock,
         inbox: Inbox,
         perform: Callable[[Command], None],
+        cancelled: Callable[[], None],
         observers: Sequence[Observer] = (),
     ) -> None:
         self.conversation = conversation
@@ -42,6 +44,7 @@ class Orchestrator:
         self._clock = clock
         self._inbox = inbox
         self._perform = perform
+        self._cancelled = cancelled
         self._observers = tuple(observers)
 
     async def run(self) -> Reason:
@@ -65,11 +68,17 @@ class Orchestrator:
             if due is not None and (pending is None or due[0] <= pending.at):
                 # A deadline passes before any event that is later than it, and never because we looked late. No checkpoint
                 # follows, whatever was cancelled: the alarm may have rung, and would take what is pending with it.
-                self._step(DeadlinePassed(at=due[0], wait=due[1]))
+                if self._step(DeadlinePassed(at=due[0], wait=due[1])):
+                    self._cancelled()
             elif pending is not None:
                 event, pending = pending, None
                 if self._step(event):
-                    await trio.lowlevel.checkpoint()
+                    try:
+                        # Trio draws lots who is first in a round: after the second one all have had their turn.
+                        await trio.lowlevel.checkpoint()
+                        await trio.lowlevel.checkpoint()
+                    finally:
+                        self._cancelled()
 
     def _step(self, event: Event) -> bool:
         """Gives whether something was cancelled, which is to end before anything else is done."""

@@ -48,7 +48,7 @@ class Performer:
             case do.ReleaseReply(turn=turn):
                 self.replies.release(turn)
             case do.CancelReply(turn=turn, reason=reason):
-                self.replies.cancel(turn, reason, nursery)
+                self.replies.cancel(turn, reason)
             case do.ReturnToolResult():
                 self.replies.return_result(command)
             case do.FlushPlayback(turn=turn):

@@ -51,6 +51,8 @@ class Replies:
         self._running: dict[int, Reply] = {}
         self._held: Reply | None = None
         """The reply that was started ahead, until it is released or cancelled; it may have ended."""
+        self._cancelled: list[Reply] = []
+        """Replies that were told to end just now."""
 
     def __len__(self) -> int:
         """How many have not ended."""
@@ -94,12 +96,19 @@ class Replies:
         if reply is not None:
             reply.return_result(result)
 
-    def cancel(self, turn: int, reason: Reason, nursery: trio.Nursery) -> None:
-        """Cancel a turn's reply, and watch that it ends; does nothing if it has."""
+    def cancel(self, turn: int, reason: Reason) -> None:
+        """Cancel a turn's reply; does nothing if it has ended. ``watch`` is to follow, when it has had its turn."""
         if self._held is not None and self._held.turn == turn:
             self._held = None
         reply = self._running.get(turn)
         if reply is None or reply.closed:
             return
         reply.cancel(reason)
-        nursery.start_soon(self._lingering.watch, reply.ended, turn, name=f"watch {turn}")
+        self._cancelled.append(reply)
+
+    def watch(self, nursery: trio.Nursery) -> None:
+        """See that what was cancelled ends."""
+        cancelled, self._cancelled = self._cancelled, []
+        for reply in cancelled:
+            if not reply.ended.is_set():
+                nursery.start_soon(self._lingering.watch, reply.ended, reply.turn, name=f"watch {reply.turn}")

@@ -121,6 +121,7 @@ class Tree:
             clock=clock,
             inbox=self.inbox,
             perform=self._perform,
+            cancelled=self._watch_cancelled,
             observers=(self.speeches, *observers),
         )
 
@@ -187,6 +188,10 @@ class Tree:
             self.starting = False
         assert self._nursery is not None
         self._performer.perform(command, self._nursery)
+
+    def _watch_cancelled(self) -> None:
+        assert self._nursery is not None
+        self._replies.watch(self._nursery)
 
     def _fault(self, error: ProviderError, turn: int | None = None) -> None:
         for observer in self._observers:

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.orchestrator import Orchestrator
-from flare_actors.conversation.commands import Command
+from flare_actors.conversation.commands import CancelReply, Command
 from flare_actors.conversation.events import (
     ClientAttached,
     ClientDetached,
@@ -38,12 +38,15 @@ class Bench:
         self.inbox = Inbox(self.clock)
         self.log = EventLog()
         self.performed: list[tuple[Command, State]] = []
+        self.cancelled: list[float] = []
+        """When it said that who was cancelled has had its turn."""
         self.orchestrator = Orchestrator(
             "id",
             Conversation(settings=settings or Settings()),
             clock=self.clock,
             inbox=self.inbox,
             perform=lambda command: self.performed.append((command, self.orchestrator.conversation.state)),
+            cancelled=lambda: self.cancelled.append(trio.current_time()),
             observers=[self.log],
         )
 
@@ -121,6 +124,40 @@ def test_several_deadlines_in_one_pause_pass_in_their_order() -> None:
         assert [(e.at, e.wait) for e in bench.log.all(DeadlinePassed)] == [(20.0, Wait.IDLE), (30.0, Wait.SESSION_IDLE)]
 
     trio.run(main, clock=clock)
+
+
+@pytest.mark.parametrize("ended_amid_it", [False, True])
+async def test_when_a_reply_was_cancelled_it_is_looked_after_even_if_the_session_ends_in_that_moment(
+    autojump_clock: MockClock, ended_amid_it: bool
+) -> None:
+    bench = Bench()
+    had_a_turn = False
+
+    def is_cancelled() -> bool:
+        return any(isinstance(command, CancelReply) for command, _ in bench.performed)
+
+    async def other() -> None:
+        nonlocal had_a_turn
+        while True:
+            await trio.lowlevel.checkpoint()
+            had_a_turn |= is_cancelled() and not bench.cancelled
+            if had_a_turn and ended_amid_it:
+                nursery.cancel_scope.cancel()
+
+    for event in (ClientAttached(), ConversationStartRequested(), ListenerOpened(), TextReceived(text="go on")):
+        bench.inbox.put(event)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.orchestrator.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not bench.cancelled
+        nursery.start_soon(other)
+        bench.inbox.put(InterruptRequested())
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert is_cancelled()
+    assert len(bench.cancelled) == 1
+    assert had_a_turn
 
 
 async def test_events_without_end_do_not_starve_a_cancellation(autojump_clock: MockClock) -> None:

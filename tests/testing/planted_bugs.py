@@ -68,7 +68,7 @@ def unbounded_pause(patch: pytest.MonkeyPatch) -> None:
 
 def lost_cancel(patch: pytest.MonkeyPatch) -> None:
     """A cancelled reply is flushed, and goes on generating."""
-    patch.setattr(Replies, "cancel", lambda self, turn, reason, nursery: None)
+    patch.setattr(Replies, "cancel", lambda self, turn, reason: None)
 
 
 def leaked_task(patch: pytest.MonkeyPatch) -> None:
