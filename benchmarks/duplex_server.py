@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from benchmarks.load import instant_agent
-from benchmarks.report import freeze
+from flare_actors.garbage import calm_garbage_collection
 from flare_actors.server import Server, ServerLimits, serve
 
 
@@ -25,7 +25,7 @@ async def main() -> None:
             await serve(agent, port=0, limits=limits, task_status=task_status)
 
         server = await nursery.start(run)
-        freeze()
+        calm_garbage_collection()
         print(server.url.replace("http", "ws", 1).rstrip("/"), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
         nursery.cancel_scope.cancel()

@@ -12,7 +12,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from benchmarks.report import Options, freeze
+from benchmarks.report import Options
+from flare_actors.garbage import calm_garbage_collection
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     module = importlib.import_module(f"benchmarks.{arguments.name}")
     measure = module.measure_peers if arguments.name == "peers" else module.measure
-    freeze()
+    calm_garbage_collection()
     found = trio.run(measure, Options(quick=arguments.quick))
     arguments.out.write_text(json.dumps(found, default=attrs.asdict), encoding="utf-8")
     sys.stdout.flush()

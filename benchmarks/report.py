@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import attrs
 
+from flare_actors.garbage import THRESHOLDS
+
 __all__ = [
     "Metric",
     "Options",
-    "freeze",
     "machine",
     "percentile",
     "read_report",
@@ -149,7 +150,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "gc": {"enabled": gc.isenabled(), "thresholds": list(gc.get_threshold()), "frozen": "all that was loaded"},
+        "gc": {"enabled": gc.isenabled(), "thresholds": list(THRESHOLDS), "frozen": "all that was loaded"},
     }
 
 
@@ -168,12 +169,6 @@ def read_report(file: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or not {"machine", "noise", "benchmarks"} <= report.keys():
         raise ValueError(f"{file} is not what python -m benchmarks --json writes")
     return report
-
-
-def freeze() -> None:
-    """No search for garbage looks at what was loaded, as ``flare-actors serve`` has it; each benchmark begins with that."""
-    gc.collect()
-    gc.freeze()
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@
 The rooms, from the bottom up (each may use what stands before it):
 
     errors, audio     faults named by whose fault it is; PCM16, levels, resampling
+    garbage           Python's search for garbage, kept out of people's sentences
     conversation      pure: states, table, events, commands, settings, step
     ports             what a session needs from the world: engines, and a link to the client
     tools             Python functions that the model may call
@@ -40,6 +41,7 @@ from flare_actors.errors import (
     ToolError,
     UnsupportedLocale,
 )
+from flare_actors.garbage import calm_garbage_collection
 from flare_actors.observe import Observer
 from flare_actors.ports import (
     AudioIn,
@@ -123,6 +125,7 @@ __all__ = [
     "VoiceActivity",
     "VoiceDetector",
     "WordTiming",
+    "calm_garbage_collection",
     "fold",
     "open_session",
     "run_session",

@@ -42,9 +42,10 @@ def now() -> float:
 
 
 def freeze() -> None:
-    """No search for garbage looks at what was loaded; all harnesses begin with that, ours as well."""
+    """The search for garbage is seldom, as ``flare-actors serve`` has it; all harnesses begin with that, ours as well."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def rss_kib() -> float:

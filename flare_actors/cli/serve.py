@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +133,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
     import trio
 
     from flare_actors.config.agent import open_agent
+    from flare_actors.garbage import calm_garbage_collection
     from flare_actors.logs import LogObserver
     from flare_actors.server import Server
     from flare_actors.server import serve as run_server
@@ -173,9 +173,7 @@ async def _serve(config: Config, keys: tuple[Secret, ...]) -> None:
                 )
 
             running = await nursery.start(run)
-            # What was loaded stays for good: a full collection would walk over all of it, 50 ms amid somebody's sentence.
-            gc.collect()
-            gc.freeze()
+            calm_garbage_collection()
             log.info("ready", seconds=round(trio.current_time() - started, 2), **engines)
             if demo_brain:
                 click.echo(

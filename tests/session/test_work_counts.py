@@ -6,6 +6,7 @@ A ceiling that is broken was not drawn by nature: raise it, if what it pays for 
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 from types import FrameType
 
@@ -150,6 +151,38 @@ async def test_a_frame_takes_no_more_calls_than_it_did(autojump_clock: trio.test
         await _frames(talk, 200)
         calls.stop()
     assert calls.count / 200 <= CALLS_OF_A_FRAME
+
+
+async def test_a_turn_leaves_no_garbage_to_search_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with listening(scripted_agent()) as talk:
+
+        async def turns(first: int, last: int) -> None:
+            for turn in range(first, last):
+                await talk.ask()
+                await talk.wait_audio(turn, 0.1)
+                if turn % 2:
+                    await talk.client.send(InterruptRequested())
+                await talk.wait_turns(turn)
+
+        await turns(1, 4)
+        gc.collect()
+        gc.disable()
+        try:
+            await turns(4, 24)
+            assert gc.collect() <= 20, "objects of 20 turns"
+        finally:
+            gc.enable()
+
+
+def test_a_process_that_serves_searches_for_garbage_seldom_and_not_in_what_is_loaded() -> None:
+    code = """
+import gc, flare_actors
+flare_actors.calm_garbage_collection()
+assert gc.isenabled()
+assert gc.get_threshold()[0] >= 20 * 700
+assert gc.get_freeze_count() > 10_000
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def test_frames_leave_nothing_behind(autojump_clock: trio.testing.MockClock) -> None:
