@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -103,13 +104,13 @@ def real_speech(seconds: int = 1) -> bytes:
 @pytest.mark.needs("local")
 @pytest.mark.parametrize("make", [SileroVoiceActivity, open_silero], ids=["not loaded yet", "loaded"])
 async def test_silero_keeps_its_port_by_itself_and_with_many_streams_at_once(make) -> None:
-    await check_voice_activity(make, speech=real_speech(2))
+    await check_voice_activity(make, speech=real_speech(2), chunk_s=math.inf)  # How fast it is, `audio_in` measures.
 
 
 @pytest.mark.needs("local")
 async def test_smart_turn_keeps_its_port_whatever_its_network_says(monkeypatch) -> None:
     monkeypatch.setattr(smart_turn_module, "load", Listening)
-    await check_voice_activity(SmartTurnVoiceActivity, speech=real_speech(2), most=4)
+    await check_voice_activity(SmartTurnVoiceActivity, speech=real_speech(2), most=4, chunk_s=math.inf)
 
 
 async def test_what_stands_around_an_engine_for_its_faults_keeps_the_port_without_any(autojump_clock) -> None:
