@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +21,12 @@ from benchmarks.report import Metric, summary, table
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_asks_a_question(name: str) -> None:
     assert question(module(name)).rstrip("`*").count("?") >= 1
+
+
+def test_our_own_harness_beside_the_peers_answers() -> None:
+    command = [sys.executable, "-m", "benchmarks.peers.ours_harness", "session_cost", "1"]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    assert found.keys() == {"start_ms", "stop_ms", "idle_session_kib", "tasks"}
 
 
 async def test_first_audio_and_interruptions_are_timed(autojump_clock: MockClock) -> None:

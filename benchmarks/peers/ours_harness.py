@@ -12,7 +12,7 @@ import trio
 from benchmarks import audio_in, barge_in, duplex, session_cost
 from benchmarks import first_audio as first
 from benchmarks.peers.harness_kit import sessions_per_core
-from benchmarks.report import freeze
+from flare_actors.garbage import calm_garbage_collection
 from flare_actors.ports import AudioOut
 from flare_actors.providers.silero import SileroVoiceActivity
 
@@ -76,5 +76,5 @@ _MEASURES: dict[str, Callable[[int], Awaitable[dict[str, list[float]]]]] = {
 }
 
 if __name__ == "__main__":
-    freeze()
+    calm_garbage_collection()
     print(json.dumps(trio.run(_MEASURES[sys.argv[1]], int(sys.argv[2]))), flush=True)
