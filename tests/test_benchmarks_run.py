@@ -12,7 +12,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from benchmarks import audio_in, barge_in, duplex, first_audio, many_sessions, session_cost, step
+from benchmarks import audio_in, barge_in, duplex, first_audio, many_sessions, peers, session_cost, step
 from benchmarks.__main__ import NAMES, main, module, question
 from benchmarks.compare import compare
 from benchmarks.report import Metric, summary, table
@@ -27,6 +27,14 @@ def test_our_own_harness_beside_the_peers_answers() -> None:
     command = [sys.executable, "-m", "benchmarks.peers.ours_harness", "session_cost", "1"]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert found.keys() == {"start_ms", "stop_ms", "idle_session_kib", "tasks"}
+
+
+def test_figures_of_peers_beside_none_of_ours_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = dict.fromkeys(peers.METRICS, {})
+    for found, code in (({peers.OURS: ours}, 0), ({peers.OURS: {}, "pipecat_lean": ours}, 1), ({}, 1)):
+        monkeypatch.setattr("benchmarks.__main__.run", lambda *_args, found=found, **_options: {"peers": found})
+        monkeypatch.setattr(sys, "argv", ["benchmarks", "peers"])
+        assert main() == code
 
 
 async def test_first_audio_and_interruptions_are_timed(autojump_clock: MockClock) -> None:

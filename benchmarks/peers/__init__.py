@@ -8,7 +8,6 @@ so that what is compared is the frameworks' own work. ``python -m benchmarks.pee
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ import trio
 from benchmarks.peers.install import INSTALLED, python
 from benchmarks.report import Metric, Options, summary
 
-__all__ = ["METRICS", "PEERS", "measure_peers", "table"]
+__all__ = ["METRICS", "OURS", "PEERS", "measure_peers", "table"]
 
 OURS: Final = "flare_actors"
 PEERS: Final[dict[str, tuple[str, ...]]] = {
@@ -61,7 +60,7 @@ _PATIENCE_S: Final = 180.0
 
 
 async def _ask(peer: str, measure: str, count: int) -> dict[str, list[float]]:
-    """One measure of one peer; empty: it failed, and what it said is printed."""
+    """One measure of one peer; empty: it failed, and what it said last is printed."""
     kind, *arguments = PEERS[peer]
     folder = Path(__file__).parent
     if peer == OURS:
@@ -70,11 +69,12 @@ async def _ask(peer: str, measure: str, count: int) -> dict[str, list[float]]:
         interpreter = str(python(kind)) if kind in INSTALLED else sys.executable
         command = [interpreter, str(folder / f"{kind}_harness.py"), measure, str(count), *arguments]
     with trio.move_on_after(_PATIENCE_S):
-        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.DEVNULL, check=False)
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
         lines = done.stdout.decode().strip().splitlines()
         if done.returncode == 0 and lines:
             found: dict[str, list[float]] = json.loads(lines[-1])
             return found
+        print(*done.stderr.decode(errors="replace").strip().splitlines()[-3:], sep="\n", file=sys.stderr)
     print(f"{peer}: {measure} gave nothing", file=sys.stderr)
     return {}
 
