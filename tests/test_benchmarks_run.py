@@ -30,7 +30,7 @@ def test_our_own_harness_beside_the_peers_answers() -> None:
 
 
 def test_figures_of_peers_beside_none_of_ours_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = dict.fromkeys(peers.METRICS, {})
+    ours: dict[str, object] = dict.fromkeys(peers.METRICS)
     for found, code in (({peers.OURS: ours}, 0), ({peers.OURS: {}, "pipecat_lean": ours}, 1), ({}, 1)):
         monkeypatch.setattr("benchmarks.__main__.run", lambda *_args, found=found, **_options: {"peers": found})
         monkeypatch.setattr(sys, "argv", ["benchmarks", "peers"])
