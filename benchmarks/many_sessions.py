@@ -3,8 +3,8 @@
 Each user says a word every few seconds, each agent answers with two seconds of speech; microphones send all the while, all
 in one process. ``first_audio@N``: from the final transcript to the first audio, both as the client gets them (the benchmark
 ``first_audio`` begins earlier, with the engine's). ``frame_jitter@N``: how much later than there was room for it a piece of
-speech came, up to 5 ms of which are the beat that it waits for; what is less than the 120 ms that a client has in hand then is not
-heard. ``late_in@N``: how late the process was to take a microphone's frame. (``--engines local``: the benchmark
+speech came, up to 5 ms of which are the beat that it waits for; what is less than the 120 ms that a client has in hand then is
+not heard. ``late_in@N``: how late the process was to take a microphone's frame. (``--engines local``: the benchmark
 ``many_sessions_local``.)
 """
 
