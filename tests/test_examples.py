@@ -20,7 +20,7 @@ from flare_actors.testing import memory_link
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 RUNS = {
-    "embed_in_your_server.py": (["--demo"], "heard 60 ms of an answer"),
+    "embed_in_your_server.py": (["--demo"], "heard 100 ms of an answer"),
     "tools.py": ([], "agent: One moment, please. I only know Berlin: the sky is blue."),
     "custom_provider.py": ([], "heard: library friendly a is Trio it is."),
 }
