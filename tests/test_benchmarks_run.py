@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import subprocess
@@ -15,12 +16,25 @@ from trio.testing import MockClock
 from benchmarks import audio_in, barge_in, duplex, first_audio, many_sessions, peers, session_cost, step
 from benchmarks.__main__ import NAMES, main, module, question
 from benchmarks.compare import compare
+from benchmarks.peers import harness_kit
 from benchmarks.report import Metric, summary, table
+from flare_actors.garbage import calm_garbage_collection
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_asks_a_question(name: str) -> None:
     assert question(module(name)).rstrip("`*").count("?") >= 1
+
+
+def test_the_peers_are_measured_with_our_settings_of_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[object, ...]] = []
+    for name in ("collect", "freeze", "set_threshold"):
+        monkeypatch.setattr(gc, name, lambda *values, name=name: done.append((name, *values)))
+    harness_kit.freeze()
+    theirs = done.copy()
+    done.clear()
+    calm_garbage_collection()
+    assert theirs == done
 
 
 def test_our_own_harness_beside_the_peers_answers() -> None:

@@ -33,13 +33,9 @@ _INSTANT_S: Final = 1e-6  # Less than a sample: what rounding leaves of a moment
 class Speaker:
     """One session's voice. ``play`` backpressures the synthesizer; everything else is synchronous."""
 
-    LEAD_S: Final = (
-        0.24  # At most; half of it rides out the jitter of a home network (tens of ms). A barge-in discards it.
-    )
+    LEAD_S: Final = 0.24  # At most. Half of it rides out a home network's jitter (tens of ms); a barge-in discards it.
     FRAME_S: Final = 0.12  # A message costs the server 100-200 us whatever its size: fewer, larger ones.
-    BEAT_S: Final = (
-        0.005  # Frames are due on a beat that all sessions share: one awakening of the process serves them all.
-    )
+    BEAT_S: Final = 0.005  # When frames are due, of all sessions: one awakening of the process serves them all.
     ROUNDS: Final = 10  # Of Trio's scheduler, 10 us each: enough for a few notices that wait before the first audio.
     AHEAD_S: Final = 10.0  # Synthesised ahead of the clock: 480 kB at 24 kHz, and enough that gaps are not heard.
     REFILL_S: Final = 1.0  # ... and then so much together, instead of a little for each frame that leaves.
