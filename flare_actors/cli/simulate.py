@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import click
 
@@ -74,13 +77,18 @@ def simulate(
         _replay(simulation.load_script(replay), trace, save if shrink else None)
         return
     report = simulation.Report(seed=seed)
-    with _lines(trace) as write:
+    with _lines(trace) as write, _Progress(sessions) as tell:
+
+        def watch(outcome: Outcome) -> None:
+            write(outcome)
+            tell(outcome)
+
         report = simulation.simulate(
             sessions=sessions,
             virtual_hours=virtual_hours,
             seed=seed,
             faults=kinds,
-            watch=write,
+            watch=watch,
             keep=None if trace is not None else 200,
             jobs=min(sessions, jobs or os.cpu_count() or 1),
         )
@@ -118,6 +126,53 @@ class _lines:  # noqa: N801 - used like a function
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+
+
+class _Progress:
+    """One line on stderr that tells how far it is, wiped at the end. Where that is no terminal, nothing.
+
+    Args:
+        sessions: how many are to be simulated.
+        now: seconds, from any moment on.
+    """
+
+    EVERY_S: Final = 1.0  # a terminal may be at the end of a slow line; nobody reads faster
+
+    def __init__(self, sessions: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._sessions = sessions
+        self._now = now
+        self._shown = sys.stderr.isatty()
+        self._begun = self._due = now()
+        self._done = self._turns = self._violations = 0
+        self._width = 0
+
+    def __enter__(self) -> Self:
+        self._draw()
+        return self
+
+    def __call__(self, outcome: Outcome) -> None:
+        """One more is done."""
+        self._done += 1
+        self._turns += outcome.turns
+        self._violations += bool(outcome.violation)
+        self._draw()
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo(f"\r{'':{self._width}}\r", nl=False, err=True)
+
+    def _draw(self) -> None:
+        now = self._now()
+        if not self._shown or now < self._due:
+            return
+        self._due = now + self.EVERY_S
+        line = (
+            f"{self._done} of {self._sessions} sessions, {self._turns} turns, {now - self._begun:.0f} s, "
+            f"violations: {self._violations}"
+        )
+        line = line[: shutil.get_terminal_size().columns - 1]  # one that wraps could not be drawn over
+        click.echo(f"\r{line:{self._width}}", nl=False, err=True)
+        self._width = len(line)
 
 
 def _replay(script: Script, trace: Path | None, save: Path | None) -> None:
