@@ -72,27 +72,36 @@ class Batch:
             for index, chunk in enumerate(chunks):
                 chunk.then(hear_alone(chunk.detector, chunk.pcm) if together is None else together[index])
 
-    def _together(self, chunks: list[_Chunk]) -> list[float] | None:
+    def _together(self, chunks: list[_Chunk]) -> list[float | ProviderError] | None:
         """None: one of them was too much for it; which one, each by itself will tell."""
         if len(chunks) == 1:
             return None
         try:
             with port_guard("vad"):
                 given = self._voice_activity.process_many([(chunk.detector, chunk.pcm) for chunk in chunks])
-                probabilities = [float(each) for each in given]
-                expect("vad", len(probabilities) == len(chunks), "probabilities for other chunks than it was given")
+                # Nonsense is that one stream's failure: all of them were heard, and must not be heard twice.
+                heard: list[float | ProviderError] = [
+                    each if 0.0 <= (each := float(one)) <= 1.0 else _no_probability(each) for one in given
+                ]
+                expect("vad", len(heard) == len(chunks), "probabilities for other chunks than it was given")
         except ProviderError:
             return None
-        return probabilities
+        return heard
 
 
 def hear_alone(detector: VoiceDetector, pcm: bytes) -> float | ProviderError:
     """The speech probability of a chunk, or what went wrong."""
     try:
         with port_guard("vad"):
-            return float(detector.process(pcm))
+            heard = float(detector.process(pcm))
     except ProviderError as error:
         return error
+    # Not ``expect``, which is a call for every chunk. Not a number is in no range.
+    return heard if 0.0 <= heard <= 1.0 else _no_probability(heard)
+
+
+def _no_probability(given: float) -> ProviderError:
+    return ProviderError("vad", f"vad provider gave {given:g} instead of a probability (0 to 1)")
 
 
 _batches: trio.lowlevel.RunVar[WeakValueDictionary[int, Batch]] = trio.lowlevel.RunVar("flare_actors.batches")

@@ -26,7 +26,10 @@ class VoiceDetector(Protocol):
     """The voice activity of one stream of audio. Synchronous and fast (well under 1 ms): it runs inline."""
 
     def process(self, chunk: bytes) -> float:
-        """Speech probability (0 to 1) of the next chunk: ``VoiceActivity.chunk_samples`` samples of PCM16."""
+        """Speech probability of the next chunk: ``VoiceActivity.chunk_samples`` samples of PCM16.
+
+        0 to 1: anything else is the detector's failure, as what it raises is, and another one is opened.
+        """
         ...
 
     def reset(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ import trio
 from hypothesis import given
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flare_actors.actors.batch import Batch, batch_of
+from flare_actors.actors.batch import Batch, batch_of, hear_alone
 from flare_actors.actors.channels import Clock, Inbox
 from flare_actors.actors.ear import Ear
 from flare_actors.actors.utterances import Utterances
@@ -132,6 +133,55 @@ async def test_a_failure_is_that_streams_own(
         batch.add(Loud(), chunk, heard.append)
     await batch.lead()
     assert heard == [1.0, 0.0], "what gives nonsense for many is asked for each"
+
+
+@attrs.frozen
+class Says:
+    """Gives whatever it is told to."""
+
+    what: object
+
+    def process(self, chunk: bytes) -> float:
+        return self.what  # type: ignore[return-value] # being of the wrong type may be its purpose
+
+    def reset(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (math.nan, "gave nan instead of a probability"),
+        (math.inf, "gave inf instead"),
+        (1.5, "gave 1.5 instead"),
+        (-0.1, "gave -0.1 instead"),
+        ("loud", "raised ValueError"),
+        (None, "raised TypeError"),
+    ],
+)
+def test_what_is_no_probability_is_the_detectors_failure(given: object, told: str) -> None:
+    failed = hear_alone(Says(given), LOUD)
+    assert isinstance(failed, ProviderError)
+    assert failed.stage == "vad"
+    assert told in failed.message
+
+
+@pytest.mark.parametrize("given", [0, 0.0, 0.5, 1.0, True])
+def test_a_probability_goes_from_nothing_to_certainty(given: float) -> None:
+    assert hear_alone(Says(given), LOUD) == given
+
+
+@pytest.mark.parametrize("nonsense", [math.nan, 1.5, -0.1])
+async def test_nonsense_in_a_batch_is_one_streams_failure_and_nobody_hears_a_chunk_twice(
+    autojump_clock: MockClock, nonsense: float
+) -> None:
+    batch, heard = Batch(Together(gives=lambda found: [found[0], nonsense, *found[2:]])), []
+    detectors = [Loud() for _ in range(3)]
+    for detector in detectors:
+        batch.add(detector, LOUD, heard.append)
+    await batch.lead()
+    assert [type(found) for found in heard] == [float, ProviderError, float]
+    assert f"gave {nonsense:g} instead of a probability" in heard[1].message
+    assert [detector.heard for detector in detectors] == [[LOUD]] * 3
 
 
 def test_there_is_one_batch_of_a_voice_activity_in_a_run_and_none_that_nobody_has() -> None:
@@ -355,6 +405,26 @@ async def test_a_detector_that_fails_in_a_batch_ends_only_its_own_hearing(autoju
         for _ in range(3):
             for ear, chunk in zip(ears.ears, (BAD, LOUD), strict=True):
                 ear.feed(chunk)
+                nursery.start_soon(ear.together)
+            await trio.sleep(0.05)
+        failed, heard = ears.facts()
+        assert [type(fact) for fact in failed] == [ListenerFailed]
+        assert SpeechStarted in [type(fact) for fact in heard]
+        assert len(ears.faults) == 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("nonsense", [math.nan, 1.5, -0.1])
+async def test_a_detector_that_gives_nonsense_in_a_batch_ends_only_its_own_hearing(
+    autojump_clock: MockClock, nonsense: float
+) -> None:
+    async with trio.open_nursery() as nursery:
+        ears = Ears(Together(gives=lambda found: [nonsense, *found[1:]]), 2)
+        await ears.open(nursery)
+        for _ in range(3):
+            for ear in ears.ears:
+                ear.feed(LOUD)
+            for ear in ears.ears:
                 nursery.start_soon(ear.together)
             await trio.sleep(0.05)
         failed, heard = ears.facts()

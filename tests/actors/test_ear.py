@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -399,6 +400,27 @@ async def test_an_ear_that_does_not_open_in_time_says_so_once(autojump_clock: Mo
         assert "vad provider gave nothing for 5 s" in failed.message
         assert len(bench.faults) == 1
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("realtime", [True, False], ids=["a chunk that is due", "a burst"])
+@pytest.mark.parametrize("nonsense", [math.nan, 1.5, -0.1, "loud", None])
+async def test_what_is_no_probability_is_a_failure_and_not_silence(
+    autojump_clock: MockClock, nonsense: object, realtime: bool
+) -> None:
+    fault = Fault(at=At.MIDDLE, act=Act.GIVE, item=nonsense, after=2)
+    async with hearing(FaultyVoiceActivity(inner=ByList(), faults=[fault]), realtime=realtime) as bench:
+        for _ in range(3):
+            bench.ear.feed(audio(1))
+            if realtime:
+                await trio.sleep(CHUNK_S)
+        await wait_all_tasks_blocked()
+        (failed,) = bench.facts()
+        assert isinstance(failed, ListenerFailed)
+        assert not failed.critical
+        assert len(bench.faults) == 1
+        bench.ear.open(Settings())
+        await wait_all_tasks_blocked()
+        assert bench.facts() == [ListenerOpened()], "another detector may do better"
 
 
 async def test_the_backlog_is_bounded_and_what_is_dropped_is_the_oldest_and_counted(

@@ -498,7 +498,7 @@ async def test_a_recogniser_that_never_catches_up_gives_up_the_oldest_utterances
     [
         *faults(At.CONNECT),
         *[Fault(at=At.MIDDLE, act=act, after=50) for act in FAILING],
-        Fault(at=At.MIDDLE, act=Act.GIVE, item=None, after=50),
+        *[Fault(at=At.MIDDLE, act=Act.GIVE, item=item, after=50) for item in (None, "loud", math.nan, 1.5, -0.1)],
     ],
     ids=name,
 )
