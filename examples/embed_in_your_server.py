@@ -1,7 +1,8 @@
 """Your Trio server, with a voice: one conversation per WebSocket, beside everything else that you run.
 
-    python examples/embed_in_your_server.py          # serves on ws://127.0.0.1:8901
-    python examples/embed_in_your_server.py --demo   # also calls itself once, prints what it heard, and stops
+    python examples/embed_in_your_server.py               # serves on ws://127.0.0.1:8901
+    python examples/embed_in_your_server.py --port 9000   # ... or there
+    python examples/embed_in_your_server.py --demo        # also calls itself once, prints what it heard, and stops
 
 The server, its handler and its wire format are yours: binary messages are audio (PCM16, 16 kHz, mono) in both
 directions, text messages are JSON. ``BrowserLink`` translates between that and the values of a session; the rest is one
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from functools import partial
 
 import trio
@@ -105,8 +107,8 @@ async def call(url: str) -> None:
             print(message)
 
 
-async def main(*, demo: bool) -> None:
-    """Your server's own nursery."""
+async def main(*, port: int, demo: bool) -> str | None:
+    """Your server's own nursery. Gives what went wrong, if anything did."""
     agent = Agent(
         instructions="You are brief.",
         language_model=ScriptedLanguageModel(script=["Hello! You are talking to somebody else's server."]),
@@ -117,17 +119,24 @@ async def main(*, demo: bool) -> None:
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(your_other_work)
-        server = await nursery.start(
-            partial(serve_websocket, partial(handle, agent), "127.0.0.1", 0 if demo else 8901, ssl_context=None)
-        )
+        try:
+            server = await nursery.start(
+                partial(serve_websocket, partial(handle, agent), "127.0.0.1", port, ssl_context=None)
+            )
+        except OSError as error:  # Here it is one error; what leaves a nursery is a group of them.
+            nursery.cancel_scope.cancel()
+            return f"cannot listen on port {port}: {error.strerror}; stop what listens there, or use another --port"
         print(f"serving on ws://127.0.0.1:{server.port}")
         if demo:
             await call(f"ws://127.0.0.1:{server.port}")
             await trio.sleep(0.2)  # Let the handler say its last word.
             nursery.cancel_scope.cancel()
+    return None
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--demo", action="store_true", help="call yourself once, then stop")
-    trio.run(partial(main, demo=parser.parse_args().demo))
+    parser.add_argument("--port", type=int, default=8901, help="0: any free one")
+    parser.add_argument("--demo", action="store_true", help="call yourself once, on any free port, then stop")
+    chosen = parser.parse_args()
+    sys.exit(trio.run(partial(main, port=0 if chosen.demo else chosen.port, demo=chosen.demo)))

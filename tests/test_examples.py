@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +27,8 @@ RUNS = {
 }
 
 
-@pytest.mark.no_cover  # see conftest.py
-@pytest.mark.parametrize("name", sorted(RUNS))
-def test_an_example_does_what_its_docstring_says(name: str) -> None:
-    arguments, expected = RUNS[name]
-    done = subprocess.run(
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
@@ -38,9 +36,27 @@ def test_an_example_does_what_its_docstring_says(name: str) -> None:
         check=False,
         cwd=EXAMPLES.parent,
     )
+
+
+@pytest.mark.no_cover  # see conftest.py
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_an_example_does_what_its_docstring_says(name: str) -> None:
+    arguments, expected = RUNS[name]
+    done = run(name, *arguments)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.no_cover
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("embed_in_your_server.py", "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"cannot listen on port {port}: ")
+    assert done.stderr.endswith("use another --port\n")
+    assert done.stderr.count("\n") == 1
 
 
 async def test_the_scripted_tool_is_called_when_the_client_offers_it(autojump_clock: object) -> None:

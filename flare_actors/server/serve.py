@@ -193,7 +193,8 @@ async def serve(  # noqa: PLR0913 - one call starts a server; every choice has i
         task_status: gives the ``Server`` once it accepts connections.
 
     Raises:
-        ConfigError: it must not or cannot listen there; the message says what to do.
+        ConfigError: it must not or cannot listen there; the message says what to do. Catch it around ``await
+            nursery.start(serve, ...)``, which raises it as it is: what leaves a nursery is a group.
 
     Cancellation: ends every session and connection at once. Clients are told with a close code where that takes no time;
     ``Server.request_drain`` is the friendly way.

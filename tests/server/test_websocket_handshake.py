@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import pytest
 import trio
@@ -117,6 +119,12 @@ async def test_a_taken_port_is_a_mistake_with_its_fix(clock) -> None:
     async with running() as server:
         with pytest.raises(ConfigError, match="another port"):
             await serve(scripted_agent(), port=server.port)
+
+
+async def test_a_taken_port_is_one_mistake_where_a_nursery_starts_the_server(clock) -> None:
+    async with running() as server, trio.open_nursery() as nursery:
+        with pytest.raises(ConfigError, match=f"port {server.port}: .* another port"):
+            await nursery.start(partial(serve, scripted_agent(), port=server.port))
 
 
 async def test_a_host_that_is_not_here_is_a_mistake_with_its_fix(clock) -> None:
