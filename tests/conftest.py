@@ -73,6 +73,14 @@ def _missing_weights() -> str | None:
 
 
 @functools.cache
+def _missing_smart_turn() -> str | None:
+    from flare_actors.providers import weights
+
+    here = weights.is_present(weights.by_name("smart-turn"))
+    return None if here else "weights are not fetched (flare-actors models fetch smart-turn)"
+
+
+@functools.cache
 def _missing_wyoming() -> str | None:
     from benchmarks import wyoming_servers
 
@@ -82,6 +90,7 @@ def _missing_wyoming() -> str | None:
 _COMPONENTS: dict[str, Callable[[], str | None]] = {
     "chromium": _missing_browser,
     "local": _missing_engines,
+    "smart-turn": _missing_smart_turn,
     "weights": _missing_weights,
     "wyoming": _missing_wyoming,
 }

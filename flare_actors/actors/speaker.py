@@ -30,6 +30,10 @@ __all__ = ["Speaker"]
 _INSTANT_S: Final = 1e-6  # Less than a sample: what rounding leaves of a moment that has come.
 
 
+def _no_more() -> bytes:
+    return b""
+
+
 class Speaker:
     """One session's voice. ``play`` backpressures the synthesizer; everything else is synchronous."""
 
@@ -68,6 +72,7 @@ class Speaker:
         self._finished = False
         self._cut_off: tuple[int, float] | None = None
         """The turn that was playing when its link went away, and how much of it had been played then."""
+        self._more = _no_more
         self._work = trio.Event()
         self._looks_at = math.inf
         """When the pacing task looks again by itself."""
@@ -105,6 +110,7 @@ class Speaker:
     def open(self, turn: int, *, held: bool = False) -> None:
         """Make ready for a turn's audio; while it is ``held`` none of it leaves."""
         self._turn = turn
+        self._more = _no_more
         self._latest = max(self._latest, turn)
         self._held = held
         self._paused = None
@@ -122,6 +128,14 @@ class Speaker:
             self._held = False
             self._pump()
             self._work.set()
+
+    def draw_on(self, turn: int, more: Callable[[], bytes]) -> None:
+        """Before the turn's audio runs out, take what ``more`` gives then, which may be nothing.
+
+        For whoever gathers audio while there is plenty. ``more`` must neither wait nor call the speaker.
+        """
+        if turn == self._turn:
+            self._more = more
 
     def take(self, turn: int, pcm: bytes) -> None:
         """Take PCM16 at ``sample_rate``, however much there is already; of a turn that is not open it is dropped."""
@@ -237,6 +251,7 @@ class Speaker:
 
     def _close(self, turn: int) -> None:
         self._turn = self._paused = None
+        self._more = _no_more
         self._buffer.clear()
         self._outbox.flush(turn)
         self._levels.cut(self._clock.now())
@@ -307,6 +322,10 @@ class Speaker:
             in_hand_s = self._seconds(self._sent) - self._played_s(now)
             if self._realtime and in_hand_s > self.LEAD_S - self.FRAME_S + _INSTANT_S:
                 break
+            if len(self._buffer) <= frame:
+                more = self._more()
+                self._buffer += more
+                self._queued += len(more)
             piece = bytes(self._buffer[:frame])
             del self._buffer[: len(piece)]
             if self._sent == 0:

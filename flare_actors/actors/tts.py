@@ -76,13 +76,16 @@ class _Voice:
 
     def hand_on_rest(self) -> None:
         """What was gathered is to be heard, although no more will come."""
-        self._hand_on(last=True)
-
-    def _hand_on(self, *, last: bool = False) -> None:
-        """What was gathered is not to wait for what comes next."""
         if self._gathered:
-            self._reply.speaker.take(self._reply.turn, self._resampler.feed(bytes(self._gathered), last=last))
-            self._gathered.clear()
+            self._reply.speaker.take(self._reply.turn, self._gather(last=True))
+
+    def _gather(self, *, last: bool = False) -> bytes:
+        """What was gathered, at the speaker's rate."""
+        if not self._gathered and not last:
+            return b""
+        gathered = bytes(self._gathered)
+        self._gathered.clear()
+        return self._resampler.feed(gathered, last=last)
 
     async def _run(self) -> None:
         reply = self._reply
@@ -90,6 +93,8 @@ class _Voice:
         with port_guard("tts"):  # An engine that was never opened may not even know its rate.
             rate = synthesizer.sample_rate
             self._resampler = Resampler(rate, reply.speaker.sample_rate)
+        # Whatever the provider waits for, or makes us wait for: what it has given is heard in time.
+        reply.speaker.draw_on(reply.turn, self._gather)
         enough = seconds_to_bytes(self.GATHERED_S, rate)
         async with Guarded(
             "tts", lambda: synthesizer.synthesize(self, locale=reply.command.locale), gives=(SpeechAudio,)
@@ -103,8 +108,7 @@ class _Voice:
                 self._tell_words(chunk)
                 self._spoken_until_s += bytes_to_seconds(len(chunk.pcm), rate)
                 self._gathered += chunk.pcm
-                # Who waits for a phrase may have no more audio until the model, or a tool, has come to the next one.
-                if self._hungry or len(self._gathered) >= enough or reply.speaker.ahead_s < self.AHEAD_S:
+                if len(self._gathered) >= enough or reply.speaker.ahead_s < self.AHEAD_S:
                     await self._play()
                 self._expect(self._timeouts.tts_gap_s, "next audio")
             if not self._all_given:
@@ -133,10 +137,8 @@ class _Voice:
 
     async def _play(self, *, last: bool = False) -> None:
         """Hand audio on; the speaker's backpressure is not the provider's delay."""
-        gathered = bytes(self._gathered)
-        self._gathered.clear()
         self._busy = True
-        await self._reply.speaker.play(self._reply.turn, self._resampler.feed(gathered, last=last), self._patience.rest)
+        await self._reply.speaker.play(self._reply.turn, self._gather(last=last), self._patience.rest)
         self._busy = False
 
     def _expect(self, seconds: float, what: str) -> None:
@@ -186,7 +188,6 @@ class _Voice:
         except trio.WouldBlock:
             self._hungry = True
             self._patience.rest()
-            self._hand_on()
             try:
                 return await self._phrases.receive()
             finally:

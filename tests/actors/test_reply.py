@@ -276,6 +276,8 @@ class Counts:
 
     seconds: float
     fails: bool = False
+    rests_s: float = 0.0
+    """How long it does nothing after a phrase's audio."""
     sample_rate: int = 16_000
     locales: tuple[str, ...] | None = None
 
@@ -291,6 +293,7 @@ class Counts:
                     yield SpeechAudio(phrase=phrase.index, pcm=piece)
                 if self.fails:
                     raise OSError("the line is dead")
+                await trio.sleep(self.rests_s)
 
         async with aclosing(run()) as chunks:
             yield chunks
@@ -355,11 +358,13 @@ class Thinks:
 
 
 @pytest.mark.parametrize("made", [Counts, CountsOnItsOwn])
+@pytest.mark.parametrize("rests_s", [0.0, 5.0])
 @pytest.mark.parametrize("seconds", [1.5, 2.3, 3.22])
-async def test_a_phrase_is_heard_to_its_end_while_the_model_thinks_of_the_next(
-    autojump_clock: MockClock, made: type[Counts], seconds: float
+async def test_a_phrase_is_heard_to_its_end_while_the_model_thinks_of_the_next_or_the_voice_rests(
+    autojump_clock: MockClock, made: type[Counts], rests_s: float, seconds: float
 ) -> None:
-    bench = Bench(attrs.evolve(scripted_agent(), language_model=Thinks(), synthesizer=made(seconds)))
+    synthesizer = made(seconds, rests_s=rests_s)
+    bench = Bench(attrs.evolve(scripted_agent(), language_model=Thinks(), synthesizer=synthesizer))
     bench.speaker.attach(16_000, realtime=True)
     bench.speaker.open(1)
     async with trio.open_nursery() as nursery:

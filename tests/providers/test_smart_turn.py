@@ -9,7 +9,6 @@ import trio
 from flare_actors.errors import ConfigError, ProviderError
 from flare_actors.ports import TurnEndEstimator, VoiceActivity
 from flare_actors.providers import smart_turn as module
-from flare_actors.providers import weights
 from flare_actors.providers.catalog import SMART_TURN
 from flare_actors.providers.scripted import tone
 from flare_actors.providers.smart_turn import SmartTurnSettings, SmartTurnVoiceActivity, features, open_smart_turn
@@ -89,15 +88,18 @@ async def test_without_its_weights_it_says_what_to_run(monkeypatch, tmp_path):
         await SmartTurnVoiceActivity().open()
 
 
-@pytest.mark.needs("local")
-@pytest.mark.skipif(not weights.is_present(SMART_TURN), reason="flare-actors models fetch smart-turn")
-async def test_the_real_model_says_what_it_says_elsewhere():
-    """Pipecat 1.14, whose wheel it comes in, computes the very same features, and so the same probabilities."""
+@pytest.mark.needs("local", "smart-turn")
+async def test_the_real_model_tells_a_phrase_that_is_over_from_one_that_goes_on():
+    """Pipecat 1.14, whose wheel it comes in, computes the very same features, and so the same probabilities.
+
+    They are a quantised network's: of a clip that is neither, one processor said 0.08 and another one 0.19.
+    """
     from benchmarks.speech import recording
 
     pcm = (recording("two_cities.wav") * 32767).astype("<i2").tobytes()
     async with open_smart_turn() as activity:
         detector = await activity.open()
         assert 0 <= detector.process(bytes(1024)) <= 1
-        found = [await activity.estimate_turn_end(pcm[: round(32_000 * end_s)]) for end_s in (1.2, 2.0)]
-    assert found == pytest.approx([0.984, 0.080], abs=0.02)
+        over, goes_on = [await activity.estimate_turn_end(pcm[: round(32_000 * end_s)]) for end_s in (1.2, 1.6)]
+    assert over > 0.9  # 0.984 where it was measured
+    assert goes_on < 0.1  # 0.010
