@@ -133,18 +133,13 @@ class _Request:
                 async for output in outputs:
                     if reply.closed:
                         return "", []  # The provider swallowed its cancellation: its output is refused.
-                    if isinstance(output, Usage):
-                        _tell_usage(reply, output)
-                        continue
-                    if isinstance(output, LimitReached):
-                        reply.limited = True
-                        continue
-                    if first:
-                        first = False
-                        reply.mark_first_token()
-                        patience.until(timeouts.llm_gap_s, "next token")
-                    else:
-                        patience.extend()
+                    if isinstance(output, TextDelta | ToolCallDelta | ToolCall):
+                        if first:
+                            first = False
+                            reply.mark_first_token()
+                            patience.until(timeouts.llm_gap_s, "next token")
+                        else:
+                            patience.extend()
                     match output:
                         case TextDelta():
                             if not isinstance(piece := output.text, str):
@@ -155,6 +150,10 @@ class _Request:
                         case ToolCall() if self._choice != "none" and self._tools:
                             expect("llm", _is_call(output), "a tool call whose fields are no str")
                             calls.append(output)
+                        case Usage():
+                            _tell_usage(reply, output)
+                        case LimitReached():
+                            reply.limited = True
                         case _:
                             pass
         return "".join(text), calls

@@ -8,12 +8,12 @@ let go (a slow close, a swallowed cancellation) does not keep the next one waiti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import trio
 
-from flare_actors.actors.channels import Inbox
+from flare_actors.actors.channels import Alarm, Inbox
 from flare_actors.actors.supervision import Lingering
 from flare_actors.actors.utterance import UtteranceFeed
 from flare_actors.audio import Resampler
@@ -162,29 +162,14 @@ class RecognizerActor:
                 stream.ready = True
                 self._announce()
                 self._assign()
-                async for transcript in transcripts:
-                    if stream is not self._stream:
-                        return
-                    expect("stt", source.feed is not None, "a transcript before it got any audio")
-                    expect("stt", isinstance(transcript.text, str), "a transcript whose text is no str")
-                    assert source.feed is not None
-                    number = source.feed.number
-                    if not transcript.final:
-                        complete = transcript.complete
-                        self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text, complete=complete))
-                        await self._inbox.relieve()
-                        continue
-                    # Some providers have their own idea of an endpoint; ours is the ear's.
-                    if not source.feed.closed:
-                        await source.feed.wait_closed()
-                    if stream is self._stream:
-                        self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
-                        self._stream = None
-                        # The user waits for an answer, and nobody for the next stream yet.
-                        await trio.sleep(self.REST_S)
-                        # It need not wait until this one is closed.
-                        self._wake.set()
-                    return
+                with Alarm() as rest:
+                    if await self._read(stream, transcripts):
+                        # The user waits for an answer, and nobody for the next stream yet. (Nor does he wait for ``sleep`` to
+                        # enter a scope.)
+                        rest.set(trio.current_time() + self.REST_S)
+                        await trio.sleep_forever()
+                if stream is not self._stream:
+                    self._wake.set()  # It need not wait until this one is closed.
         if stream is self._stream:
             if source.feed is None and trio.current_time() - opened >= self.IDLE_S:
                 # Vendors close streams that hear nothing for a while: no failure, if it is not all that they do.
@@ -192,6 +177,31 @@ class RecognizerActor:
                 self._wake.set()
                 return
             raise ProviderError("stt", "stt provider ended without a final transcript")
+
+    async def _read(self, stream: _Stream, transcripts: AsyncIterator[Transcript]) -> bool:
+        """Tell what was said. Gives whether that is all that the utterance has; False: there was no end to it."""
+        source = stream.source
+        async for transcript in transcripts:
+            if stream is not self._stream:
+                break
+            expect("stt", source.feed is not None, "a transcript before it got any audio")
+            expect("stt", isinstance(transcript.text, str), "a transcript whose text is no str")
+            assert source.feed is not None
+            number = source.feed.number
+            if not transcript.final:
+                complete = transcript.complete
+                self._inbox.put(TranscriptUpdated(utterance=number, text=transcript.text, complete=complete))
+                await self._inbox.relieve()
+                continue
+            # Some providers have their own idea of an endpoint; ours is the ear's.
+            if not source.feed.closed:
+                await source.feed.wait_closed()
+            if stream is not self._stream:
+                break
+            self._inbox.put(TranscriptFinished(utterance=number, text=transcript.text))
+            self._stream = None
+            return True
+        return False
 
     def _assign(self) -> None:
         """Give the next utterance to the open stream, if it has none."""

@@ -28,6 +28,8 @@ from flare_actors.ports import Phrase
 
 __all__ = ["Reply"]
 
+_open_phrases = trio.open_memory_channel[Phrase]  # Looked up once: every answer opens one, and somebody waits for it.
+
 
 class Reply:
     """One turn in the making.
@@ -60,7 +62,8 @@ class Reply:
         self._outbox = outbox
         self._now = now
         self._on_fault = on_fault
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
+        """While it runs."""
         self._splitter = PhraseSplitter()
         self._split: deque[str] = deque()
         """Phrases of what is written already that have not gone on yet: of a burst they go on one at a time."""
@@ -68,7 +71,7 @@ class Reply:
         self._chars = 0
         self._first_token_at: float | None = None
         # As many phrases as an answer can have characters: the text is bounded, so its phrases are.
-        self._phrases_in, self._phrases_out = trio.open_memory_channel[Phrase](settings.limits.answer_chars)
+        self._phrases_in, self._phrases_out = _open_phrases(settings.limits.answer_chars)
         self.phrases = 0
         """Phrases so far."""
         self._finished = False
@@ -100,7 +103,8 @@ class Reply:
             if shown:
                 self._add_phrase(shown)
         self.closed = True
-        self._scope.cancel(reason=reason.value)
+        if self._scope is not None:
+            self._scope.cancel(reason=reason.value)
 
     def release(self) -> None:
         """The client may have it: the text so far at once, the rest as it comes; the speaker holds the audio."""
@@ -116,19 +120,17 @@ class Reply:
         """Generate the turn. Ends with GenerationFinished, unless it is cancelled: then it just ends."""
         if self.closed:
             return  # Cancelled before it began: ask nobody, tell nothing.
-        with self._scope, self._phrases_in, self._phrases_out:
-            spoken = self.command.output is Output.AUDIO
-            if self.command.text is not None:
-                await write_text(self, self.command.text)
-                if spoken:
-                    await speak(self, self._phrases_out)
-            elif spoken:
-                async with trio.open_nursery() as nursery:
+        with self._phrases_in, self._phrases_out:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if self.command.output is Output.AUDIO:
                     nursery.start_soon(speak, self, self._phrases_out)
-                    await write_answer(self)  # Here and not there: the model is asked before another task has its turn.
-                    # A synthesizer that failed does not stop the text.
-            else:
-                await write_answer(self)
+                # Here and not there: the model is asked before another task has its turn. A synthesizer that failed does not
+                # stop the text.
+                if self.command.text is not None:
+                    await write_text(self, self.command.text)
+                else:
+                    await write_answer(self)
             if not self.closed:
                 # A canceled scope and a finished generation must not both be told: no checkpoint stands between.
                 audio_s = self.speaker.finish(self.turn)
