@@ -234,6 +234,11 @@ class Patience:
         if deadline - self._deadline > self._seconds / 8:
             self._deadline = self._scope.deadline = deadline
 
+    def at_least(self, seconds: float, what: str) -> None:
+        """Leave ``seconds`` at least from now on: what follows is our own delay as well."""
+        if self._deadline < self._now() + seconds:
+            self.until(seconds, what)
+
     def renew(self, seconds: float, what: str) -> None:
         """``extend`` while the same is waited for, ``until`` where it was something else, or nothing."""
         if what == self._what and seconds == self._seconds and self._deadline < math.inf:

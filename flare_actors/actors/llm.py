@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flare_actors.actors.tools import carry_out, offered
 from flare_actors.conversation.calls import AnswerRest
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from flare_actors.agent import Agent
 
 __all__ = ["write_answer", "write_text"]
+
+_TOKENS: Final = (TextDelta, ToolCallDelta, ToolCall)
+"""What the model itself writes, and so its time is counted by."""
 
 
 async def write_text(reply: Reply, text: str) -> None:
@@ -133,7 +136,7 @@ class _Request:
                 async for output in outputs:
                     if reply.closed:
                         return "", []  # The provider swallowed its cancellation: its output is refused.
-                    if isinstance(output, TextDelta | ToolCallDelta | ToolCall):
+                    if isinstance(output, _TOKENS):
                         if first:
                             first = False
                             reply.mark_first_token()

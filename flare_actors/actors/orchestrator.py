@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import trio
@@ -60,8 +61,7 @@ class Orchestrator:
             pending = pending or self._inbox.get_nowait()
             due = self.conversation.deadlines.earliest()
             if pending is None and not (due is not None and self._clock.has_come(due[0])):
-                if due is not None:
-                    alarm.set_by(self._clock.trio_time(due[0]))
+                alarm.set(math.inf if due is None else self._clock.trio_time(due[0]))
                 pending = await self._inbox.get()  # If the alarm rings, nothing is pending.
             elif pending is None:
                 await trio.lowlevel.checkpoint()  # Deadlines that pass one after the other are not all that is done.

@@ -167,6 +167,7 @@ class RecognizerActor:
                         # The user waits for an answer, and nobody for the next stream yet. (Nor does he wait for ``sleep`` to
                         # enter a scope.)
                         rest.set(trio.current_time() + self.REST_S)
+                        patience.at_least(self._timeouts.connect_s, "close")
                         await trio.sleep_forever()
                 if stream is not self._stream:
                     self._wake.set()  # It need not wait until this one is closed.

@@ -63,7 +63,7 @@ class Reply:
         self._now = now
         self._on_fault = on_fault
         self._scope: trio.CancelScope | None = None
-        """While it runs."""
+        """Around all that it does, once it runs."""
         self._splitter = PhraseSplitter()
         self._split: deque[str] = deque()
         """Phrases of what is written already that have not gone on yet: of a burst they go on one at a time."""
@@ -123,14 +123,16 @@ class Reply:
         with self._phrases_in, self._phrases_out:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
-                if self.command.output is Output.AUDIO:
-                    nursery.start_soon(speak, self, self._phrases_out)
-                # Here and not there: the model is asked before another task has its turn. A synthesizer that failed does not
-                # stop the text.
+                spoken = self.command.output is Output.AUDIO
                 if self.command.text is not None:
-                    await write_text(self, self.command.text)
+                    await write_text(self, self.command.text)  # All of it is known, whatever becomes of the voice.
+                    if spoken:
+                        await speak(self, self._phrases_out)
                 else:
-                    await write_answer(self)
+                    if spoken:
+                        nursery.start_soon(speak, self, self._phrases_out)
+                    await write_answer(self)  # Here and not there: the model is asked before another task has its turn.
+                    # A synthesizer that failed does not stop the text.
             if not self.closed:
                 # A canceled scope and a finished generation must not both be told: no checkpoint stands between.
                 audio_s = self.speaker.finish(self.turn)

@@ -191,6 +191,8 @@ class Speaker:
 
     def finish(self, turn: int) -> float:
         """No more audio will come. Gives the seconds of the turn's audio in all."""
+        if turn == self._turn:
+            self._more = _no_more
         if turn != self._turn or not self._queued:
             return 0.0
         self._finished = True

@@ -59,6 +59,8 @@ class _Voice:
         self._all_given = False
         self._hungry = False
         """The provider waits for the next phrase, so we do not wait for the provider."""
+        self._resampler: Resampler | None = None
+        """To the speaker's rate; None before there is audio, and when that was all."""
         self._gathered = bytearray()
         """Audio at the provider's rate that has not gone on yet."""
         self._busy = False
@@ -76,16 +78,18 @@ class _Voice:
 
     def hand_on_rest(self) -> None:
         """What was gathered is to be heard, although no more will come."""
-        if self._gathered:
-            self._reply.speaker.take(self._reply.turn, self._gather(last=True))
+        self._reply.speaker.take(self._reply.turn, self._gather(last=True))
 
     def _gather(self, *, last: bool = False) -> bytes:
-        """What was gathered, at the speaker's rate."""
-        if not self._gathered and not last:
+        """What was gathered, at the speaker's rate; ``last`` with the filter's tail, once."""
+        if self._resampler is None or not (self._gathered or last):
             return b""
         gathered = bytes(self._gathered)
         self._gathered.clear()
-        return self._resampler.feed(gathered, last=last)
+        resampler = self._resampler
+        if last:
+            self._resampler = None
+        return resampler.feed(gathered, last=last)
 
     async def _run(self) -> None:
         reply = self._reply

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -170,9 +169,17 @@ class _Progress:
             f"{self._done} of {self._sessions} sessions, {self._turns} turns, {now - self._begun:.0f} s, "
             f"violations: {self._violations}"
         )
-        line = line[: shutil.get_terminal_size().columns - 1]  # one that wraps could not be drawn over
+        line = line[: _columns() - 1]  # one that wraps could not be drawn over
         click.echo(f"\r{line:{self._width}}", nl=False, err=True)
         self._width = len(line)
+
+
+def _columns() -> int:
+    """Of stderr's terminal; ``shutil`` asks for stdout's, which may be a file."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _replay(script: Script, trace: Path | None, save: Path | None) -> None:

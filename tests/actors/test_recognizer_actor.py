@@ -98,6 +98,20 @@ async def test_utterances_wait_their_turn_and_are_understood_in_order(autojump_c
         ]
 
 
+@pytest.mark.parametrize("early_s", [0.001, 0.01, 0.03])
+async def test_a_transcript_in_the_last_moment_is_in_time(autojump_clock: MockClock, early_s: float) -> None:
+    recognizer = ScriptedRecognizer(script=["one", "two"], delay_s=Timeouts().stt_final_s - early_s)
+    async with running(recognizer) as bench:
+        bench.actor.start(START)
+        await wait_all_tasks_blocked()
+        bench.facts()
+        for number in (1, 2):
+            bench.actor.begin(utterance(number))
+        await trio.sleep(60)
+        assert [type(fact) for fact in bench.facts()] == [TranscriptFinished, TranscriptFinished]
+        assert bench.faults == []
+
+
 async def test_a_closed_recogniser_takes_nothing_and_tells_nothing(autojump_clock: MockClock) -> None:
     recognizer = ScriptedRecognizer(delay_s=1.0)
     async with running(recognizer) as bench:

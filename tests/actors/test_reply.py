@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -27,7 +28,7 @@ from flare_actors.conversation.states import Output, Reason, TurnKind
 from flare_actors.errors import ProviderError, ProviderTimeout
 from flare_actors.ports import SpeechAudio, TextDelta
 from flare_actors.providers.scripted import ScriptedLanguageModel
-from flare_actors.testing import scripted_agent
+from flare_actors.testing import Act, At, Fault, FaultySynthesizer, scripted_agent
 
 
 @attrs.define
@@ -373,6 +374,53 @@ async def test_a_phrase_is_heard_to_its_end_while_the_model_thinks_of_the_next_o
         await trio.sleep(4.5)
         assert bench.speaker.sent_s(1) == pytest.approx(seconds)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000])
+async def test_all_that_a_voice_gave_before_it_failed_is_heard(autojump_clock: MockClock, rate: int) -> None:
+    # The speaker has drawn on it meanwhile: what is left is the tail of the filter between the two rates.
+    class Fails(Counts):
+        @asynccontextmanager
+        async def synthesize(self, phrases, *, locale):
+            async def run():
+                async for phrase in phrases:
+                    for _ in range(155):
+                        yield SpeechAudio(phrase=phrase.index, pcm=bytes(2 * rate // 50))
+                    await trio.sleep(5)
+                    raise OSError("the line is dead")
+
+            async with aclosing(run()) as chunks:
+                yield chunks
+
+    agent = scripted_agent(answers=["One two three four."], synthesizer=Fails(3.1, sample_rate=rate))
+    bench = Bench(agent)
+    bench.speaker.attach(16_000, realtime=True)
+    bench.speaker.open(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.speaker.run)
+        await bench.run()
+        assert len(bench.faults) == 1
+        await trio.sleep(1)
+        assert bench.speaker.sent_s(1) == pytest.approx(3.1, abs=0.0005)
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_keeps_a_reply_that_has_ended(autojump_clock: MockClock) -> None:
+    bench = Bench(scripted_agent(answers=["One two three four."]))
+    await bench.run()
+    reply = weakref.ref(bench.reply)
+    del bench.reply
+    assert reply() is None  # Not even until a search for garbage.
+
+
+async def test_all_that_is_to_be_said_is_told_before_its_voice_may_fail(autojump_clock: MockClock) -> None:
+    fault = Fault(at=At.CONNECT, act=Act.CRITICAL)
+    synthesizer = FaultySynthesizer(inner=scripted_agent().synthesizer, always=fault)
+    bench = Bench(attrs.evolve(scripted_agent(), synthesizer=synthesizer), text="One two three. Four five six. Seven.")
+    await bench.run()
+    kinds = [type(event) for event in bench.told]
+    assert kinds == [*[PhraseReady] * len(bench.all(PhraseReady)), SynthesizerFailed, GenerationFinished]
+    assert len(bench.all(PhraseReady)) > 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 
 import pytest
@@ -62,7 +61,8 @@ def test_the_line_is_wiped_whatever_happens(capsys, monkeypatch):
 
 def test_a_narrow_terminal_gets_one_line_too(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 10)))
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 42)
+    monkeypatch.setattr(os, "get_terminal_size", lambda file: os.terminal_size((20 if file == 42 else 200, 10)))
     with _Progress(100):
         pass
     assert capsys.readouterr().err == "\r0 of 100 sessions, \r" + " " * 19 + "\r"

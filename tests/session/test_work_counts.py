@@ -25,7 +25,7 @@ STEPS_OF_A_TURN = 16
 """Events that the core decides on, from the first word of a question to the end of an answer of two sentences."""
 TASK_STEPS_UNTIL_AUDIO = 22
 """Times that Trio runs some task, from the final transcript to the first audio at the link: hops, mostly."""
-CALLS_UNTIL_AUDIO = 1150
+CALLS_UNTIL_AUDIO = 1100
 """Python functions called from that decision on, Trio's among them."""
 TASK_STEPS_OF_AN_INTERRUPTION = 24
 """From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
