@@ -2,17 +2,20 @@
 
 It goes through everything that a real answer goes through: the core, a reply scope, the model's stream, phrases, the
 synthesizer's stream, the pacing speaker and the link's writer. The processor is kept awake until the transcript comes, as on a
-server with other sessions; ``from_sleep`` is the same with a processor that has slept for 5 ms.
+server with other sessions; ``from_sleep`` is the same with a processor that has slept for 5 ms. The floor is a turn made of
+Trio's bare parts (``trio.bare_turn``).
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from benchmarks import floors
-from benchmarks.kit import world
+from benchmarks.bare_turn import bare_turns
+from benchmarks.kit import TOKENS, awake, world
 from benchmarks.report import Metric, Options, reps, summary
 from flare_actors.conversation.events import InterruptRequested
 from flare_actors.ports import AudioOut
@@ -55,10 +58,13 @@ def between(found: Sequence[dict[str, float]], start: str, end: str) -> list[flo
 async def measure(options: Options) -> dict[str, Metric]:
     """The whole, and its parts."""
     hop = statistics.median(await floors.channel_hop()) / 1000
+    bare = await bare_turns(reps(options, 500), TOKENS, partial(awake, 0.005))
+    floor = statistics.median(bare)
     found = await turns(reps(options, 500))
     rested = await turns(reps(options, 500), rests=True)
     metrics = {
-        "first_audio": summary(between(found, "transcript", AudioOut.__name__), "ms", floor=hop),
-        "from_sleep": summary(between(rested, "transcript", AudioOut.__name__), "ms", floor=hop),
+        "first_audio": summary(between(found, "transcript", AudioOut.__name__), "ms", floor=floor),
+        "from_sleep": summary(between(rested, "transcript", AudioOut.__name__), "ms", floor=floor),
     }
-    return metrics | {name: summary(between(found, start, end), "ms", floor=hop) for name, start, end in _PARTS}
+    metrics |= {name: summary(between(found, start, end), "ms", floor=floor) for name, start, end in _PARTS}
+    return metrics | {"trio.bare_turn": summary(bare, "ms", floor=hop)}

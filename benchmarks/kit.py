@@ -44,7 +44,7 @@ from flare_actors.ports import (
 )
 from flare_actors.session import Session, open_session
 
-__all__ = ["CHUNK", "FRAME_S", "LOUD", "SILENCE", "World", "awake", "now_ms", "world"]
+__all__ = ["CHUNK", "FRAME_S", "LOUD", "SILENCE", "TOKENS", "World", "awake", "now_ms", "world"]
 
 FRAME_S: Final = 0.02
 SILENCE: Final = bytes(640)
