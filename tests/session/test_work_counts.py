@@ -23,11 +23,11 @@ from flare_actors.testing import scripted_agent
 
 STEPS_OF_A_TURN = 16
 """Events that the core decides on, from the first word of a question to the end of an answer of two sentences."""
-TASK_STEPS_UNTIL_AUDIO = 22
+TASK_STEPS_UNTIL_AUDIO = 24
 """Times that Trio runs some task, from the final transcript to the first audio at the link: hops, mostly."""
-CALLS_UNTIL_AUDIO = 1100
+CALLS_UNTIL_AUDIO = 1250
 """Python functions called from that decision on, Trio's among them."""
-TASK_STEPS_OF_AN_INTERRUPTION = 24
+TASK_STEPS_OF_AN_INTERRUPTION = 26
 """From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
 TASKS_OF_A_SESSION = 8
 """Session, ear, recogniser and its open stream, speaker, the link's owner, reader and writer."""
