@@ -398,6 +398,13 @@ async def test_a_chunk_in_the_batch_is_heard_before_its_microphone_is_given_up(a
             nursery.cancel_scope.cancel()
 
 
+def _only_the_first_failed(ears: Ears) -> None:
+    failed, heard = ears.facts()
+    assert [type(fact) for fact in failed] == [ListenerFailed]
+    assert SpeechStarted in [type(fact) for fact in heard]
+    assert len(ears.faults) == 1
+
+
 async def test_a_detector_that_fails_in_a_batch_ends_only_its_own_hearing(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         ears = Ears(Together(), 2)
@@ -407,10 +414,7 @@ async def test_a_detector_that_fails_in_a_batch_ends_only_its_own_hearing(autoju
                 ear.feed(chunk)
                 nursery.start_soon(ear.together)
             await trio.sleep(0.05)
-        failed, heard = ears.facts()
-        assert [type(fact) for fact in failed] == [ListenerFailed]
-        assert SpeechStarted in [type(fact) for fact in heard]
-        assert len(ears.faults) == 1
+        _only_the_first_failed(ears)
         nursery.cancel_scope.cancel()
 
 
@@ -427,8 +431,5 @@ async def test_a_detector_that_gives_nonsense_in_a_batch_ends_only_its_own_heari
             for ear in ears.ears:
                 nursery.start_soon(ear.together)
             await trio.sleep(0.05)
-        failed, heard = ears.facts()
-        assert [type(fact) for fact in failed] == [ListenerFailed]
-        assert SpeechStarted in [type(fact) for fact in heard]
-        assert len(ears.faults) == 1
+        _only_the_first_failed(ears)
         nursery.cancel_scope.cancel()
