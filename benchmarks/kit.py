@@ -126,9 +126,10 @@ class ProbeLink:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise LinkClosed("the client has gone") from None
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """See ``ports.ClientLink``; a link has a checkpoint, as every transport."""
-        self._times.mark_first(type(message).__name__)
+        for message in messages:
+            self._times.mark_first(type(message).__name__)
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
@@ -308,9 +309,10 @@ def _silence_marked(times: Times) -> Iterator[None]:
         flush(speaker, turn)
         times.mark_first("silenced")
 
-    def hushing(speaker: Speaker) -> None:
-        hush(speaker)
+    def hushing(speaker: Speaker) -> int | None:
+        turn = hush(speaker)
         times.mark_first("silenced")
+        return turn
 
     with patch.object(Speaker, "flush", flushing), patch.object(Speaker, "hush", hushing):
         yield

@@ -98,11 +98,12 @@ class Microphone:
         self.late_s.append(trio.current_time() - self._metronome.due_at(self._beat))
         return self._frame
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """See ``ports.ClientLink``."""
-        if isinstance(message, AudioOut):
-            self.heard_bytes += len(message.pcm)
-            self.heard_messages += 1
+        for message in messages:
+            if isinstance(message, AudioOut):
+                self.heard_bytes += len(message.pcm)
+                self.heard_messages += 1
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:

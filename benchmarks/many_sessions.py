@@ -57,13 +57,14 @@ class Talker(Microphone):
             return self._loud
         return message
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """See ``ports.ClientLink``."""
-        if isinstance(message, AudioOut):
-            self._hear(message)
-        elif isinstance(message, TranscriptReceived) and message.final:
-            self._asked = now_ms()
-        await super().send(message)
+        for message in messages:
+            if isinstance(message, AudioOut):
+                self._hear(message)
+            elif isinstance(message, TranscriptReceived) and message.final:
+                self._asked = now_ms()
+        await super().send(*messages)
 
     def _hear(self, audio: AudioOut) -> None:
         now = now_ms()

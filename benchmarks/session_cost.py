@@ -52,9 +52,9 @@ class QuietLink:
         self._started = True
         return ConversationStartRequested()
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """See ``ports.ClientLink``."""
-        if isinstance(message, HearingReady):
+        if any(isinstance(message, HearingReady) for message in messages):
             self.ready.set()
         await trio.lowlevel.checkpoint()
 

@@ -57,20 +57,21 @@ class BrowserLink:
             if message == "start":
                 return ConversationStartRequested()
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """What your client wants to know of the conversation; the rest is left out."""
         try:
-            match message:
-                case AudioOut(pcm=pcm):
-                    await self._websocket.send_message(pcm)
-                case StateChanged(new=state):
-                    await self._websocket.send_message(json.dumps({"state": state.value}))
-                case ResponseTextDone(text=text):
-                    await self._websocket.send_message(json.dumps({"answer": text}))
-                case SessionEnded(reason=reason):
-                    await self._websocket.send_message(json.dumps({"ended": reason.value}))
-                case _:
-                    pass
+            for message in messages:
+                match message:
+                    case AudioOut(pcm=pcm):
+                        await self._websocket.send_message(pcm)
+                    case StateChanged(new=state):
+                        await self._websocket.send_message(json.dumps({"state": state.value}))
+                    case ResponseTextDone(text=text):
+                        await self._websocket.send_message(json.dumps({"answer": text}))
+                    case SessionEnded(reason=reason):
+                        await self._websocket.send_message(json.dumps({"ended": reason.value}))
+                    case _:
+                        pass
         except ConnectionClosed:
             raise LinkClosed("the browser has gone") from None
 

@@ -154,7 +154,7 @@ class Session:
             SessionClosed: the session has ended.
         """
         self._ask(ev.InterruptRequested())
-        self._tree.speaker.hush()
+        self._tree.hush()
 
     def update(self, **values: object) -> Settings:
         """Change settings from now on; what is under way already (an utterance, an answer) goes on as it began.

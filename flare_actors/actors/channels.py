@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
 
@@ -82,6 +82,21 @@ class Alarm:
             self.set(deadline)
 
 
+class _Quiet:
+    """A block of ``Inbox.quiet``: a ``contextmanager`` costs more than all that is done in it."""
+
+    __slots__ = ("_inbox",)
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def __enter__(self) -> None:
+        self._inbox.begin_quiet()
+
+    def __exit__(self, *_: object) -> None:
+        self._inbox.end_quiet()
+
+
 class Inbox:
     """Events on their way to the orchestrator, stamped on entry.
 
@@ -113,16 +128,19 @@ class Inbox:
         else:
             self.put(event)
 
-    @contextmanager
-    def quiet(self) -> Generator[None, None, None]:
+    def quiet(self) -> AbstractContextManager[None]:
         """For what a user waits for: patient events wake the orchestrator only when it is done."""
+        return _Quiet(self)
+
+    def begin_quiet(self) -> None:
+        """A block of ``quiet`` opens."""
         self._quiet += 1
-        try:
-            yield
-        finally:
-            self._quiet -= 1
-            if not self._quiet:
-                self._let_in()
+
+    def end_quiet(self) -> None:
+        """It closes; after the last one, what was patient comes in."""
+        self._quiet -= 1
+        if not self._quiet:
+            self._let_in()
 
     def _let_in(self) -> None:
         if self._patient:
@@ -339,17 +357,25 @@ class Outbox:
         """It is the attached one: no newer one took its place."""
         return connection == self._connection and self._connected
 
-    async def get(self, connection: int) -> ServerMessage | None:
-        """Wait for the next message to write; None: superseded, or closed and everything was taken."""
+    async def get(self, connection: int) -> list[ServerMessage]:
+        """Wait for what there is to write: everything, but for what comes after the first audio.
+
+        Audio can be taken back only here, and its clock runs from here: no more is handed over than is written next.
+        Nothing: superseded, or closed and everything was taken.
+        """
         while self.serves(connection):
-            message = self.get_nowait()
-            if message is not None:
-                return message
+            messages: list[ServerMessage] = []
+            while (message := self.get_nowait()) is not None:
+                messages.append(message)
+                if isinstance(message, AudioOut):
+                    break
+            if messages:
+                return messages
             if self._closed:
                 break
             self._wanted = trio.Event()
             await self._wanted.wait()
-        return None
+        return []
 
     def close(self) -> None:
         """Nothing more goes in; what is in may still leave."""

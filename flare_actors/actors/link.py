@@ -39,6 +39,7 @@ async def carry(
     ear: Ear,
     speaker: Speaker,
     refusal: Callable[[SettingsChanged], ErrorRaised | None],
+    hush: Callable[[], None],
 ) -> None:
     """Carry messages both ways until the link closes or breaks, or the outbox is closed and empty.
 
@@ -50,6 +51,7 @@ async def carry(
         ear: where its audio goes.
         speaker: knows what was sent, by which the client's reports are held.
         refusal: what the client is told instead, if these settings cannot be; None: they can.
+        hush: ends the live turn, of which the client asks just that.
 
     Returns when there is nothing more to carry; a broken link is told to the session. Cancelling stops at once and
     leaves the closing of the link to the caller.
@@ -68,6 +70,7 @@ async def carry(
                     ear,
                     speaker,
                     lambda event: _refused(event, refusal, outbox),
+                    hush=hush,
                     superseded=lambda: not outbox.serves(connection),
                 )
             except LinkBroken as error:
@@ -78,8 +81,8 @@ async def carry(
 
         async def write() -> None:
             try:
-                while (message := await outbox.get(connection)) is not None:
-                    await link.send(message)
+                while messages := await outbox.get(connection):
+                    await link.send(*messages)
             except LinkBroken as error:
                 tell_broken(error)
             except LinkClosed:
@@ -105,6 +108,7 @@ async def _read(
     speaker: Speaker,
     refused: Callable[[SettingsChanged], bool],
     *,
+    hush: Callable[[], None],
     superseded: Callable[[], bool],
 ) -> None:
     """Audio goes straight to the ear, everything else to the orchestrator."""
@@ -133,6 +137,6 @@ async def _read(
             if isinstance(message, InputClearRequested):
                 ear.expect_clear()
             elif isinstance(message, InterruptRequested):
-                speaker.hush()
+                hush()
             inbox.put(message)
         await inbox.relieve()  # A link may have many messages ready at once.

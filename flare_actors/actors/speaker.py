@@ -199,13 +199,12 @@ class Speaker:
         self._work.set()
         return self._seconds(self._queued)
 
-    def hush(self) -> None:
-        """Somebody presses stop, which ends the live turn whatever else happens: nothing more of it leaves until it is flushed.
-
-        For whoever sends an ``InterruptRequested``, in the same breath: the decision is a moment away.
-        """
-        if self._turn is not None and not self._held:
-            self._outbox.flush(self._turn)
+    def hush(self) -> int | None:
+        """Nothing more of the live turn leaves until it is flushed. Gives its number; None: there is none."""
+        if self._turn is None or self._held:
+            return None
+        self._outbox.flush(self._turn)
+        return self._turn
 
     # --- The orchestrator's side ------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from flare_actors.conversation import events as ev
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.notices import ErrorRaised
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import State
+from flare_actors.conversation.states import Reason, State
 from flare_actors.errors import ProviderError
 from flare_actors.observe import Observer
 from flare_actors.ports import ClientLink
@@ -162,7 +162,18 @@ class Tree:
             ear=self.ear,
             speaker=self.speaker,
             refusal=refusal,
+            hush=self.hush,
         )
+
+    def hush(self) -> None:
+        """Somebody presses stop, which ends the live turn whatever else happens: it is silent and cancelled from here on.
+
+        For whoever sends an ``InterruptRequested``, in the same breath: the decision is a moment away, and changes nothing.
+        A reply that is held is nobody's turn yet.
+        """
+        turn = self.speaker.hush()
+        if turn is not None:
+            self._replies.cancel(turn, Reason.BARGE_IN)
 
     def statistics(self) -> SessionStatistics:
         """Where the session stands."""

@@ -91,14 +91,19 @@ class PhraseSplitter:
 
     def feed(self, text: str) -> list[str]:
         """The phrases that ``text`` completes, in order; often none."""
-        plain = _PLAIN.fullmatch(text) and (not self._text or self._text[-1].isalnum())
-        if plain and self._length + len(text) <= self._max_chars:
-            # Words after a word, as most tokens are, end nothing: the rules below need not look at each letter.
-            self._text += text
-            self._length += len(text)
-            return []
         done: list[str] = []
-        for char in text:
+        at = 0
+        while at < len(text):
+            if not self._text or self._text[-1].isalnum():
+                # Words after a word, as most tokens are, end nothing: the rules below need not look at each letter.
+                words = _WORDS.match(text, at, at + self._max_chars - self._length)
+                if words:
+                    self._text += words.group()
+                    self._length += words.end() - at
+                    at = words.end()
+                    continue
+            char = text[at]
+            at += 1
             if self._text and self._ends_before(char):
                 done.append(self._cut(len(self._text)))
             self._text += char
@@ -204,7 +209,7 @@ class PhraseSplitter:
         return char.islower() and len(word) <= _SHORT_WORD
 
 
-_PLAIN: Final = re.compile(" ?[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
+_WORDS: Final = re.compile(" ?[A-Za-z0-9]+(?: [A-Za-z0-9]+)*")
 
 
 def _width(char: str) -> int:

@@ -79,10 +79,12 @@ class ClientLink(Protocol):
         """
         ...
 
-    async def send(self, message: ServerMessage) -> None:
-        """Send; waits while the transport is congested. Cancelling it may leave the transport unusable: close it then.
+    async def send(self, *messages: ServerMessage) -> None:
+        """Send what there is to say, in this order; waits while the transport is congested.
 
-        A turn's audio comes after its ``TurnStarted``, but may come before the ``StateChanged`` of the same moment.
+        What has been waiting comes in one call, which ends with the first audio among it, so that it can be written at once.
+        A turn's audio comes after its ``TurnStarted``, but may come before the ``StateChanged`` of the same moment. Cancelling
+        may leave the transport unusable: close it then.
 
         Raises:
             LinkClosed, LinkBroken: as for ``receive``.

@@ -79,7 +79,7 @@ class WebSocketLink:
         self._coming: deque[ClientMessage] = deque(codec.opening())
         self._heard_until = -math.inf
         # Reader and writer both send, and one message may be several frames: they go out in the order they are made in. So
-        # they are queued as they are made, and whoever may send sends what is there: two messages' frames at most.
+        # they are queued as they are made, and whoever may send sends what is there: at most what each of them has in hand.
         self._frames: deque[Frame] = deque()
         self._sending = trio.Lock()
         self._ending: tuple[int, str] | None = None
@@ -155,16 +155,19 @@ class WebSocketLink:
         _log.info("malformed_flood", remote=self._websocket.remote, code=error.code)
         raise LinkBroken(last.message)
 
-    async def send(self, message: ServerMessage) -> None:
-        """Send; waits while the client does not read, for the server's ``write_s`` at most.
+    async def send(self, *messages: ServerMessage) -> None:
+        """Send; waits while the client does not read, for the server's ``write_s`` a frame at most.
 
         Raises:
             LinkClosed: the client is gone; it may come back.
             LinkBroken: it does not read what it is sent.
         """
-        if isinstance(message, SessionEnded):
-            self._ending = self._codec.ending(message.reason)
-        await self._write(self._codec.send(message))
+        frames: list[Frame] = []
+        for message in messages:
+            if isinstance(message, SessionEnded):
+                self._ending = self._codec.ending(message.reason)
+            frames += self._codec.send(message)
+        await self._write(frames)
 
     async def _write(self, frames: Iterable[Frame]) -> None:
         self._frames.extend(frames)

@@ -49,14 +49,15 @@ class RecordingLink:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise LinkClosed("the recording's client has gone") from None
 
-    async def send(self, message: ServerMessage) -> None:
-        """Hand a message to the client; waits while the client is busy.
+    async def send(self, *messages: ServerMessage) -> None:
+        """Hand messages to the client; waits while the client is busy.
 
         Raises:
             LinkClosed: the client has gone, or the link was closed here.
         """
         try:
-            await self._to_client.send(message)
+            for message in messages:
+                await self._to_client.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise LinkClosed("the recording's client has gone") from None
 

@@ -71,9 +71,9 @@ class _Link:
     async def receive(self) -> ClientMessage:
         return await self._inner.receive()
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         await self._flows.wait()
-        await self._inner.send(message)
+        await self._inner.send(*messages)
 
     async def aclose(self) -> None:
         self._flows.set()

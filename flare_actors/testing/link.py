@@ -50,10 +50,11 @@ class MemoryLink:
             raise LinkClosed("the client closed the link") from None
         return message
 
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         """See ``ports.ClientLink``."""
         try:
-            await self._outgoing.send(message)
+            for message in messages:
+                await self._outgoing.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise LinkClosed("the client closed the link") from None
 

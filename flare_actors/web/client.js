@@ -38,7 +38,6 @@ export class Client {
   #timers = { retry: 0, starting: 0, ping: 0, pong: 0 };
   #pings = 0;
   #refusal = null; // why the server said it does not want us, before it closed
-  #ended = false;
 
   /**
    * @param {string | URL} url of the WebSocket
@@ -123,7 +122,6 @@ export class Client {
   #open() {
     this.#drop();
     this.#refusal = null;
-    this.#ended = false;
     let socket;
     try {
       socket = new WebSocket(this.url, this.key ? ["flare", `flare-api-key.${this.key}`] : ["flare"]);
@@ -167,8 +165,12 @@ export class Client {
       return;
     }
     if (message.type === "session_ended") {
-      this.#ended = true;
+      // The last word of it. To wait until the server closes would leave the microphone open meanwhile.
       this.session = null;
+      this.onMessage(message);
+      this.#drop();
+      this.#say("closed", { why: "ended" });
+      return;
     }
     if (message.type === "error" && !message.recoverable) {
       this.#refusal = TEMPORARY.has(message.code) ? message.code : "failed";
@@ -190,10 +192,6 @@ export class Client {
   async #closed(opened, code) {
     const refusal = this.#refusal;
     this.#drop();
-    if (this.#ended) {
-      this.#say("closed", { why: "ended" });
-      return;
-    }
     let why = refusal ?? (code === SUPERSEDED ? "superseded" : "lost");
     if (!opened && refusal === null) {
       this.status = "connecting";

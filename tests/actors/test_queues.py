@@ -196,7 +196,7 @@ async def test_a_reader_that_was_superseded_gets_nothing_more() -> None:
         new = outbox.connect(32_000)
         outbox.put(NothingHeard(utterance=1))
         nursery.start_soon(read, "new", new)
-    assert got == {"old": None, "new": NothingHeard(utterance=1)}
+    assert got == {"old": [], "new": [NothingHeard(utterance=1)]}
 
 
 async def test_a_closed_outbox_gives_what_is_in_and_then_the_end() -> None:
@@ -204,8 +204,22 @@ async def test_a_closed_outbox_gives_what_is_in_and_then_the_end() -> None:
     outbox.put(HearingReady())
     outbox.close()
     outbox.put(HearingReady())
-    assert await outbox.get(connection) == HearingReady()
-    assert await outbox.get(connection) is None
+    assert await outbox.get(connection) == [HearingReady()]
+    assert await outbox.get(connection) == []
+
+
+async def test_what_waits_is_handed_over_at_once_up_to_the_first_audio() -> None:
+    outbox, connection, _ = connected()
+    outbox.open_turn(1)
+    outbox.put(HearingReady())
+    outbox.put_text(1, "Well, ")
+    outbox.put_audio(1, bytes(2))
+    outbox.put_text(1, "yes.")
+    outbox.put_audio(1, bytes(4))
+    first, second = ResponseTextDelta(turn=1, text="Well, "), ResponseTextDelta(turn=1, text="yes.")
+    assert await outbox.get(connection) == [HearingReady(), first, AudioOut(1, bytes(2))]
+    outbox.flush(1)
+    assert await outbox.get(connection) == [second], "what comes after it can be taken back"
 
 
 @given(

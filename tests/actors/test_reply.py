@@ -102,7 +102,7 @@ class Bench:
                     self.told.append(await self.inbox.get())
 
             async def write() -> None:
-                while await self.outbox.get(1) is not None:
+                while await self.outbox.get(1):
                     pass
 
             nursery.start_soon(collect)

@@ -39,7 +39,8 @@ class Bench:
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.speaker.run)
-            while (message := await self.outbox.get(self.connection)) is not None:
+            while messages := await self.outbox.get(self.connection):
+                (message,) = messages
                 assert isinstance(message, AudioOut)
                 self.received.append((self.clock.now(), message))
                 await trio.sleep(self.pace * len(message.pcm) / SECOND)
@@ -84,7 +85,7 @@ async def test_who_brings_the_first_audio_goes_on_when_it_has_left_or_cannot_lea
 
     async def write() -> None:
         while True:
-            sent.append(await bench.outbox.get(bench.connection))
+            sent.extend(await bench.outbox.get(bench.connection))
             await trio.lowlevel.checkpoint()  # as a link has it
 
     async with trio.open_nursery() as nursery:

@@ -293,11 +293,12 @@ class SlowLink:
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise LinkClosed("gone") from None
 
-    async def send(self, message: ServerMessage) -> None:
-        if len(self.sent) >= self._stops_after:
-            await trio.sleep_forever()
-        self.sent.append(message)
-        await trio.sleep(len(message.pcm) / 32_000 * self._pace if isinstance(message, AudioOut) else 0)
+    async def send(self, *messages: ServerMessage) -> None:
+        for message in messages:
+            if len(self.sent) >= self._stops_after:
+                await trio.sleep_forever()
+            self.sent.append(message)
+            await trio.sleep(len(message.pcm) / 32_000 * self._pace if isinstance(message, AudioOut) else 0)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import trio
+import trio.testing
 from session_kit import SILENCE, Talk, listening, talking
 from trio.testing import MockClock
 
@@ -15,9 +16,9 @@ from flare_actors.conversation.commands import Command
 from flare_actors.conversation.events import Event, InterruptRequested, TextReceived
 from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.model import Conversation
-from flare_actors.conversation.notices import ErrorRaised, PlaybackCleared, TurnEnded, TurnStarted
+from flare_actors.conversation.notices import ErrorRaised, PlaybackCleared, ResponseTextDelta, TurnEnded, TurnStarted
 from flare_actors.conversation.settings import Settings
-from flare_actors.conversation.states import Reason, State
+from flare_actors.conversation.states import Output, Reason, State
 from flare_actors.conversation.step import step
 from flare_actors.errors import SessionClosed
 from flare_actors.ports import AudioOut, ServerMessage
@@ -74,9 +75,9 @@ async def test_the_stop_button_silences_where_it_is_pressed(
         takes = trio.Event()
         takes.set()
 
-        async def stall(message: ServerMessage) -> None:
+        async def stall(*messages: ServerMessage) -> None:
             await takes.wait()
-            await send(message)
+            await send(*messages)
 
         talk.link.send = stall  # type: ignore[method-assign]
         await talk.ask()
@@ -97,6 +98,37 @@ async def test_the_stop_button_silences_where_it_is_pressed(
         await talk.client.wait_for(TurnEnded)
         assert waits == [0], "before the core has decided nothing is left to be heard"
         assert nothing_after_clear(talk, 1)
+        await talk.ask()
+        await talk.wait_turns(2)
+        assert talk.heard()[1] == "Yes."
+
+
+@pytest.mark.parametrize("by", ["the client", "the embedder"])
+@pytest.mark.parametrize("output", Output)
+async def test_the_stop_button_ends_the_engines_work_where_it_is_pressed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, by: str, output: Output
+) -> None:
+    agent = scripted_agent(answers=[LONG, "Yes."], transcripts=["first", "second"], settings=Settings(output=output))
+    model, voice = agent.language_model, agent.synthesizer
+    assert isinstance(model, ScriptedLanguageModel)
+    assert isinstance(voice, ScriptedSynthesizer)
+    model.gap_s = 0.2
+    async with listening(agent) as talk:
+        await talk.ask()
+        await talk.client.wait_for(ResponseTextDelta, count=3)
+        assert (model.open_streams, voice.open_streams) == (1, int(output is Output.AUDIO))
+        inbox = talk.session._tree.inbox
+        decided: list[Event] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(inbox, "put", decided.append)
+            await press(talk, by)
+            await trio.testing.wait_all_tasks_blocked()
+        assert (model.open_streams, voice.open_streams) == (0, 0), "the core has not even been asked"
+        for event in decided:
+            inbox.put(event)
+        ended = await talk.client.wait_for(TurnEnded)
+        assert ended.reason is Reason.BARGE_IN
+        assert LONG.startswith(ended.heard)
         await talk.ask()
         await talk.wait_turns(2)
         assert talk.heard()[1] == "Yes."

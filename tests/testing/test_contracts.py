@@ -591,9 +591,19 @@ class OneLock(Link):
         async with self.lock:
             return await self.inner.receive()
 
-    async def send(self, message):
+    async def send(self, *messages):
         async with self.lock:
-            await self.inner.send(message)
+            await self.inner.send(*messages)
+
+
+class OneAtATime(Link):
+    async def send(self, message):
+        await self.inner.send(message)
+
+
+class SendsTheFirst(Link):
+    async def send(self, first, *rest):
+        await self.inner.send(first)
 
 
 class LosesOne(Link):
@@ -611,17 +621,17 @@ class LosesOne(Link):
 
 
 class Bottomless(Link):
-    async def send(self, message: ServerMessage) -> None:
-        if isinstance(message, AudioOut):
+    async def send(self, *messages: ServerMessage) -> None:
+        if any(isinstance(message, AudioOut) for message in messages):
             await trio.lowlevel.checkpoint()
             return
-        await self.inner.send(message)
+        await self.inner.send(*messages)
 
 
 class SendsOn(Link):
-    async def send(self, message: ServerMessage) -> None:
+    async def send(self, *messages: ServerMessage) -> None:
         with suppress(LinkClosed):
-            await self.inner.send(message)
+            await self.inner.send(*messages)
 
 
 class ForeignError(Link):
@@ -666,6 +676,8 @@ class LongGoodbye(Link):
         (LosesAudio, "audio comes whole and in order", "of 0.2 s of audio 0.14 s came"),
         (HalfSamples, "audio comes whole and in order", "whole PCM16 samples"),
         (OneLock, "it carries both ways at once", "share a lock"),
+        (OneAtATime, "it takes several messages at once", "write send(self, *messages)"),
+        (SendsTheFirst, "it takes several messages at once", "not both came"),
         (LosesOne, "a cancelled receive loses nothing", "lose nothing"),
         (Bottomless, "a send that waits can be cancelled", "must wait at some point"),
         (SendsOn, "after its close it refuses", "send went on"),

@@ -262,11 +262,11 @@ def test_the_end_of_a_session_is_explained_and_start_opens_another(
     page = open_page()
     peer = start(page, server)
     peer.go("listening", "ended", reason=reason)
-    peer.send("session_ended", reason=reason)
-    peer.close()
+    peer.send("session_ended", reason=reason)  # and the server takes its time to close
     expect(page.locator(".notice h3")).to_have_text(re.compile(title))
     expect(page.locator(".node.lit")).to_have_text("ended")
     assert ask(page, "app.microphone.isOpen") is False
+    server.wait_until(lambda: peer.closed, "the page's goodbye")
     page.get_by_role("button", name="Start").click()
     assert "resume" not in server.peer(2).of("start_session")[0]
     expect(page.get_by_role("heading", name="Listening")).to_be_visible()

@@ -212,6 +212,20 @@ async def _both_ways(pair: _Pair) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def _together(pair: _Pair) -> None:
+    """What waits to be sent comes in one call."""
+    link, far = pair.link, pair.far
+    frame = AudioOut(turn=1, pcm=bytes(640))
+    try:
+        await link.send(TurnStarted(turn=1, kind=TurnKind.RESPONSE), frame)
+    except TypeError as exc:
+        raise Broken("it takes one message at a time; write send(self, *messages)") from exc
+    with trio.move_on_after(pair.release_s) as patience:
+        await far.receive()
+        await far.receive()
+    need(not patience.cancelled_caught, "two messages were sent in one call, and not both came")
+
+
 async def _receive_quietly(link: ClientLink) -> None:
     with suppress(*_GONE):
         await link.receive()
@@ -349,6 +363,7 @@ _PROBES: Final[dict[str, Callable[[_Pair], Awaitable[None]]]] = {
     "messages come whole and in order": _order,
     "audio comes whole and in order": _audio,
     "it carries both ways at once": _both_ways,
+    "it takes several messages at once": _together,
     "empty audio does no harm": _silent_client,
     "a cancelled receive loses nothing": _receive_cancelled,
     "a send that waits can be cancelled": _send_cancelled,
