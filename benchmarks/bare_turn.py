@@ -1,4 +1,4 @@
-"""A turn made of Trio's own parts, and of nothing else: what the way to the first audio cannot go below.
+"""A turn made of Trio's own parts, and of nothing else: what the way to the first audio, and to its end, cannot go below.
 
 Inbox, orchestrator, a reply's nursery, a model's generator, a channel of phrases, a voice's generator, a link's channel: the
 hops are there. A state machine, timeouts, cancellation, news for the client, levels and pacing are not.
@@ -13,17 +13,20 @@ from typing import Final
 
 import trio
 
-__all__ = ["bare_turns"]
+__all__ = ["bare_stops", "bare_turns"]
 
 _FRAMES: Final = 50
 _FRAME: Final = bytes(640)
 
 
 class _Bare:
-    """The parts, and the channels between them."""
+    """The parts, and the channels between them; ``forever`` neither model nor voice ends."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], *, forever: bool = False) -> None:
         self.tokens = tokens
+        self.forever = forever
+        self.voice_closed = 0.0
+        """When, on ``perf_counter``."""
         self.transcripts, self._inbox = trio.open_memory_channel[str](1)
         self._to_link, self.link = trio.open_memory_channel[bytes](_FRAMES)
 
@@ -31,9 +34,10 @@ class _Bare:
         """A reply for each transcript, until there are no more."""
         async with trio.open_nursery() as replies:
             async for _ in self._inbox:
-                replies.start_soon(self._reply)
+                replies.start_soon(self.reply)
 
-    async def _reply(self) -> None:
+    async def reply(self) -> None:
+        """Think and speak."""
         put, phrases = trio.open_memory_channel[str](8)
         async with trio.open_nursery() as nursery, aclosing(self._model()) as tokens:
             nursery.start_soon(self._speak, phrases)
@@ -46,17 +50,24 @@ class _Bare:
                         phrase = ""
 
     async def _speak(self, phrases: trio.MemoryReceiveChannel[str]) -> None:
-        async with aclosing(self._voice(phrases)) as frames:
-            async for frame in frames:
-                await self._to_link.send(frame)
+        try:
+            async with aclosing(self._voice(phrases)) as frames:
+                async for frame in frames:
+                    await self._to_link.send(frame)
+        finally:
+            self.voice_closed = time.perf_counter()
 
     async def _model(self) -> AsyncGenerator[str, None]:
         for token in self.tokens:
             yield token
+        if self.forever:
+            await trio.sleep_forever()
 
     async def _voice(self, phrases: trio.MemoryReceiveChannel[str]) -> AsyncGenerator[bytes, None]:
         async for _ in phrases:
-            for _ in range(_FRAMES):
+            given = 0
+            while given < _FRAMES or self.forever:
+                given += 1
                 yield _FRAME
 
 
@@ -81,4 +92,19 @@ async def bare_turns(count: int, tokens: Sequence[str], pause: Callable[[], Awai
             for _ in range(phrases * _FRAMES - 1):
                 await bare.link.receive()
         bare.transcripts.close()
+    return found[count // 10 :]
+
+
+async def bare_stops(count: int, tokens: Sequence[str], pause: Callable[[], Awaitable[None]]) -> list[float]:
+    """Milliseconds from the cancelling of a reply that speaks until its voice's generator is closed; see ``bare_turns``."""
+    found = list[float]()
+    for _ in range(count + count // 10):
+        bare = _Bare(tokens, forever=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bare.reply)
+            await bare.link.receive()
+            await pause()
+            began = time.perf_counter()
+            nursery.cancel_scope.cancel()
+        found.append(1000 * (bare.voice_closed - began))
     return found[count // 10 :]

@@ -3,16 +3,18 @@
 ``voice``: from the detector's answer about the chunk that decides it; ``request``: from the client's message, on its way to the
 reader; ``call``: from ``Session.interrupt``, as an embedder has it, and as the peers are asked. The output is silent when what
 has not left is purged and no more can leave; ``client_told`` is when that reaches the link, for the client to drop what it has
-in hand.
+in hand. ``trio.bare_stop`` is the floor: a reply of Trio's bare parts, cancelled.
 """
 
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from typing import Final, Literal, TypeAlias, get_args
 
 from benchmarks import floors
-from benchmarks.kit import LOUD, World, now_ms, world
+from benchmarks.bare_turn import bare_stops
+from benchmarks.kit import LOUD, TOKENS, World, awake, now_ms, world
 from benchmarks.report import Metric, Options, reps, summary
 from flare_actors.conversation.events import InterruptRequested
 from flare_actors.conversation.notices import PlaybackCleared
@@ -68,4 +70,5 @@ async def measure(options: Options) -> dict[str, Metric]:
         found = await interruptions(reps(options, 100 if how == "voice" else 400), how)
         for name, values in zip(NAMES, zip(*found, strict=True), strict=True):
             metrics[f"{how}.{name}"] = summary(values, "ms", floor=hop)
-    return metrics
+    bare = await bare_stops(reps(options, 400), TOKENS, partial(awake, 0.06))
+    return metrics | {"trio.bare_stop": summary(bare, "ms", floor=hop)}

@@ -9,7 +9,7 @@ import trio
 
 from flare_actors.actors.channels import Alarm, Clock, Inbox
 from flare_actors.conversation.commands import CancelReply, Command
-from flare_actors.conversation.events import DeadlinePassed, Event
+from flare_actors.conversation.events import DeadlinePassed, Event, InterruptRequested
 from flare_actors.conversation.model import Conversation
 from flare_actors.conversation.states import Reason
 from flare_actors.conversation.step import step
@@ -71,6 +71,9 @@ class Orchestrator:
                 if self._step(DeadlinePassed(at=due[0], wait=due[1])):
                     self._cancelled()
             elif pending is not None:
+                if isinstance(pending, InterruptRequested):
+                    # Whoever pressed stop has cancelled the reply: it ends first. The alarm must not take what is pending.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 event, pending = pending, None
                 if self._step(event):
                     try:
