@@ -14,7 +14,7 @@ import trio
 
 from flare_actors.errors import ProviderError
 from flare_actors.guard import expect, port_guard
-from flare_actors.ports import BatchVoiceActivity, VoiceActivity, VoiceDetector
+from flare_actors.ports import BatchVoiceActivity, VoiceActivity, VoiceDetector, hears_many
 
 __all__ = ["Batch", "batch_of", "hear_alone"]
 
@@ -109,7 +109,7 @@ _batches: trio.lowlevel.RunVar[WeakValueDictionary[int, Batch]] = trio.lowlevel.
 
 def batch_of(voice_activity: VoiceActivity) -> Batch | None:
     """The one batch of this voice activity in this Trio run; None: it hears one stream at a time."""
-    if not isinstance(voice_activity, BatchVoiceActivity):
+    if not hears_many(voice_activity):
         return None
     try:
         batches = _batches.get()

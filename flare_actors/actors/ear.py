@@ -25,7 +25,7 @@ from flare_actors.conversation.events import ListenerFailed, ListenerOpened, Not
 from flare_actors.conversation.settings import Settings
 from flare_actors.errors import ProviderError
 from flare_actors.guard import Patience, port_guard
-from flare_actors.ports import TurnEndEstimator, VoiceActivity, VoiceDetector
+from flare_actors.ports import VoiceActivity, VoiceDetector, estimates_turn_end
 
 if TYPE_CHECKING:
     from flare_actors.actors.echo import Levels
@@ -69,7 +69,7 @@ class Ear:
             chunk_s=self._microphone.chunk_s,
             inbox=inbox,
             begin=begin,
-            estimator=voice_activity if isinstance(voice_activity, TurnEndEstimator) else None,
+            estimator=voice_activity if estimates_turn_end(voice_activity) else None,
             on_fault=on_fault,
         )
         self._wake = trio.Event()

@@ -79,18 +79,15 @@ async def carry(
                 pass
             nursery.cancel_scope.cancel(reason="the link is closed")
 
-        async def write() -> None:
-            try:
-                while messages := await outbox.get(connection):
-                    await link.send(*messages)
-            except LinkBroken as error:
-                tell_broken(error)
-            except LinkClosed:
-                pass
-            nursery.cancel_scope.cancel(reason="the link is closed")
-
         nursery.start_soon(read)
-        nursery.start_soon(write)
+        try:
+            while messages := await outbox.get(connection):
+                await link.send(*messages)
+        except LinkBroken as error:
+            tell_broken(error)
+        except LinkClosed:
+            pass
+        nursery.cancel_scope.cancel(reason="the link is closed")
 
 
 def _refused(event: SettingsChanged, refusal: Callable[[SettingsChanged], ErrorRaised | None], outbox: Outbox) -> bool:

@@ -63,6 +63,9 @@ class Orchestrator:
             if pending is None and not (due is not None and self._clock.has_come(due[0])):
                 alarm.set(math.inf if due is None else self._clock.trio_time(due[0]))
                 pending = await self._inbox.get()  # If the alarm rings, nothing is pending.
+                if isinstance(pending, InterruptRequested):
+                    # Whoever pressed stop has cancelled the reply: it ends first. (Shielded: the alarm must not take this.)
+                    await trio.lowlevel.cancel_shielded_checkpoint()
             elif pending is None:
                 await trio.lowlevel.checkpoint()  # Deadlines that pass one after the other are not all that is done.
             if due is not None and (pending is None or due[0] <= pending.at):
@@ -71,9 +74,6 @@ class Orchestrator:
                 if self._step(DeadlinePassed(at=due[0], wait=due[1])):
                     self._cancelled()
             elif pending is not None:
-                if isinstance(pending, InterruptRequested):
-                    # Whoever pressed stop has cancelled the reply: it ends first. The alarm must not take what is pending.
-                    await trio.lowlevel.cancel_shielded_checkpoint()
                 event, pending = pending, None
                 if self._step(event):
                     try:

@@ -120,13 +120,21 @@ class RecognizerActor:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wake = trio.Event()
-                for stream in self._dropped:
-                    nursery.start_soon(self._lingering.watch, stream.ended)
-                self._dropped.clear()
+                if self._dropped:
+                    try:
+                        await trio.lowlevel.checkpoint()  # Most end at once, and need not be watched.
+                    finally:
+                        self._watch(nursery)
                 if self._wanted is not None and self._stream is None:
                     self._stream = _Stream(self._wanted)
                     nursery.start_soon(self._serve, self._stream)
                 await self._wake.wait()
+
+    def _watch(self, nursery: trio.Nursery) -> None:
+        dropped, self._dropped = self._dropped, []
+        for stream in dropped:
+            if not stream.ended.is_set():
+                nursery.start_soon(self._lingering.watch, stream.ended)
 
     async def _serve(self, stream: _Stream) -> None:
         """One stream, and what becomes of it."""

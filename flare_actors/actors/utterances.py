@@ -28,6 +28,8 @@ from flare_actors.ports import TurnEndEstimator
 
 __all__ = ["Utterances"]
 
+_UNTIL_OPENED: Final = Settings()
+
 
 class Utterances:
     """One session's, one at a time. All of it is synchronous but the pauses' own task.
@@ -55,7 +57,7 @@ class Utterances:
     ) -> None:
         self._chunk_s = chunk_s
         self._inbox = inbox
-        self.endpointing = UtteranceDetector(Settings(), chunk_s)
+        self.endpointing = UtteranceDetector(_UNTIL_OPENED, chunk_s)
         """Where the one in progress stands; to be read."""
         self._audio = UtteranceAudio(sample_rate, begin)
         self.pauses = Pauses(

@@ -6,6 +6,8 @@ that handlers stay short.
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from flare_actors.conversation.commands import (
@@ -21,7 +23,7 @@ from flare_actors.conversation.commands import (
 from flare_actors.conversation.draft import BareDraft
 from flare_actors.conversation.history import AgentSaid
 from flare_actors.conversation.interruption import LAST_WORDS_S, contest
-from flare_actors.conversation.model import Hearing, Marks, Saying, Settling, Turn
+from flare_actors.conversation.model import Deadlines, Hearing, Marks, Saying, Settling, Turn
 from flare_actors.conversation.notices import PlaybackCleared, SessionEnded, TurnEnded, TurnStarted
 from flare_actors.conversation.speculation import answer_request, release, withdraw
 from flare_actors.conversation.states import Floor, Output, Reason, State, TurnKind
@@ -30,6 +32,8 @@ from flare_actors.conversation.values import evolve
 from flare_actors.errors import Stage
 
 __all__ = ["Draft"]
+
+_NO_DEADLINES: Final = dict.fromkeys(each.name for each in attrs.fields(Deadlines))
 
 _MAX_SETTLING = 8
 """Cancelled turns of which may still be told how much was heard: more barge-ins than that without one request in between
@@ -324,6 +328,6 @@ class Draft(BareDraft):
         self.owe_nothing()
         self.set(settling=(), ended=reason)
         self.go(State.ENDED, reason)
-        self.wait(**dict.fromkeys(attrs.fields_dict(type(self.c.deadlines))))
+        self.wait(**_NO_DEADLINES)
         self.tell(SessionEnded(reason=reason))
         self.emit(CloseSession(reason=reason))

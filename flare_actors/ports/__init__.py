@@ -22,6 +22,8 @@ from flare_actors.ports._hearing import (
     TurnEndEstimator,
     VoiceActivity,
     VoiceDetector,
+    estimates_turn_end,
+    hears_many,
 )
 from flare_actors.ports._locales import ALL_LOCALES, Locales, locale_supported
 from flare_actors.ports._speaking import Phrase, SpeechAudio, Synthesizer, WordTiming
@@ -68,6 +70,8 @@ __all__ = [
     "VoiceActivity",
     "VoiceDetector",
     "WordTiming",
+    "estimates_turn_end",
+    "hears_many",
     "locale_supported",
     "takes_max_tokens",
     "takes_tools",

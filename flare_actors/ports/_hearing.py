@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import attrs
 
@@ -19,6 +19,8 @@ __all__ = [
     "TurnEndEstimator",
     "VoiceActivity",
     "VoiceDetector",
+    "estimates_turn_end",
+    "hears_many",
 ]
 
 
@@ -83,6 +85,16 @@ class TurnEndEstimator(Protocol):
         What it raises ends no session: the pause is judged without it.
         """
         ...
+
+
+def hears_many(voice_activity: VoiceActivity) -> TypeGuard[BatchVoiceActivity]:
+    """Whether it is a ``BatchVoiceActivity``, too; asked for each session, where ``isinstance`` would take 20 us."""
+    return callable(getattr(voice_activity, "process_many", None))
+
+
+def estimates_turn_end(voice_activity: VoiceActivity) -> TypeGuard[TurnEndEstimator]:
+    """Whether it is a ``TurnEndEstimator``, too."""
+    return callable(getattr(voice_activity, "estimate_turn_end", None))
 
 
 @attrs.frozen(kw_only=True)

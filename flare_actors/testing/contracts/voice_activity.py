@@ -14,7 +14,14 @@ import trio
 
 from flare_actors.audio import BYTES_PER_SAMPLE, seconds_to_bytes, split_frames
 from flare_actors.errors import ProviderError
-from flare_actors.ports import BatchVoiceActivity, TurnEndEstimator, VoiceActivity, VoiceDetector
+from flare_actors.ports import (
+    BatchVoiceActivity,
+    TurnEndEstimator,
+    VoiceActivity,
+    VoiceDetector,
+    estimates_turn_end,
+    hears_many,
+)
 from flare_actors.testing.contracts.common import check_rate, need
 from flare_actors.testing.contracts.rules import Broken, Make, Rules, evenly, open_made, run_cancelled
 from flare_actors.testing.contracts.streams import judge_cancelled
@@ -119,12 +126,12 @@ async def _follow_rules(probes: _Probes, *, chunk_s: float, speech: bytes | None
     await rules.follow("it is quick enough to run inline", lambda: probes.quick(chunk_s))
     await rules.follow("an opening is cancelled at every wait", lambda: probes.opening(at_waits=True))
     await rules.follow("an opening is cancelled before every step", lambda: probes.opening(at_waits=False))
-    if isinstance(vad, BatchVoiceActivity):
+    if hears_many(vad):
         batch = _Batch(probes, vad)
         await rules.follow("together each hears what it does by itself", batch.together)
         await rules.follow("no chunks have no answers", batch.nothing)
         await rules.follow("a batch that fails has heard nothing", batch.failing)
-    if isinstance(vad, TurnEndEstimator):
+    if estimates_turn_end(vad):
         ends = _Ends(probes, vad)
         await rules.follow("a pause has a probability", ends.probabilities)
         await rules.follow("several pauses at a time", ends.several)
