@@ -140,7 +140,8 @@ class Draft(BareDraft):
         if text is None:
             self.set(settling=())
             self.forget_unheard()
-            request = answer_request(self, turn.number, self.c.history, wish=turn.wish)
+            # Spoken or not as it was told to begin: the settings may have changed while it waited.
+            request = evolve(answer_request(self, turn.number, self.c.history, wish=turn.wish), output=turn.output)
         else:
             request = StartReply(
                 turn=turn.number, kind=turn.kind, locale=settings.locale, output=turn.output, text=text

@@ -532,6 +532,16 @@ def test_a_request_that_is_wrong_is_found(messages: tuple[ChatMessage, ...], say
         checker.check(before, core.journal[-1], core.c, wrong)
 
 
+def test_a_turn_that_is_not_made_as_it_was_told_to_begin_is_found() -> None:
+    core = processing()
+    checker, before = checked(core, but=1)
+    wrong = tuple(
+        attrs.evolve(c, output=Output.TEXT) if isinstance(c, StartReply) else c for c in commands_of_the_last(core)
+    )
+    with pytest.raises(AssertionError, match="turn 1 was to begin as audio, and is made as text"):
+        checker.check(before, core.journal[-1], core.c, wrong)
+
+
 def commands_of_the_last(core: Core) -> tuple[Command, ...]:
     _, before = checked(core, but=1)
     return step(before, core.journal[-1])[1]

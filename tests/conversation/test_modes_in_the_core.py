@@ -294,6 +294,19 @@ def test_the_next_answer_is_text_where_that_is_wanted() -> None:
     assert [command.output for command in core.did(StartReply)] == [Output.AUDIO, Output.TEXT]
 
 
+@pytest.mark.parametrize("output", Output)
+def test_an_answer_that_waits_for_what_was_heard_before_is_made_as_the_client_was_told(output: Output) -> None:
+    core = Core(output=output).starts()
+    core.happens(ev.TextReceived(text="one"))
+    turn = core.is_answering("One. ", "Two. ")
+    core.happens(ev.TextReceived(text="two"))
+    other = next(each for each in Output if each is not output)
+    update(core, output=other.value)
+    core.stopped_at(turn, 0.5)
+    assert [started.output for started in core.told(TurnStarted)] == [output, output]
+    assert [command.output for command in core.did(StartReply)] == [output, output]
+
+
 # --- Patience -------------------------------------------------------------------------------------------------------------
 
 

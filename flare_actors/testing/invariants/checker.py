@@ -148,6 +148,9 @@ class ConversationChecker(Observer):
                     assert ahead or after.turn is None or after.turn.number == number, (
                         f"a reply for turn {number}, not the live one"
                     )
+                    assert ahead or after.turn is None or after.turn.output is command.output, (
+                        f"turn {number} was to begin as {after.turn.output.value}, and is made as {command.output.value}"
+                    )
                     self._generating.add(number)
                     self._turns[number].delivered |= command.output is Output.TEXT
                     self._check_request(command, after)
