@@ -153,8 +153,9 @@ class Session:
         Raises:
             SessionClosed: the session has ended.
         """
-        self._ask(ev.InterruptRequested())
-        self._tree.hush()
+        self._expect_session()
+        self._tree.hush()  # First: what was shown of a text is told before its end is decided.
+        self._tree.inbox.put(ev.InterruptRequested())
 
     def update(self, **values: object) -> Settings:
         """Change settings from now on; what is under way already (an utterance, an answer) goes on as it began.
@@ -283,10 +284,13 @@ class Session:
     # --- Inside -----------------------------------------------------------------------------------------------------------
 
     def _ask(self, event: ev.Event) -> None:
+        self._expect_session()
+        self._tree.inbox.put(event)
+
+    def _expect_session(self) -> None:
         if self.ended is not None or self._ended.is_set():
             why = self.ended.value if self.ended is not None else "cancelled"
             raise SessionClosed(f"the session has ended ({why}); open a new one")
-        self._tree.inbox.put(event)
 
     async def _run(self) -> None:
         """Run until the conversation has ended; then let the last notices leave, and close everything."""

@@ -134,6 +134,24 @@ async def test_the_stop_button_ends_the_engines_work_where_it_is_pressed(
         assert talk.heard()[1] == "Yes."
 
 
+@pytest.mark.parametrize("by", ["the client", "the embedder"])
+async def test_the_text_that_was_shown_is_remembered_though_the_session_ends_with_it(
+    autojump_clock: MockClock, by: str
+) -> None:
+    agent = scripted_agent(answers=[LONG], settings=Settings(output=Output.TEXT))
+    assert isinstance(agent.language_model, ScriptedLanguageModel)
+    agent.language_model.gap_s = 0.2
+    async with listening(agent) as talk:
+        await talk.client.send(TextReceived(text="go on"))
+        await talk.client.wait_for(ResponseTextDelta, count=3)
+        talk.session.shutdown(60.0)  # It waits for the turn, and for nothing else.
+        await press(talk, by)
+        assert await talk.session.wait_ended() is Reason.SHUTDOWN
+    shown = "".join(m.text for m in talk.client.all(ResponseTextDelta))
+    assert talk.heard() == [shown.strip()]
+    assert shown
+
+
 async def test_pressed_where_there_is_nothing_to_stop_it_stops_nothing_that_comes(autojump_clock: MockClock) -> None:
     async with talking(scripted_agent(settings=Settings(welcome=LONG)), start=False) as talk:
         talk.session.interrupt()  # Nobody has asked for a conversation, and nothing of the session has run.
