@@ -260,7 +260,8 @@ class Outbox:
             if isinstance(last, TranscriptReceived) and last.utterance == notice.utterance and not last.final:
                 self._queue[-1] = notice
                 return
-        self._enqueue(notice, self.NOTICES + (self.LAST_WORDS if isinstance(notice, ErrorRaised | SessionEnded) else 0))
+        parting = isinstance(notice, SessionEnded) or (isinstance(notice, ErrorRaised) and not notice.recoverable)
+        self._enqueue(notice, self.NOTICES + (self.LAST_WORDS if parting else 0))
 
     def put_text(self, turn: int, text: str) -> None:
         """An answer's text goes on: a ``ResponseTextDelta``, together with what of it still waits."""

@@ -165,8 +165,19 @@ def test_too_many_notices_are_an_overload_told_once_and_the_last_words_still_fit
     outbox.put(ErrorRaised(code="overloaded", message="", recoverable=False))
     outbox.put(SessionEnded(reason=Reason.OVERLOADED))
     assert drained(outbox)[-1] == SessionEnded(reason=Reason.OVERLOADED)
+
+
+def test_complaints_do_not_take_the_room_of_the_last_words() -> None:
+    outbox, _, overloads = connected()
     for number in range(outbox.NOTICES + 100):
         outbox.put(ErrorRaised(code=str(number), message="", recoverable=True))
+    assert overloads == ["outbox"]
+    assert len(outbox) == outbox.NOTICES
+    outbox.put(ErrorRaised(code="overloaded", message="", recoverable=False))
+    outbox.put(SessionEnded(reason=Reason.OVERLOADED))
+    assert drained(outbox)[-1] == SessionEnded(reason=Reason.OVERLOADED)
+    for number in range(outbox.NOTICES + 100):
+        outbox.put(ErrorRaised(code=str(number), message="", recoverable=False))
     assert len(outbox) == outbox.NOTICES + outbox.LAST_WORDS
 
 
