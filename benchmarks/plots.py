@@ -131,7 +131,7 @@ def _draw_stacks(axes: Axes, stacks: Mapping[str, Sequence[str]], metrics: Mappi
             left += width
     axes.invert_yaxis()
     axes.set_xlabel(f"{' and '.join(sorted(units))}, medians")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, **_BESIDE)
 
 
 def _draw_bars(axes: Axes, unit: str, metrics: Mapping[str, _Fields]) -> None:

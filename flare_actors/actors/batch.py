@@ -92,10 +92,13 @@ class Batch:
 def hear_alone(detector: VoiceDetector, pcm: bytes) -> float | ProviderError:
     """The speech probability of a chunk, or what went wrong."""
     try:
-        with port_guard("vad"):
-            heard = float(detector.process(pcm))
-    except ProviderError as error:
-        return error
+        heard = float(detector.process(pcm))
+    except BaseException:  # noqa: BLE001 - for the guard, which costs as much as all this if it stands around every chunk
+        try:
+            with port_guard("vad"):
+                raise
+        except ProviderError as error:
+            return error
     # Not ``expect``, which is a call for every chunk. Not a number is in no range.
     return heard if 0.0 <= heard <= 1.0 else _no_probability(heard)
 

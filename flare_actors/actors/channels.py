@@ -26,12 +26,13 @@ class Clock:
     """Seconds since the session's start. Trio's own clock has a random offset in every run."""
 
     def __init__(self, started_s: float = 0.0) -> None:
-        self._trio_now = trio.lowlevel.current_clock().current_time  # ``trio.current_time`` looks it up every time.
-        self._zero = self._trio_now() - started_s
+        self.trio_now: Final = trio.lowlevel.current_clock().current_time
+        """``trio.current_time`` of this run, which looks its clock up every time."""
+        self._zero = self.trio_now() - started_s
 
     def now(self) -> float:
         """Seconds since the session's start."""
-        return self._trio_now() - self._zero
+        return self.trio_now() - self._zero
 
     def trio_time(self, at: float) -> float:
         """The same moment on Trio's clock."""
@@ -43,7 +44,7 @@ class Clock:
 
     def has_come(self, at: float) -> bool:
         """Whether an alarm set to that moment has rung, however the sums are rounded."""
-        return self._trio_now() >= self.trio_time(at)
+        return self.trio_now() >= self.trio_time(at)
 
 
 class Alarm:

@@ -126,7 +126,7 @@ class Ear:
             return
         self._settle()
         if chunks == 1 and self._rests:
-            now = trio.current_time()
+            now = self._clock.trio_now()
             if self._nothing_else(now):
                 self._hear_here(self._detector, now)
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -71,7 +72,7 @@ async def carry(
                     speaker,
                     lambda event: _refused(event, refusal, outbox),
                     hush=hush,
-                    superseded=lambda: not outbox.serves(connection),
+                    serves=partial(outbox.serves, connection),
                 )
             except LinkBroken as error:
                 tell_broken(error)
@@ -106,12 +107,12 @@ async def _read(
     refused: Callable[[SettingsChanged], bool],
     *,
     hush: Callable[[], None],
-    superseded: Callable[[], bool],
+    serves: Callable[[], bool],
 ) -> None:
     """Audio goes straight to the ear, everything else to the orchestrator."""
     while True:
         message = await link.receive()
-        if superseded():
+        if not serves():
             return  # It was read in the moment in which a newer link took this one's place.
         if isinstance(message, AudioIn):
             if len(message.pcm) % BYTES_PER_SAMPLE:

@@ -18,7 +18,7 @@ import trio
 from flare_actors.actors.channels import Inbox
 from flare_actors.conversation.events import TurnEndEstimated
 from flare_actors.errors import ProviderError
-from flare_actors.guard import Patience, port_guard
+from flare_actors.guard import Patience, expect, port_guard
 from flare_actors.ports import TurnEndEstimator
 
 __all__ = ["Pause", "Pauses"]
@@ -124,10 +124,10 @@ class Pauses:
             probability = self.NO_IDEA
             try:
                 with Patience("vad", patience_s, "turn-end estimate"), port_guard("vad"):
-                    probability = float(await self.estimator.estimate_turn_end(b"".join(self._latest)))
+                    estimate = float(await self.estimator.estimate_turn_end(b"".join(self._latest)))
+                    expect("vad", 0.0 <= estimate <= 1.0, f"{estimate:g} instead of a probability (0 to 1)")
+                    probability = estimate
             except ProviderError as error:
                 self._on_fault(error)
             if self._lasts(pause):
-                self._inbox.put(
-                    TurnEndEstimated(utterance=pause.utterance, probability=min(1.0, max(0.0, probability)))
-                )
+                self._inbox.put(TurnEndEstimated(utterance=pause.utterance, probability=probability))

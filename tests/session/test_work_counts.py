@@ -32,7 +32,7 @@ TASK_STEPS_OF_AN_INTERRUPTION = 21
 """From the client's request to the end of the turn: the reader, the orchestrator, the writer, and a reply that is closed."""
 TASKS_OF_A_SESSION = 7
 """Session, ear, recogniser and its open stream, speaker, the link's writer and its reader."""
-CALLS_OF_A_FRAME = 210
+CALLS_OF_A_FRAME = 206
 """Python functions called for 20 ms of silence, most of them Trio's own and the test client's (a timer, a channel)."""
 
 
