@@ -141,7 +141,7 @@ class Draft(BareDraft):
             self.set(settling=())
             self.forget_unheard()
             # Spoken or not as it was told to begin: the settings may have changed while it waited.
-            request = evolve(answer_request(self, turn.number, self.c.history, wish=turn.wish), output=turn.output)
+            request = answer_request(self, turn.number, self.c.history, turn.output, wish=turn.wish)
         else:
             request = StartReply(
                 turn=turn.number, kind=turn.kind, locale=settings.locale, output=turn.output, text=text

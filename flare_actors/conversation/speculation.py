@@ -15,7 +15,7 @@ from flare_actors.conversation.interruption import contest
 from flare_actors.conversation.messages import build_messages
 from flare_actors.conversation.model import Speculation, Turn, Wish
 from flare_actors.conversation.notices import TurnStarted, TurnUsage
-from flare_actors.conversation.states import Floor, Reason, State, TurnDetection, TurnKind
+from flare_actors.conversation.states import Floor, Output, Reason, State, TurnDetection, TurnKind
 from flare_actors.conversation.values import evolve
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ MOST: Final = 4
 
 
 def answer_request(
-    d: Draft, turn: int, history: tuple[HistoryItem, ...], *, held: bool = False, wish: Wish | None = None
+    d: Draft,
+    turn: int,
+    history: tuple[HistoryItem, ...],
+    output: Output,
+    *,
+    held: bool = False,
+    wish: Wish | None = None,
 ) -> StartReply:
     """What the model is asked after ``history``: without a wish, to answer the user's words, which come last then."""
     settings = d.c.settings
@@ -38,7 +44,7 @@ def answer_request(
             turn=turn,
             kind=TurnKind.RESPONSE,
             locale=settings.locale,
-            output=settings.output if wish.output is None else wish.output,
+            output=output,
             messages=build_messages(history if wish.items is None else wish.items, go_on=True),
             instructions=wish.instructions or settings.instructions,
             replace=wish.replace or (wish.instructions is None and settings.instructions is not None),
@@ -50,7 +56,7 @@ def answer_request(
         turn=turn,
         kind=TurnKind.RESPONSE,
         locale=settings.locale,
-        output=settings.output,
+        output=output,
         messages=build_messages(history),
         instructions=settings.instructions,
         replace=settings.instructions is not None,
@@ -72,7 +78,7 @@ def speculate(d: Draft) -> None:
         return
     history = remember(without_unheard(c.history, set()), UserSaid(text=text), c.settings.limits.history_items)
     number = c.turns + 1
-    request = answer_request(d, number, history, held=True)
+    request = answer_request(d, number, history, c.settings.output, held=True)
     if c.speculation is not None:
         if c.speculation.request == evolve(request, turn=c.speculation.turn.number):
             return
@@ -103,7 +109,7 @@ def release(d: Draft) -> bool:
     number = held.turn.number
     history = without_unheard(d.c.history, set())
     waits = any(not settling.settled for settling in d.c.settling)
-    if waits or answer_request(d, number, history, held=True) != held.request:
+    if waits or answer_request(d, number, history, d.c.settings.output, held=True) != held.request:
         return False
     marks = evolve(
         d.c.asked,
