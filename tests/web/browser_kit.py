@@ -56,17 +56,29 @@ def ask(page: Page, expression: str, argument: object = None) -> Any:
 
 def wait(page: Page, expression: str, *, patience_s: float = 20) -> None:
     """Until ``expression`` about ``app`` is true. (Playwright's own ``wait_for_function`` takes a promise for true.)"""
-    page.evaluate(
+    watch(page, expression, patience_s=patience_s)()
+
+
+def watch(page: Page, expression: str, *, patience_s: float = 20) -> Callable[[], object]:
+    """Look out for ``expression`` from now on. What is returned waits until it was true once.
+
+    For what passes by, as a short answer does: who looks for it only once it is there may come too late.
+    """
+    watched = page.evaluate_handle(
         f"""async (patience) => {{
           const {{app}} = await import('/main.js');
-          const since = performance.now();
-          while (!({expression})) {{
-            if (performance.now() - since > patience) throw new Error('waited in vain');
-            await new Promise((resolve) => setTimeout(resolve, 10));
-          }}
+          const look = async () => {{
+            const since = performance.now();
+            while (!({expression})) {{
+              if (performance.now() - since > patience) throw new Error('waited in vain');
+              await new Promise((resolve) => setTimeout(resolve, 10));
+            }}
+          }};
+          return {{seen: look()}};
         }}""",
         patience_s * 1000,
     )
+    return lambda: watched.evaluate("({seen}) => seen")
 
 
 def start(page: Page, server: FakeServer) -> Peer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from browser_kit import OpenPage, ask, start, tone, wait
+from browser_kit import OpenPage, ask, start, tone, wait, watch
 from fake_server import FakeServer
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)").expect
@@ -19,9 +19,11 @@ def test_the_answer_is_heard_and_reported(open_page: OpenPage, server: FakeServe
     page = open_page()
     peer = start(page, server)
     peer.send("response_text_done", turn=1, text="Hum.")
+    loud = watch(page, LOUD)
+    shown = watch(page, "document.querySelector('#agent-level span').style.getPropertyValue('--level') > 0.5")
     peer.speak(1, tone(1.0))
-    wait(page, LOUD)
-    wait(page, "document.querySelector('#agent-level span').style.getPropertyValue('--level') > 0.5")
+    loud()
+    shown()
     assert peer.wait_for("audio_playback_completed")["turn"] == 1
     progress = peer.of("playback_progress")
     assert {each["turn"] for each in progress} == {1}
@@ -55,7 +57,7 @@ def test_what_the_level_shows_goes_to_the_loudspeaker(open_page: OpenPage, serve
 def test_it_sounds_at_the_pitch_at_which_it_was_spoken(open_page: OpenPage, server: FakeServer) -> None:
     page = open_page()
     peer = start(page, server)
-    peer.speak(1, tone(5.0, 1_000))
+    peer.speak(1, tone(20.0, 1_000))
     wait(page, LOUD)
     peak = """(() => {
         const { analyser } = app.player;
@@ -137,9 +139,10 @@ def test_it_stands_still_while_the_user_speaks_and_goes_on_with_the_next_sample(
     peer.send("turn_started", turn=1, kind="response")
     peer.go("listening", "playing_response", turn=1)
     peer.send("response_text_done", turn=1, text="Hum.")
-    peer.speak(1, tone(2.0))
-    wait(page, LOUD)
     expect(page.get_by_role("heading", name="Speaking")).to_be_visible()
+    loud = watch(page, LOUD)
+    peer.speak(1, tone(2.0))
+    loud()
     peer.send("playback_pause", turn=1)
     wait(page, SILENT)
     expect(page.get_by_text("waits: you are speaking")).to_be_visible()
@@ -151,8 +154,9 @@ def test_it_stands_still_while_the_user_speaks_and_goes_on_with_the_next_sample(
     assert 0 < before["queuedS"] < 2.0
     again = ask(page, "await app.player.statistics()")
     assert (again["playedS"], again["queuedS"]) == (before["playedS"], before["queuedS"])
+    loud = watch(page, LOUD)
     peer.send("playback_resume", turn=1)
-    wait(page, LOUD)
+    loud()
     expect(page.get_by_text("waits: you are speaking")).to_have_count(0)
     expect(page.get_by_role("heading", name="Speaking")).to_be_visible()
     assert peer.wait_for("audio_playback_completed")["turn"] == 1
@@ -179,7 +183,7 @@ def test_what_ends_a_turn_ends_its_pause(open_page: OpenPage, server: FakeServer
     wait(page, SILENT)
     peer.send("playback_clear", turn=1, reason="barge_in")
     wait(page, "app.still === null")
-    peer.speak(2, tone(5.0))
+    peer.speak(2, tone(20.0))
     wait(page, LOUD)
     assert ask(page, "await app.player.statistics()")["turn"] == 2
 
@@ -249,7 +253,7 @@ def test_a_new_session_may_use_the_numbers_of_flushed_turns_again(open_page: Ope
     page.get_by_role("button", name="Start").click()
     second = server.peer(2)
     second.wait_for("start_conversation")
-    second.speak(1, tone(5.0))
+    second.speak(1, tone(20.0))
     wait(page, LOUD)
 
 

@@ -181,6 +181,7 @@ def test_the_space_bar_talks_whatever_was_pressed_before(open_page: OpenPage, se
     for number, press in enumerate(("click", "keyboard"), 1):
         peer.go("listening", "playing_response", turn=number)
         stop = page.get_by_role("button", name="Stop talking")
+        expect(stop).to_have_attribute("aria-disabled", "false")
         stop.click() if press == "click" else stop.press("Enter")
         peer.wait_for("interrupt", number)
         peer.go("playing_response", "listening")
