@@ -80,7 +80,7 @@ def client_secret(url: str, **session: Any) -> str:
         data=json.dumps({"session": {"type": "realtime", **session}}).encode(),
         headers={"Authorization": f"Bearer {KEY}"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         value: str = json.load(answer)["value"]
     return value
 

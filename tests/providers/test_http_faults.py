@@ -180,7 +180,7 @@ async def test_cancelling_closes_the_connection_at_once_as_the_server_sees(kind,
             await _cancelled_when_first_result_is_there(kind, provider)
         else:
             await _cancelled_when_the_server_has_the_request(kind, provider, server)
-        with trio.fail_after(1):
+        with trio.fail_after(5):
             await server.exchanges[0].gone.wait()
         assert await kind.ask(provider)
     gc.collect()
@@ -190,7 +190,7 @@ async def test_leaving_early_closes_the_connection_too(kind):
     async with listening(kind.begun()) as server, kind.open(server.url) as provider:
         async with kind.stream(provider) as results:
             await anext(results)
-        with trio.fail_after(1):
+        with trio.fail_after(5):
             await server.exchanges[0].gone.wait()
 
 
@@ -235,6 +235,6 @@ async def test_a_thousand_cancelled_turns_leave_a_sane_pool(kind):
         assert not pool._requests
         # (What was cancelled while it connected never reached the server.)
         for each in server.exchanges[:-8]:
-            with trio.fail_after(2):
+            with trio.fail_after(5):
                 await each.gone.wait()
     gc.collect()

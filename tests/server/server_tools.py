@@ -52,7 +52,7 @@ def scripted_agent(**settings: object) -> Agent:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that nobody announces."""
-    for _ in range(300):
+    for _ in range(1000):
         if condition():
             return
         await trio.sleep(0.01)
