@@ -10,7 +10,7 @@ export class Player {
   #node = null;
   #sampleRate = null;
   #textDone = new Set();
-  #timer = 0;
+  #ending = null; // {turn, timer}: it has run dry, which is reported once it has been heard, too
   #asked = new Map();
 
   /**
@@ -33,7 +33,7 @@ export class Player {
 
   /** A new session whose audio comes at `sampleRate` Hz: drop everything, turns are numbered from 1 again. */
   reset(sampleRate) {
-    clearTimeout(this.#timer);
+    this.#forgetEnding();
     this.#sampleRate = sampleRate;
     this.#textDone.clear();
     this.#node?.port.postMessage({ type: "reset", sampleRate });
@@ -48,7 +48,7 @@ export class Player {
   /** Queue a frame of a turn: PCM16 at the session's output rate. */
   push(turn, pcm) {
     if (this.#node === null || this.#sampleRate === null) return;
-    clearTimeout(this.#timer);
+    if (this.#ending?.turn === turn) this.#forgetEnding();
     const samples = new Float32Array(pcm.length);
     for (let index = 0; index < pcm.length; index += 1) samples[index] = pcm[index] / 0x8000;
     this.#node.port.postMessage({ type: "audio", turn, samples }, [samples.buffer]);
@@ -62,7 +62,7 @@ export class Player {
 
   /** Silence this turn now, and refuse what still comes of it. */
   clear(turn) {
-    clearTimeout(this.#timer);
+    if (this.#ending?.turn === turn) this.#forgetEnding();
     this.#node?.port.postMessage({ type: "flush", turn });
   }
 
@@ -95,13 +95,28 @@ export class Player {
     if (type === "statistics") {
       this.#asked.get(message.id)?.(message);
       this.#asked.delete(message.id);
-    } else if (type === "progress" || type === "flushed") {
+      return;
+    }
+    // What is told of another turn comes after this one's end: the page was busy, or the next turn is a short one.
+    if (this.#ending !== null && this.#ending.turn !== turn) this.#completed();
+    if (type === "progress" || type === "flushed") {
       this.#progress(turn, playedS - this.#latency);
     } else if (type === "ran-dry") {
       const wait = this.#textDone.has(turn) ? this.#latency * 1000 : STAYS_EMPTY_MS;
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.report("audio_playback_completed", { turn }), wait);
+      this.#forgetEnding();
+      this.#ending = { turn, timer: setTimeout(() => this.#completed(), wait) };
     }
+  }
+
+  #completed() {
+    const { turn } = this.#ending;
+    this.#forgetEnding();
+    this.report("audio_playback_completed", { turn });
+  }
+
+  #forgetEnding() {
+    clearTimeout(this.#ending?.timer);
+    this.#ending = null;
   }
 
   #progress(turn, seconds) {

@@ -80,16 +80,32 @@ def test_a_gap_in_the_answer_is_not_its_end(open_page: OpenPage, server: FakeSer
 
 
 def test_turns_that_follow_each_other_are_reported_in_order(open_page: OpenPage, server: FakeServer) -> None:
-    peer = start(open_page(), server)
+    page = open_page()
+    peer = start(page, server)
     for turn in (1, 2):
         peer.send("response_text_done", turn=turn, text="Hum.")
         peer.speak(turn, tone(0.4))
     peer.wait_for("audio_playback_completed", 2)
-    peer.send("response_text_done", turn=3, text="Hum.")
-    peer.speak(3, tone(0.1))
-    peer.wait_for("audio_playback_completed", 3)
+    # While the next two are played the page is busy, and learns of both ends at once.
+    ask(
+        page,
+        """(() => {
+          const push = app.player.push.bind(app.player);
+          app.player.push = (turn, pcm) => {
+            push(turn, pcm);
+            const until = performance.now() + 600;
+            while (turn === 4 && performance.now() < until);
+          };
+        })()""",
+    )
+    for turn in (3, 4):
+        peer.send("response_text_done", turn=turn, text="Hum.")
+        peer.speak(turn, tone(0.1))
+    server.wait_until(
+        lambda: any(each["turn"] == 4 for each in peer.of("audio_playback_completed")), "the end of turn 4"
+    )
     reports = [message for message in peer.messages if "turn" in message]
-    assert [each["turn"] for each in peer.of("audio_playback_completed")] == [1, 2, 3]
+    assert [each["turn"] for each in peer.of("audio_playback_completed")] == [1, 2, 3, 4]
     assert [each["turn"] for each in reports] == sorted(each["turn"] for each in reports)
 
 
