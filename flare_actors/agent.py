@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from flare_actors.audio import import_libraries
 from flare_actors.conversation.calls import ToolSpec
 from flare_actors.conversation.settings import Settings
 from flare_actors.conversation.states import Output
@@ -28,6 +29,9 @@ class Agent:
     """The system message; empty: none is sent."""
     settings: Settings = Settings()
     """What a session starts with, where its client asks for nothing else."""
+
+    def __attrs_post_init__(self) -> None:
+        import_libraries()  # An agent comes before its first session, and after the import of this package, which stays light.
 
     def check_locale(self, settings: Settings) -> None:
         """Refuse a locale that one of the engines does not know, before anybody waits for an answer.

@@ -196,3 +196,38 @@ async def test_frames_leave_nothing_behind(autojump_clock: trio.testing.MockCloc
         await _frames(talk, 1000)
         gc.collect()
         assert sys.getallocatedblocks() - before <= 100
+
+
+def test_nobody_talks_while_something_is_imported() -> None:
+    code = """
+import sys
+import trio
+from trio.testing import MockClock
+
+from flare_actors import open_session
+from flare_actors.conversation.events import ConversationStartRequested, InterruptRequested
+from flare_actors.conversation.notices import TurnEnded
+from flare_actors.ports import AudioOut
+from flare_actors.providers.scripted import tone
+from flare_actors.testing import memory_link, scripted_agent
+
+assert "numpy" not in sys.modules
+agent = scripted_agent(answers=["One two three four five six. Seven eight nine ten."])
+before = set(sys.modules)
+
+async def main():
+    client, link = memory_link(input_rate=48_000, output_rate=24_000)
+    async with trio.open_nursery() as nursery, open_session(agent) as session:
+        nursery.start_soon(client.run)
+        nursery.start_soon(session.attach, link)
+        await client.send(ConversationStartRequested())
+        await client.speak(tone(3.0))
+        await client.speak(bytes(96_000))
+        await client.wait_for(AudioOut)
+        await client.send(InterruptRequested())
+        await client.wait_for(TurnEnded)
+
+trio.run(main, clock=MockClock(autojump_threshold=0))
+assert set(sys.modules) == before, set(sys.modules) - before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
