@@ -78,7 +78,7 @@ async def test_many_sessions_hear_and_are_heard(autojump_clock: MockClock) -> No
 async def test_sessions_are_counted_and_weighed(autojump_clock: MockClock) -> None:
     assert len(await session_cost.start_and_stop(1)) == 1
     ((size, _, tasks, _),) = await session_cost.growth((3,))
-    assert (size, tasks) == (3, 8.0)
+    assert (size, tasks) == (3, 7.0)
 
 
 @pytest.mark.needs("local")

@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks import docs
 from benchmarks.peers import METRICS, OURS, PEERS, compared
-from benchmarks.report import summary
 
 
 def test_the_page_says_what_the_recorded_run_says() -> None:
@@ -55,9 +54,17 @@ def test_the_page_is_not_written_from_a_part(
 def test_a_ratio_tells_how_many_times_better_ours_is() -> None:
     found = compared(
         {
-            OURS: {"first_audio_ms": summary([1.0], "ms"), "duplex_sessions_per_core": summary([200.0], "sessions")},
-            "other": {"first_audio_ms": summary([8.0], "ms"), "duplex_sessions_per_core": summary([40.0], "sessions")},
+            OURS: {"first_audio_ms": {0: [1.0]}, "duplex_sessions_per_core": {0: [200.0]}, "start_ms": {1: [1.0]}},
+            "other": {"first_audio_ms": {0: [8.0]}, "duplex_sessions_per_core": {0: [40.0]}, "start_ms": {0: [1.0]}},
         }
     )
     assert found["other"]["first_audio_ms"]["ratio_to_ours"] == 8.0
     assert found["other"]["duplex_sessions_per_core"]["ratio_to_ours"] == 5.0
+    assert found["other"]["start_ms"]["ratio_to_ours"] is None, "never in one round"
+
+
+def test_what_is_compared_was_measured_in_one_round() -> None:
+    ours, other = {0: [1.0, 1.0], 1: [2.0], 2: [2.0]}, {0: [4.0], 1: [8.0, 8.0], 2: [8.0]}
+    found = compared({OURS: {"start_ms": ours}, "other": {"start_ms": other}})
+    assert found["other"]["start_ms"]["ratio_to_ours"] == 4.0, "half as fast in two rounds of three, as ours"
+    assert (found["other"]["start_ms"]["median"], found["other"]["start_ms"]["n"]) == (8.0, 4)

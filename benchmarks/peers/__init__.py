@@ -1,16 +1,20 @@
 """The same questions, asked of Pipecat and LiveKit Agents, in one run: how many times as long do they take?
 
-All in turn, again and again, each measure in a process of its own; beside their leanest settings those that they come with,
-and a plain asyncio event bus, which is what this project replaces. Their artificial waits are off (each harness says which),
-so that what is compared is the frameworks' own work. ``python -m benchmarks.peers.install`` installs them.
+All in turn, again and again, each measure in a process of its own. A ratio is the median of the rounds' ratios: within a round
+one is asked right after the other, while a shared machine may be twice as fast in one minute as in the next. Beside their
+leanest settings those that they come with, and a plain asyncio event bus, which is what this project replaces. Their artificial
+waits are off (each harness says which), so that what is compared is the frameworks' own work.
+``python -m benchmarks.peers.install`` installs them.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -21,6 +25,8 @@ from benchmarks.report import Metric, Options, summary
 __all__ = ["METRICS", "OURS", "PEERS", "measure_peers", "table"]
 
 OURS: Final = "flare_actors"
+Values: TypeAlias = dict[str, dict[str, dict[int, list[float]]]]
+"""PEER -> METRIC -> round -> what was measured."""
 PEERS: Final[dict[str, tuple[str, ...]]] = {
     OURS: ("-m", "benchmarks.peers.ours_harness"),
     "pipecat_lean": ("pipecat",),
@@ -30,7 +36,9 @@ PEERS: Final[dict[str, tuple[str, ...]]] = {
     "asyncio_bus": ("bus",),
 }
 MEASURES: Final = {"first_audio": 60, "session_cost": 20, "audio_in": 1, "audio_in_vad": 1, "duplex": 1}
-"""And how often each is repeated within one run."""
+"""And how often each is repeated within one process."""
+ROUNDS: Final = {"first_audio": 7, "session_cost": 5}
+"""In so many everyone is asked, one after the other; else in 3."""
 LACKING: Final = frozenset(
     {
         ("asyncio_bus", "audio_in_vad"),  # It has no detector,
@@ -84,45 +92,48 @@ async def measure_peers(options: Options) -> dict[str, dict[str, dict[str, Any]]
     peers = [peer for peer, (kind, *_) in PEERS.items() if kind not in INSTALLED or python(kind).exists()]
     for peer in PEERS.keys() - set(peers):
         print(f"{peer}: not installed; python -m benchmarks.peers.install", file=sys.stderr)
-    values: dict[str, dict[str, list[float]]] = {peer: {} for peer in peers}
-    for _ in range(1 if options.quick else 3):
+    values: Values = {peer: {} for peer in peers}
+    for number in range(1 if options.quick else max(ROUNDS.values())):
         for measure, count in MEASURES.items():
+            if number >= ROUNDS.get(measure, 3):
+                continue
             for peer in peers:
                 if (peer, measure) in LACKING:
                     continue
                 for metric, found in (await _ask(peer, measure, count)).items():
-                    values[peer].setdefault(metric, []).extend(found)
-    return compared({peer: _summaries(found) for peer, found in values.items()})
+                    values[peer].setdefault(metric, {})[number] = found
+    return compared(values)
 
 
-def _summaries(values: dict[str, list[float]]) -> dict[str, Metric]:
-    return {
-        metric: summary(found, _UNITS[metric.rpartition("_")[2]], floor=None)
-        for metric, found in values.items()
-        if found
-    }
-
-
-def compared(figures: dict[str, dict[str, Metric]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each figure's fields, and how many times ours it is (of what more is better of: how many times ours is it)."""
-    ours = figures[OURS]
+def compared(values: Values) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each figure's fields, and how many times better ours is: the median of the rounds in which both were measured."""
+    ours = values[OURS]
     return {
         peer: {
             metric: {
-                **attrs.asdict(figure),
-                "ratio_to_ours": round(_ratio(figure, ours[metric]), 2) if metric in ours else None,
+                **attrs.asdict(_summary(metric, rounds)),
+                "ratio_to_ours": _ratio(metric, rounds, ours.get(metric, {})),
             }
-            for metric, figure in metrics.items()
+            for metric, rounds in metrics.items()
+            if any(rounds.values())
         }
-        for peer, metrics in figures.items()
+        for peer, metrics in values.items()
     }
 
 
-def _ratio(theirs: Metric, ours: Metric) -> float:
-    """How many times better ours is."""
-    if theirs.better == "higher":
-        return ours.median / theirs.median if theirs.median else 0.0
-    return theirs.median / ours.median if ours.median else 0.0
+def _summary(metric: str, rounds: Mapping[int, list[float]]) -> Metric:
+    return summary([each for found in rounds.values() for each in found], _UNITS[metric.rpartition("_")[2]], floor=None)
+
+
+def _ratio(metric: str, theirs: Mapping[int, list[float]], ours: Mapping[int, list[float]]) -> float | None:
+    ratios = []
+    for number, found in theirs.items():
+        if found and ours.get(number):
+            one, other = statistics.median(found), statistics.median(ours[number])
+            if metric == "duplex_sessions_per_core":  # of which more is better
+                one, other = other, one
+            ratios.append(one / other if other else 0.0)
+    return round(statistics.median(ratios), 2) if ratios else None
 
 
 def table(peers: dict[str, dict[str, dict[str, Any]]]) -> str:
