@@ -17,7 +17,10 @@ __all__ = ["Agent"]
 
 @attrs.frozen(kw_only=True)
 class Agent:
-    """Everything that the sessions of one kind of conversation have in common."""
+    """Everything that the sessions of one kind of conversation have in common.
+
+    Making the first one imports numpy and soxr (0.2 s): do it before you serve.
+    """
 
     language_model: LanguageModel
     recognizer: Recognizer
@@ -31,7 +34,7 @@ class Agent:
     """What a session starts with, where its client asks for nothing else."""
 
     def __attrs_post_init__(self) -> None:
-        import_libraries()  # An agent comes before its first session, and after the import of this package, which stays light.
+        import_libraries()
 
     def check_locale(self, settings: Settings) -> None:
         """Refuse a locale that one of the engines does not know, before anybody waits for an answer.

@@ -72,8 +72,8 @@ def split_frames(pcm: bytes, frame_bytes: int) -> Iterator[bytes]:
 
 def import_libraries() -> None:
     """Import what this module needs before anybody speaks: it takes 0.2 s, for which it would stop all sessions later."""
-    import numpy as np  # noqa: F401
-    import soxr  # noqa: F401
+    import numpy as np  # noqa: F401 - for those below, which import it where they need it
+    import soxr  # noqa: F401 - the same
 
 
 def level_db(pcm: bytes) -> float:

@@ -35,10 +35,14 @@ PEERS: Final[dict[str, tuple[str, ...]]] = {
     "livekit_default": ("livekit", "default"),
     "asyncio_bus": ("bus",),
 }
-MEASURES: Final = {"first_audio": 60, "session_cost": 20, "audio_in": 1, "audio_in_vad": 1, "duplex": 1}
-"""And how often each is repeated within one process."""
-ROUNDS: Final = {"first_audio": 7, "session_cost": 5}
-"""In so many everyone is asked, one after the other; else in 3."""
+MEASURES: Final = {
+    "first_audio": (60, 7),
+    "session_cost": (20, 5),
+    "audio_in": (1, 3),
+    "audio_in_vad": (1, 3),
+    "duplex": (1, 3),
+}
+"""How often each is repeated within one process, and in how many rounds everyone is asked, one after the other."""
 LACKING: Final = frozenset(
     {
         ("asyncio_bus", "audio_in_vad"),  # It has no detector,
@@ -93,9 +97,9 @@ async def measure_peers(options: Options) -> dict[str, dict[str, dict[str, Any]]
     for peer in PEERS.keys() - set(peers):
         print(f"{peer}: not installed; python -m benchmarks.peers.install", file=sys.stderr)
     values: Values = {peer: {} for peer in peers}
-    for number in range(1 if options.quick else max(ROUNDS.values())):
-        for measure, count in MEASURES.items():
-            if number >= ROUNDS.get(measure, 3):
+    for number in range(1 if options.quick else max(rounds for _, rounds in MEASURES.values())):
+        for measure, (count, rounds) in MEASURES.items():
+            if number >= rounds:
                 continue
             for peer in peers:
                 if (peer, measure) in LACKING:
@@ -127,12 +131,14 @@ def _summary(metric: str, rounds: Mapping[int, list[float]]) -> Metric:
 
 def _ratio(metric: str, theirs: Mapping[int, list[float]], ours: Mapping[int, list[float]]) -> float | None:
     ratios = []
-    for number, found in theirs.items():
-        if found and ours.get(number):
-            one, other = statistics.median(found), statistics.median(ours[number])
-            if metric == "duplex_sessions_per_core":  # of which more is better
-                one, other = other, one
-            ratios.append(one / other if other else 0.0)
+    for number in theirs.keys() & ours.keys():
+        one, other = theirs[number], ours[number]
+        if not (one and other):
+            continue
+        if _summary(metric, theirs).better == "higher":
+            one, other = other, one
+        worse, better = statistics.median(one), statistics.median(other)
+        ratios.append(worse / better if better else 0.0)
     return round(statistics.median(ratios), 2) if ratios else None
 
 
